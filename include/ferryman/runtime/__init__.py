@@ -1,0 +1,1 @@
+"""What every step stands on: messages, the run store, atomic files, bundles."""

@@ -1,0 +1,123 @@
+"""A model bundle: the folder that packaging writes, the registry names and serving loads.
+
+manifest.json    files with sha256 and size, the digest of the whole tree, model, task, framework
+model.onnx       one named input a feature column; output 1 the positive class's probability
+model.skops      the fitted pipeline, for offline use
+signature.json   Signature: the feature columns in order, the output's name
+golden.json      Golden: a few raw rows and the probabilities that the trained model gave them
+reference.json   profile of the training data, for drift
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ferryman.errors import IntegrityBroken
+from ferryman.runtime.files import file_digest, read_json, tree_digest, write_json
+
+MANIFEST = "manifest.json"
+ONNX = "model.onnx"
+SKOPS = "model.skops"
+SIGNATURE = "signature.json"
+GOLDEN = "golden.json"
+REFERENCE = "reference.json"
+
+Scalar = float | int | str | None
+
+
+class BundlePart(BaseModel):
+    """Frozen, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(BundlePart):
+    """One file of a bundle."""
+
+    sha256: str
+    size: int = Field(ge=0, description="Bytes.")
+
+
+class Manifest(BundlePart):
+    """What a bundle holds; `digest` names it."""
+
+    format: Literal[1] = 1
+    model: str
+    task: Literal["binary"]
+    framework: str
+    files: dict[str, FileEntry]
+    digest: str
+
+
+class FeatureColumn(BundlePart):
+    """One input of the model: numbers may be null (NaN inside), categories null as ""."""
+
+    name: str
+    type: Literal["integer", "number", "category"]
+
+
+class Signature(BundlePart):
+    """What a row must hold, and what comes back."""
+
+    features: list[FeatureColumn]
+    entity: list[str] = Field(description="Columns that, with the event time, name an event.")
+    output: str = Field(description="Name of the label whose probability is returned.")
+
+
+class Golden(BundlePart):
+    """Raw rows and what the trained model answered, to be replayed before serving."""
+
+    rows: list[dict[str, Scalar]]
+    outputs: list[float]
+    tolerance: float = 1e-5
+
+
+def seal(folder: Path, *, model: str, task: Literal["binary"], framework: str) -> Manifest:
+    """Write the manifest of a finished bundle folder and return it."""
+    files = {
+        file.relative_to(folder).as_posix(): FileEntry(
+            sha256=file_digest(file), size=file.stat().st_size
+        )
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST
+    }
+    digest = tree_digest({name: entry.sha256 for name, entry in files.items()})
+    manifest = Manifest(model=model, task=task, framework=framework, files=files, digest=digest)
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    return manifest
+
+
+def verify(folder: Path, *, digest: str | None = None) -> Manifest:
+    """Check every byte of a bundle against its manifest, and the manifest against `digest`.
+
+    Raises IntegrityBroken (exit 7) that names the file, the expected and the found sha256.
+    """
+    manifest = read_manifest(folder)
+    found = {
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != MANIFEST
+    }
+    if found != set(manifest.files):
+        different = ", ".join(sorted(found ^ set(manifest.files))[:5])
+        raise IntegrityBroken(f"bundle {folder}: files differ from its manifest: {different}")
+    for name, entry in manifest.files.items():
+        got = file_digest(folder / name)
+        if got != entry.sha256:
+            raise IntegrityBroken(
+                f"digest mismatch: {folder / name}: expected {entry.sha256}, got {got}"
+            )
+    whole = tree_digest({name: entry.sha256 for name, entry in manifest.files.items()})
+    for expected in (manifest.digest, digest or manifest.digest):
+        if whole != expected:
+            raise IntegrityBroken(f"digest mismatch: {folder}: expected {expected}, got {whole}")
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle; IntegrityBroken (exit 7) when there is none or it is damaged."""
+    try:
+        return Manifest.model_validate(read_json(folder / MANIFEST))
+    except (OSError, ValueError, ValidationError) as error:
+        raise IntegrityBroken(f"bundle {folder}: no readable {MANIFEST}: {error}") from error

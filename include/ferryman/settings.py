@@ -1,0 +1,108 @@
+"""Where things are: read once, at the door, from FERRYMAN_* environment variables.
+
+No other module reads the environment. Secrets are files with mode 0600, never values in a variable.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Paths and addresses of one installation. Every field may be set as FERRYMAN_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="FERRYMAN_", frozen=True, extra="ignore")
+
+    root: Path = Field(default=_PROJECT, description="The project's folder.")
+    home: Path = Field(default=Path(), description="All state; default <root>/.ferryman.")
+    zoo: Path = Field(
+        default=Path(), description="Model folders; default <root>/include/model_zoo."
+    )
+    source_root: Path = Field(
+        default=Path(), description="What `files` sources resolve in; default include/sample_data."
+    )
+    data_root: Path = Field(default=Path(), description="Snapshots, datasets; default <home>/data.")
+    ledger_url: str = Field(default="", description="SQLAlchemy URL; default SQLite in <home>.")
+    mlflow_uri: str = Field(
+        default="", description="MLflow tracking URI; default SQLite in <home>."
+    )
+    serving_host: str = "127.0.0.1"
+    serving_port: int = 8600
+    serving_admin_port: int = 8601
+    actor: str = Field(default="", description="Who acts, for the ledger; default the login name.")
+    code_version: str = Field(default="", description="Commit of this code; default asks git.")
+    cpus: int = Field(default=0, ge=0, description="Cores a step may use; 0 is all of them.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, values: dict[str, object]) -> dict[str, object]:
+        root = Path(str(values.get("root") or _PROJECT)).resolve()
+        home = Path(str(values.get("home") or root / ".ferryman")).resolve()
+        defaults: dict[str, object] = {
+            "root": root,
+            "home": home,
+            "zoo": root / "include" / "model_zoo",
+            "source_root": root / "include" / "sample_data",
+            "data_root": home / "data",
+            "ledger_url": f"sqlite:///{home / 'ledger.db'}",
+            "mlflow_uri": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+            "actor": os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown",
+        }
+        given = {key: value for key, value in values.items() if value not in ("", None)}
+        return {**defaults, **given, "root": root, "home": home}
+
+    @property
+    def runs_root(self) -> Path:
+        """Results of steps, one folder a run."""
+        return self.home / "runs"
+
+    @property
+    def bundles_root(self) -> Path:
+        """Released model bundles by model and digest: the verified local copies."""
+        return self.home / "bundles"
+
+    @property
+    def predictions_root(self) -> Path:
+        """The prediction log, by model and date."""
+        return self.home / "predictions"
+
+    @property
+    def serving_root(self) -> Path:
+        """The serving process's own state: pointers, token, pid file, log."""
+        return self.home / "serving"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Where a local MLflow keeps its artifacts."""
+        return self.home / "mlflow" / "artifacts"
+
+    @property
+    def serving_url(self) -> str:
+        """The address that clients of the served models use."""
+        return f"http://{self.serving_host}:{self.serving_port}"
+
+    @property
+    def serving_admin_url(self) -> str:
+        """The address of the server's administration; needs the token of `serving_token_file`."""
+        return f"http://{self.serving_host}:{self.serving_admin_port}"
+
+    @property
+    def serving_token_file(self) -> Path:
+        """The file, mode 0600, that holds the administration token."""
+        return self.serving_root / "admin.token"
+
+    @property
+    def core_count(self) -> int:
+        """Cores that a step may use."""
+        return self.cpus or os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """Read the environment once; later calls return the same object."""
+    return Settings()

@@ -1,0 +1,246 @@
+"""Reads a model.yaml: every mistake with file and line, the bad key and the nearest legal one."""
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ferryman.errors import SpecError
+from ferryman.spec.model import DeclaredModel, ModelSpec
+
+FILE_NAME = "model.yaml"
+_MAX_SHOWN = 20
+_MAX_BYTES = 1_000_000
+_Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a declaration: where it stands and what is wrong with it."""
+
+    file: Path
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+class DeclarationError(SpecError):
+    """A declaration with mistakes; `mistakes` lists them all."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        lines = [str(mistake) for mistake in mistakes[:_MAX_SHOWN]]
+        if len(mistakes) > _MAX_SHOWN:
+            lines.append(f"... and {len(mistakes) - _MAX_SHOWN} more")
+        super().__init__("\n".join(lines), remedy="Correct the lines named above.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (DeclarationError, (self.mistakes,))
+
+
+def load_model(path: Path) -> DeclaredModel:
+    """Read the declaration in a folder (or of a model.yaml) and check it.
+
+    Raises DeclarationError (exit 2) with every mistake, each as file:line: text.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    node = _parse(file)
+    lines = _line_index(node)
+    try:
+        spec = ModelSpec.model_validate(_to_python(node, file))
+    except ValidationError as error:
+        raise DeclarationError(_mistakes(error, file, lines)) from error
+    mistakes = _check_references(spec, file, lines)
+    if mistakes:
+        raise DeclarationError(mistakes)
+    return DeclaredModel(
+        spec=spec, folder=file.parent, file=file, digest=folder_digest(file.parent)
+    )
+
+
+def folder_digest(folder: Path) -> str:
+    """The sha256 over names and bytes of every file of a model's folder, sorted by name."""
+    total = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        relative = file.relative_to(folder)
+        if file.is_file() and "__pycache__" not in relative.parts:
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            total.update(f"{relative.as_posix()}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def nearest(word: str, legal: Sequence[str]) -> str | None:
+    """The legal word that the writer most likely meant."""
+    matches = difflib.get_close_matches(word, legal, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _parse(file: Path) -> yaml.MappingNode:
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise SpecError(f"{file}: no such file", remedy="Name a model.yaml.") from None
+    if len(data) > _MAX_BYTES:
+        raise DeclarationError([Mistake(file, 1, f"{len(data)} bytes; at most {_MAX_BYTES}")])
+    try:
+        node = yaml.compose(data.decode("utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DeclarationError([Mistake(file, line, "not UTF-8 text")]) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        text = f"not YAML: {error.problem or error.context}"
+        raise DeclarationError([Mistake(file, line, text)]) from error
+    except yaml.YAMLError as error:
+        raise DeclarationError([Mistake(file, 1, f"not YAML: {error}")]) from error
+    if not isinstance(node, yaml.MappingNode):
+        raise DeclarationError([Mistake(file, 1, "the file holds no mapping of keys to values")])
+    _refuse_aliases_and_duplicates(node, file)
+    return node
+
+
+def _refuse_aliases_and_duplicates(root: yaml.MappingNode, file: Path) -> None:
+    """YAML keeps the last of two equal keys silently, and an alias can blow up a small file."""
+    seen: set[int] = set()
+    stack: list[yaml.Node] = [root]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            line = node.start_mark.line + 1
+            raise DeclarationError([Mistake(file, line, "anchors and aliases are not used here")])
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                name = str(getattr(key, "value", ""))
+                if name in keys:
+                    line = key.start_mark.line + 1
+                    raise DeclarationError([Mistake(file, line, f"key {name!r} stands twice")])
+                keys.add(name)
+                stack.extend((key, value))
+        elif isinstance(node, yaml.SequenceNode):
+            stack.extend(node.value)
+
+
+def _to_python(node: yaml.MappingNode, file: Path) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise DeclarationError([Mistake(file, line, str(error.problem))]) from error
+    except ValueError as error:
+        raise DeclarationError([Mistake(file, 1, f"a value cannot be read: {error}")]) from error
+    finally:
+        loader.dispose()
+
+
+def _line_index(root: yaml.Node) -> dict[_Location, int]:
+    """The line of every key and item, by its path from the top."""
+    lines: dict[_Location, int] = {(): 1}
+    stack: list[tuple[_Location, yaml.Node]] = [((), root)]
+    while stack:
+        where, node = stack.pop()
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                place = (*where, str(key.value))
+                lines[place] = key.start_mark.line + 1
+                stack.append((place, value))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                lines[(*where, index)] = value.start_mark.line + 1
+                stack.append(((*where, index), value))
+    return lines
+
+
+def _mistakes(error: ValidationError, file: Path, lines: dict[_Location, int]) -> list[Mistake]:
+    found = []
+    for detail in error.errors(include_url=False):
+        location = tuple(detail["loc"])
+        found.append(Mistake(file, _line_of(location, lines), _explain(detail, location, lines)))
+    return sorted(found, key=lambda mistake: mistake.line)
+
+
+def _line_of(location: _Location, lines: dict[_Location, int]) -> int:
+    while location not in lines:
+        location = location[:-1]
+    return lines[location]
+
+
+def _explain(detail: Any, location: _Location, lines: dict[_Location, int]) -> str:
+    written = [part for i, part in enumerate(location) if location[: i + 1] in lines]
+    path = ".".join(str(part) for part in written) or "the file"
+    if detail["type"] == "missing":
+        parent = ".".join(str(part) for part in location[:-1])
+        return f"key {str(location[-1])!r} is missing" + (f" in {parent}" if parent else "")
+    if detail["type"] != "extra_forbidden":
+        message = str(detail["msg"]).removeprefix("Value error, ")
+        given = detail.get("input")
+        shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+        return f"{path}: {message}{shown}"
+    key = str(location[-1])
+    legal = _legal_keys(ModelSpec, location[:-1])
+    meant = nearest(key, legal)
+    hint = f"did you mean {meant!r}?" if meant else f"legal keys: {', '.join(legal)}"
+    return f"unknown key {path!r}; {hint}"
+
+
+def _legal_keys(model: type[BaseModel], location: _Location) -> list[str]:
+    """The field names of the part that a path leads to."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            current = _inner_model(field.annotation) if field else None
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []
+
+
+def _inner_model(annotation: Any) -> Any:
+    """The pydantic model inside an annotation such as `dict[str, X]` or `X | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _inner_model(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _check_references(spec: ModelSpec, file: Path, lines: dict[_Location, int]) -> list[Mistake]:
+    """What one key promises of another: files exist, names agree."""
+    folder = file.parent
+    mistakes = []
+
+    def mistake(location: _Location, text: str) -> None:
+        mistakes.append(Mistake(file, _line_of(location, lines), text))
+
+    if folder.name != spec.name:
+        mistake(("name",), f"name {spec.name!r} differs from its folder {folder.name!r}")
+    files: list[tuple[_Location, str | None]] = [
+        (("features", "sql"), spec.features.sql),
+        (("data", "label", "sql"), spec.data.label.sql),
+        (("train", "pipeline"), spec.train.pipeline.partition(":")[0]),
+        (("expectations",), spec.expectations),
+    ]
+    for location, name in files:
+        if name is not None and not (folder / name).is_file():
+            present = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+            meant = nearest(name, present)
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            mistake(location, f"{'.'.join(map(str, location))}: no file {name!r} in {folder}{hint}")
+    if spec.data.label.name in spec.features.columns:
+        mistake(
+            ("features", "columns", spec.data.label.name),
+            f"feature {spec.data.label.name!r} is the label",
+        )
+    return mistakes

@@ -1,0 +1,172 @@
+"""The step contract: a verb is a module with `Params` and `run(context)`.
+
+Steps are listed here and imported only when they run: a step pays for its own libraries alone.
+"""
+
+import importlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from ferryman.errors import FerrymanError, SpecError
+from ferryman.runtime.messages import StepRequest, StepResult, Verdict
+from ferryman.runtime.run_store import finished_result, step_folder, store_error, store_result
+from ferryman.settings import Settings
+from ferryman.spec.loader import nearest
+from ferryman.spec.model import DeclaredModel, ModelSpec
+from ferryman.spec.windows import Window
+
+STEP_NAMES = (
+    "ingest",
+    "validate",
+    "train",
+    "evaluate",
+    "package",
+    "register",
+    "gate",
+    "stage",
+    "commit",
+    "reconcile",
+    "score",
+    "join_labels",
+    "monitor",
+    "decide_retrain",
+)
+
+logger = logging.getLogger(__name__)
+
+
+class StepParams(BaseModel):
+    """Parameters of a step: frozen, and closed to unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step is given: its request, the declaration, the installation, its parameters."""
+
+    request: StepRequest
+    model: DeclaredModel
+    settings: Settings
+    params: StepParams
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's declaration."""
+        return self.model.spec
+
+    @property
+    def folder(self) -> Path:
+        """The step's own folder in the run store; it exists."""
+        folder = step_folder(self.request)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def window(self) -> Window:
+        """The data window; SpecError (exit 2) when the request has none."""
+        if self.request.window is None:
+            raise SpecError(
+                f"step {self.request.step!r} needs a data window",
+                remedy="Give --window START..END, or the params window_start and window_end.",
+            )
+        return self.request.window
+
+    def earlier(self, step: str) -> StepResult:
+        """The result of an earlier step of this run; SpecError (exit 2) when it was not run."""
+        try:
+            return self.request.results[step]
+        except KeyError:
+            raise SpecError(
+                f"step {self.request.step!r} needs the result of {step!r}",
+                remedy=f"Run {step!r} in the same run first.",
+            ) from None
+
+    def result(
+        self,
+        *,
+        text: str,
+        verdict: Verdict = "done",
+        outputs: Mapping[str, JsonValue] | None = None,
+        metrics: Mapping[str, float | None] | None = None,
+        artifacts: Mapping[str, str] | None = None,
+    ) -> StepResult:
+        """The result of this request."""
+        return StepResult(
+            model=self.request.model,
+            step=self.request.step,
+            request_digest=self.request.digest,
+            verdict=verdict,
+            text=text,
+            outputs=dict(outputs or {}),
+            metrics=dict(metrics or {}),
+            artifacts=dict(artifacts or {}),
+        )
+
+
+class Step(Protocol):
+    """The shape of a step's module."""
+
+    Params: type[StepParams]
+
+    def run(self, context: StepContext) -> StepResult:
+        """Do the work, or find it done; raise a FerrymanError where it cannot be done."""
+        ...
+
+
+def load_step(name: str) -> Step:
+    """The module of a verb; SpecError (exit 2) names the nearest one."""
+    if name not in STEP_NAMES:
+        meant = nearest(name[:100], STEP_NAMES)
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        raise SpecError(f"no step {name[:100]!r}{hint}", remedy=f"Steps: {', '.join(STEP_NAMES)}.")
+    return cast(Step, importlib.import_module(f"ferryman.steps.{name}"))
+
+
+def run_step(request: StepRequest, model: DeclaredModel, settings: Settings) -> StepResult:
+    """Run one request, or return the result that it already has.
+
+    Raises the FerrymanError of the step, after writing it beside where the result would stand.
+    """
+    done = finished_result(request)
+    if done is not None:
+        logger.info("%s %s: already done: %s", request.model, request.step, done.text)
+        return done
+    step = load_step(request.step)
+    try:
+        params = parse_params(step.Params, request)
+        context = StepContext(request=request, model=model, settings=settings, params=params)
+        result = step.run(context)
+    except FerrymanError as error:
+        store_error(request, int(error.exit_code), str(error))
+        raise
+    store_result(request, result)
+    logger.info("%s %s: %s", request.model, request.step, result.text)
+    return result
+
+
+def parse_params(kind: type[StepParams], request: StepRequest) -> StepParams:
+    """Check parameters against a step's Params; SpecError (exit 2) names each bad one."""
+    try:
+        return kind.model_validate(request.params)
+    except ValidationError as error:
+        texts = [_param_mistake(detail, kind) for detail in error.errors(include_url=False)[:10]]
+        raise SpecError(
+            f"step {request.step!r}: " + "; ".join(texts),
+            remedy=f"Parameters of {request.step!r}: {', '.join(kind.model_fields) or 'none'}.",
+        ) from error
+
+
+def _param_mistake(detail: object, kind: type[StepParams]) -> str:
+    entry = cast(Mapping[str, object], detail)
+    location = cast(tuple[str | int, ...], entry["loc"])
+    name = ".".join(str(part) for part in location)[:100]
+    if entry["type"] != "extra_forbidden":
+        return f"parameter {name!r}: {entry['msg']}"
+    meant = nearest(name, list(kind.model_fields))
+    return f"unknown parameter {name!r}" + (f"; did you mean {meant!r}?" if meant else "")
