@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
 class FerrymanError(Exception):
     """An expected failure: what went wrong, and what to do about it.
 
-    `remedy` is printed after the text; every subclass has a default, every raise may give a better one.
+    `remedy` is printed after the text; a subclass has a default, a raise may give a better one.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG

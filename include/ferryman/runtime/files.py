@@ -18,7 +18,7 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def space_errors(target: Path) -> Iterator[None]:
-    """Turn a full disk into DependencyUnavailable (exit 6) that names the place and the space left."""
+    """Turn a full disk into DependencyUnavailable (exit 6) that names the place and the rest."""
     try:
         yield
     except OSError as error:

@@ -41,6 +41,11 @@ def read_result(file: Path) -> StepResult:
         raise IntegrityBroken(f"{file}: not a step result: {error}") from error
 
 
+def run_results(run: Path) -> dict[str, StepResult]:
+    """Every stored result of a run, by step; empty where the run has none yet."""
+    return {file.parent.name: read_result(file) for file in sorted(run.glob(f"*/{RESULT}"))}
+
+
 def store_result(request: StepRequest, result: StepResult) -> None:
     """Write a result; from then on the same request returns it."""
     write_json(step_folder(request) / RESULT, result.model_dump(mode="json"))

@@ -1,0 +1,1 @@
+"""Monitoring: labels joined to predictions, quality, drift, and the decision to retrain."""

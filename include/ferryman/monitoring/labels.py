@@ -1,0 +1,151 @@
+"""Joins labels that became known to the predictions that were logged, each event once.
+
+A joined table has one row for each predicted event: entity_key, event_time, version, epoch, score,
+label (null: not known, or never to be known), known_at (null where there is no label row).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+JOINED_SCHEMA = pa.schema(
+    [
+        ("entity_key", pa.string()),
+        ("event_time", pa.timestamp("us", tz="UTC")),
+        ("version", pa.int64()),
+        ("epoch", pa.int64()),
+        ("score", pa.float64()),
+        ("label", pa.bool_()),
+        ("known_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class JoinCounts:
+    """What a join found.
+
+    labels: distinct events whose label row came in; unlabelled: those of them whose label is null;
+    matched: labelled events with a prediction; unmatched: labelled events without one;
+    predicted: distinct predicted events; duplicate_labels, duplicate_predictions: rows that were
+    dropped because another row of the same event counts.
+    """
+
+    labels: int
+    unlabelled: int
+    matched: int
+    unmatched: int
+    predicted: int
+    duplicate_labels: int
+    duplicate_predictions: int
+
+    @property
+    def duplicates(self) -> int:
+        """All rows that were dropped as repetitions."""
+        return self.duplicate_labels + self.duplicate_predictions
+
+    def as_outputs(self) -> dict[str, int]:
+        """The counts by name, for a step's result."""
+        return {**asdict(self), "duplicates": self.duplicates}
+
+
+def join(labels: Any, predictions: Any) -> tuple[Any, JoinCounts]:
+    """Join label rows to logged predictions by entity_key; each event counts once.
+
+    `labels`: a table of entity_key, event_time, label (bool, null where never known), known_at.
+    `predictions`: entity_key, event_time, version, epoch, score, logged_at.
+    Of several predictions of one event the first logged one counts: it is the one that was acted
+    upon. Of several label rows the one known last counts: it is the correction. Rows with no
+    entity_key cannot be joined and are left out. The order of rows does not matter.
+    """
+    named_labels = _with_key(labels)
+    named_predictions = _with_key(predictions)
+    last_labels = _one_a_key(named_labels, "known_at", descending=True)
+    first_predictions = _one_a_key(named_predictions, "logged_at", descending=False)
+    label_columns = last_labels.select(["entity_key", "label", "known_at"])
+    prediction_columns = first_predictions.select(
+        ["entity_key", "event_time", "version", "epoch", "score"]
+    )
+    joined = _canonical(prediction_columns.join(label_columns, "entity_key", join_type="left outer"))
+    unlabelled = last_labels["label"].null_count
+    matched = joined.num_rows - joined["label"].null_count
+    counts = JoinCounts(
+        labels=last_labels.num_rows,
+        unlabelled=unlabelled,
+        matched=matched,
+        unmatched=last_labels.num_rows - unlabelled - matched,
+        predicted=joined.num_rows,
+        duplicate_labels=named_labels.num_rows - last_labels.num_rows,
+        duplicate_predictions=named_predictions.num_rows - first_predictions.num_rows,
+    )
+    return joined, counts
+
+
+def merge(tables: list[Any]) -> Any:
+    """Several windows' joined tables as one, each event once.
+
+    An event that stands in several windows (its label came late, or was corrected) keeps the row
+    with the label that became known last; a row with a label beats a row without one.
+    """
+    if not tables:
+        return JOINED_SCHEMA.empty_table()
+    everything = pa.concat_tables([table.cast(JOINED_SCHEMA) for table in tables])
+    ranked = everything.append_column("labelled", pc.is_valid(everything["label"]).cast(pa.int8()))
+    order = pc.sort_indices(
+        ranked,
+        sort_keys=[
+            ("entity_key", "ascending"),
+            ("labelled", "descending"),
+            ("known_at", "descending"),
+        ],
+        null_placement="at_end",
+    )
+    return _canonical(_first_of_each_key(ranked.take(order)).select(JOINED_SCHEMA.names))
+
+
+def _with_key(table: Any) -> Any:
+    return table.filter(pc.is_valid(table["entity_key"]))
+
+
+def _one_a_key(table: Any, column: str, *, descending: bool) -> Any:
+    """One row for each entity_key: the first by a column; ties go by the rest, never by order."""
+    rest = [
+        (name, "ascending") for name in ("label", "request_id", "score") if name in table.schema.names
+    ]
+    order = pc.sort_indices(
+        table,
+        sort_keys=[
+            ("entity_key", "ascending"),
+            (column, "descending" if descending else "ascending"),
+            *rest,
+        ],
+        null_placement="at_end",
+    )
+    return _first_of_each_key(table.take(order))
+
+
+def _first_of_each_key(table: Any) -> Any:
+    """The first row of each run of equal keys; the table is sorted by entity_key."""
+    if table.num_rows < 2:
+        return table
+    keys = table["entity_key"].combine_chunks()
+    new = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1))
+    return table.filter(pa.concat_arrays([pa.array([True]), _flat(new)]))
+
+
+def _flat(values: Any) -> Any:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _canonical(table: Any) -> Any:
+    """The joined table's columns and types, ordered by event."""
+    columns = [table[name].cast(field.type) for name, field in _fields()]
+    return pa.Table.from_arrays(columns, schema=JOINED_SCHEMA).sort_by(
+        [("event_time", "ascending"), ("entity_key", "ascending")]
+    )
+
+
+def _fields() -> list[tuple[str, Any]]:
+    return [(field.name, field) for field in JOINED_SCHEMA]
