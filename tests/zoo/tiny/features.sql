@@ -1,0 +1,1 @@
+SELECT at AS event_time, station, humidity FROM days ORDER BY at, station
