@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
@@ -21,6 +21,9 @@ from ferryman.settings import Settings, load_settings
 from ferryman.spec.loader import DeclarationError, load_model
 from ferryman.spec.windows import DAY, Window, format_time
 from ferryman.steps.journey import Journey
+
+if TYPE_CHECKING:
+    from ferryman.ledger.ledger import Ledger
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(no_args_is_help=True, help="Versions of data.")
@@ -40,9 +43,8 @@ def main() -> None:
     """Run the command; known errors become a sentence and their exit code, never a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Without its standalone mode typer returns the code of a typer.Exit.
+        sys.exit(app(standalone_mode=False) or 0)
     except FerrymanError as error:
         sys.stderr.write(f"error: {error.text}\nremedy: {error.remedy}\n")
         sys.exit(int(exit_code_of(error)))
@@ -90,7 +92,7 @@ def models() -> None:
 
 
 @app.command()
-def run(  # noqa: PLR0913 - the options of a command
+def run(
     what: Annotated[str, typer.Argument(help="A step (train) or a pipeline (training).")],
     model: ModelOption,
     window: WindowOption = None,
@@ -120,11 +122,11 @@ def serve(
     """Start the serving process (in the foreground, unless told otherwise)."""
     settings = load_settings()
     if not (detach or stop or status):
-        from ferryman.serving.__main__ import main as serve_here  # noqa: PLC0415 - server libraries
+        from ferryman.serving.__main__ import main as serve_here
 
         serve_here()
         return
-    from ferryman.deployment.process_deployer import ProcessDeployer  # noqa: PLC0415
+    from ferryman.deployment.process_deployer import ProcessDeployer
 
     deployer = ProcessDeployer(settings)
     if stop:
@@ -137,7 +139,7 @@ def serve(
 @app.command()
 def reconcile() -> None:
     """Make alias, served version and ledger agree, for every model."""
-    from ferryman.steps.reconcile import reconcile_all  # noqa: PLC0415 - heavy libraries
+    from ferryman.steps.reconcile import reconcile_all
 
     out.print(reconcile_all(load_settings()))
 
@@ -149,7 +151,7 @@ def replay(
     end: Annotated[str, typer.Option("--to", help="Last day, included.")],
 ) -> None:
     """Live a recorded stretch of time in minutes, under three retraining policies."""
-    from ferryman.replay import replay_with_progress  # noqa: PLC0415 - heavy libraries
+    from ferryman.replay import replay_with_progress
 
     replay_with_progress(load_settings(), model, parse_day(start), parse_day(end), out)
 
@@ -157,7 +159,7 @@ def replay(
 @app.command()
 def new(name: Annotated[str, typer.Argument(help="Lower-case name, such as churn.")]) -> None:
     """Write a first declaration for a model, to be edited."""
-    from ferryman.spec.template import write_template  # noqa: PLC0415
+    from ferryman.spec.template import write_template
 
     folder = write_template(load_settings().zoo, name)
     out.print(f"wrote {folder}; edit it, then: ferryman validate {folder / 'model.yaml'}")
@@ -166,7 +168,7 @@ def new(name: Annotated[str, typer.Argument(help="Lower-case name, such as churn
 @data_app.command("list")
 def data_list(model: ModelOption) -> None:
     """The published windows of a model's data."""
-    from ferryman.data.listing import list_windows  # noqa: PLC0415 - heavy libraries
+    from ferryman.data.listing import list_windows
 
     rows = list_windows(load_settings().data_root, model)
     table = Table("window", "snapshot", "rows", "labels", "why")
@@ -178,7 +180,7 @@ def data_list(model: ModelOption) -> None:
 @data_app.command("show")
 def data_show(model: ModelOption, snapshot: Annotated[str, typer.Argument()]) -> None:
     """The catalogue entry of one snapshot (a unique beginning of its id will do)."""
-    from ferryman.data.listing import show_snapshot  # noqa: PLC0415 - heavy libraries
+    from ferryman.data.listing import show_snapshot
 
     out.print_json(data=show_snapshot(load_settings().data_root, model, snapshot))
 
@@ -248,7 +250,7 @@ def parse_params(pairs: list[str]) -> dict[str, JsonValue]:
     return params
 
 
-def _open_ledger(settings: Settings):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from ferryman.ledger.ledger import Ledger  # noqa: PLC0415 - SQLAlchemy
+def _open_ledger(settings: Settings) -> "Ledger":
+    from ferryman.ledger.ledger import Ledger
 
     return Ledger(settings.ledger_url)

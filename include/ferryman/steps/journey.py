@@ -81,7 +81,7 @@ class Journey:
     def _params_of(
         self, step: str, steps: tuple[str, ...], params: Mapping[str, JsonValue] | None
     ) -> dict[str, JsonValue]:
-        """A pipeline's parameters go to the steps that know them; a name that none knows is wrong."""
+        """A pipeline's parameters go to the steps that know them; others are wrong."""
         given = dict(params or {})
         if len(steps) == 1:
             return given
