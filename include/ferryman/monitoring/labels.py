@@ -5,10 +5,13 @@ label (null: not known, or never to be known), known_at (null where there is no 
 """
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from ferryman.spec.windows import Window
 
 JOINED_SCHEMA = pa.schema(
     [
@@ -51,8 +54,11 @@ class JoinCounts:
         return {**asdict(self), "duplicates": self.duplicates}
 
 
-def join(labels: Any, predictions: Any) -> tuple[Any, JoinCounts]:
+def join(labels: Any, predictions: Any, due: Window) -> tuple[Any, JoinCounts]:
     """Join label rows to logged predictions by entity_key; each event counts once.
+
+    The joined table holds every prediction whose event lies in `due` (the events whose labels were
+    to be known by now), labelled or not, and every prediction that a label came in for.
 
     `labels`: a table of entity_key, event_time, label (bool, null where never known), known_at.
     `predictions`: entity_key, event_time, version, epoch, score, logged_at.
@@ -68,7 +74,8 @@ def join(labels: Any, predictions: Any) -> tuple[Any, JoinCounts]:
     prediction_columns = first_predictions.select(
         ["entity_key", "event_time", "version", "epoch", "score"]
     )
-    joined = _canonical(prediction_columns.join(label_columns, "entity_key", join_type="left outer"))
+    everything = prediction_columns.join(label_columns, "entity_key", join_type="left outer")
+    joined = _canonical(everything.filter(_wanted(everything, last_labels, due)))
     unlabelled = last_labels["label"].null_count
     matched = joined.num_rows - joined["label"].null_count
     counts = JoinCounts(
@@ -105,6 +112,18 @@ def merge(tables: list[Any]) -> Any:
     return _canonical(_first_of_each_key(ranked.take(order)).select(JOINED_SCHEMA.names))
 
 
+def _wanted(predictions: Any, labels: Any, due: Window) -> Any:
+    in_time = pc.and_(
+        pc.greater_equal(predictions["event_time"], _moment(due.start)),
+        pc.less(predictions["event_time"], _moment(due.end)),
+    )
+    return pc.or_(in_time, pc.is_in(predictions["entity_key"], labels["entity_key"]))
+
+
+def _moment(moment: datetime) -> Any:
+    return pa.scalar(moment, pa.timestamp("us", tz="UTC"))
+
+
 def _with_key(table: Any) -> Any:
     return table.filter(pc.is_valid(table["entity_key"]))
 
@@ -112,7 +131,9 @@ def _with_key(table: Any) -> Any:
 def _one_a_key(table: Any, column: str, *, descending: bool) -> Any:
     """One row for each entity_key: the first by a column; ties go by the rest, never by order."""
     rest = [
-        (name, "ascending") for name in ("label", "request_id", "score") if name in table.schema.names
+        (name, "ascending")
+        for name in ("label", "request_id", "score")
+        if name in table.schema.names
     ]
     order = pc.sort_indices(
         table,
@@ -141,11 +162,7 @@ def _flat(values: Any) -> Any:
 
 def _canonical(table: Any) -> Any:
     """The joined table's columns and types, ordered by event."""
-    columns = [table[name].cast(field.type) for name, field in _fields()]
+    columns = [table[field.name].cast(field.type) for field in JOINED_SCHEMA]
     return pa.Table.from_arrays(columns, schema=JOINED_SCHEMA).sort_by(
         [("event_time", "ascending"), ("entity_key", "ascending")]
     )
-
-
-def _fields() -> list[tuple[str, Any]]:
-    return [(field.name, field) for field in JOINED_SCHEMA]

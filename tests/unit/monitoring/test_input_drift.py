@@ -1,0 +1,150 @@
+"""Drift needs a large and a significant change; odd columns have outcomes of their own."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ferryman.monitoring.drift import ColumnDrift, compare, stability_index, two_sample_p
+from ferryman.spec.data import FeatureSpec
+from ferryman.spec.model import DriftSpec
+
+NUMBER = FeatureSpec(type="number")
+CATEGORY = FeatureSpec(type="category")
+SPEC = DriftSpec(effect=0.25, significance=0.001, min_rows=100)
+
+
+def number_profile(values: np.ndarray, nulls: int = 0) -> dict[str, Any]:
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, 11)))
+    counts = np.histogram(values, edges)[0] if len(edges) > 1 else []
+    return {
+        "count": len(values) + nulls,
+        "nulls": nulls,
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "edges": [float(edge) for edge in edges],
+        "counts": [int(count) for count in counts],
+    }
+
+
+def judge(profile: dict[str, Any] | None, values: Any, kind: FeatureSpec = NUMBER) -> ColumnDrift:
+    reference = {} if profile is None else {"x": profile}
+    return compare(reference, pa.table({"x": values}), {"x": kind}, SPEC)[0]
+
+
+def test_a_shifted_column_drifts_and_a_quiet_one_does_not() -> None:
+    random = np.random.default_rng(1)
+    profile = number_profile(random.normal(0, 1, 5000))
+    assert judge(profile, random.normal(0, 1, 1500)).outcome == "stable"
+    moved = judge(profile, random.normal(1, 1, 1500))
+    assert moved.outcome == "drifted"
+    assert moved.psi is not None
+    assert moved.psi > 0.5
+
+
+def test_a_small_change_is_no_drift_however_significant() -> None:
+    random = np.random.default_rng(2)
+    profile = number_profile(random.normal(0, 1, 50_000))
+    change = judge(profile, random.normal(0.1, 1, 50_000))
+    assert change.p_value is not None
+    assert change.p_value < 1e-6
+    assert change.outcome == "stable"
+
+
+def test_false_alarms_stay_at_the_declared_rate_over_all_columns() -> None:
+    random = np.random.default_rng(3)
+    columns = {f"c{i}": NUMBER for i in range(20)}
+    spec = DriftSpec(effect=1e-6, significance=0.05, min_rows=100)
+    reference = {name: number_profile(random.normal(0, 1, 3000)) for name in columns}
+    nights = 200
+    alarms = 0
+    for _ in range(nights):
+        table = pa.table({name: random.normal(0, 1, 500) for name in columns})
+        alarms += any(column.drifted for column in compare(reference, table, columns, spec))
+    # One reference for all nights makes them alike; naive tests would fire on 64 % of nights.
+    assert alarms / nights <= 0.12
+
+
+def test_integers_on_bin_edges_are_binned_as_the_profile_was() -> None:
+    random = np.random.default_rng(4)
+    draw = lambda count: random.integers(1, 8, count).astype(float)  # noqa: E731
+    assert judge(number_profile(draw(5000)), draw(2000)).outcome == "stable"
+
+
+def test_lost_values_lost_variety_and_lost_rows() -> None:
+    random = np.random.default_rng(5)
+    profile = number_profile(random.normal(0, 1, 5000))
+    assert judge(profile, pa.nulls(500, pa.float64())).outcome == "all_null"
+    assert judge(profile, np.full(500, 0.3)).outcome == "constant"
+    few = judge(profile, random.normal(0, 1, 99))
+    assert (few.outcome, few.drifted, few.psi) == ("too_few_rows", False, None)
+    assert judge(None, random.normal(0, 1, 500)).outcome == "no_reference"
+    missing = compare({"x": profile}, pa.table({"y": np.ones(500)}), {"x": NUMBER}, SPEC)[0]
+    assert missing.outcome == "all_null"
+    nan = judge(profile, np.full(500, np.nan))
+    assert (nan.outcome, nan.nulls) == ("all_null", 1.0)
+
+
+def test_a_column_that_always_was_empty_or_constant_is_stable() -> None:
+    empty = {"count": 900, "nulls": 900, "min": None, "max": None, "edges": [], "counts": []}
+    assert judge(empty, pa.nulls(500, pa.float64())).outcome == "stable"
+    assert judge(empty, np.ones(500)).outcome == "drifted"
+    constant = number_profile(np.full(900, 2.0))
+    assert judge(constant, np.full(500, 2.0)).outcome == "stable"
+    assert judge(constant, np.full(500, 3.0)).outcome == "drifted"
+
+
+def test_more_nulls_are_drift() -> None:
+    random = np.random.default_rng(6)
+    profile = number_profile(random.normal(0, 1, 5000), nulls=50)
+    values = random.normal(0, 1, 1000)
+    values[:400] = np.nan
+    found = judge(profile, values)
+    assert (found.outcome, found.nulls) == ("drifted", 0.4)
+
+
+def category_profile(**counts: int) -> dict[str, Any]:
+    nulls = counts.pop("nulls", 0)
+    other = counts.pop("other", 0)
+    total = sum(counts.values()) + nulls + other
+    return {"count": total, "nulls": nulls, "top": counts, "other": other}
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome", "new"),
+    [
+        (["a"] * 500 + ["b"] * 480, "stable", []),
+        (["a"] * 100 + ["b"] * 900, "drifted", []),
+        (["a"] * 300 + ["b"] * 300 + ["z"] * 400, "new_categories", ["z"]),
+        (["a"] * 500 + ["b"] * 495 + ["z"] * 5, "stable", ["z"]),
+        ([None] * 600 + ["a"] * 200 + ["b"] * 200, "drifted", []),
+        ([""] * 600 + ["a"] * 200 + ["b"] * 200, "drifted", []),
+        (["a"] * 1000, "constant", []),
+        ([None] * 1000, "all_null", []),
+    ],
+)
+def test_categories(values: list[str | None], outcome: str, new: list[str]) -> None:
+    found = judge(category_profile(a=5000, b=5000), pa.array(values, pa.string()), CATEGORY)
+    assert (found.outcome, found.new_values) == (outcome, new)
+
+
+def test_rare_values_that_the_profile_folded_away_are_not_called_new() -> None:
+    profile = category_profile(a=5000, b=4000, other=1000)
+    values = ["a"] * 500 + ["b"] * 400 + [f"r{i}" for i in range(100)]
+    found = judge(profile, pa.array(values), CATEGORY)
+    assert (found.outcome, found.new_values) == ("stable", [])
+
+
+def test_stability_index_by_hand() -> None:
+    # (0.2-0.5) ln(0.2/0.5) + (0.8-0.5) ln(0.8/0.5), to the half rows that are added
+    found = stability_index(np.array([50_000.0, 50_000.0]), np.array([20_000.0, 80_000.0]))
+    assert found == pytest.approx(0.415888, abs=1e-4)
+    assert stability_index(np.array([7.0, 3.0]), np.array([7.0, 3.0])) == 0
+
+
+def test_two_sample_test_by_hand() -> None:
+    # scipy's chi2_contingency needs two filled bins; equal shares are no evidence at all
+    assert two_sample_p(np.array([10.0, 0.0]), np.array([5.0, 0.0])) == 1.0
+    assert two_sample_p(np.array([100.0, 100.0]), np.array([50.0, 50.0])) == pytest.approx(1.0)
+    assert two_sample_p(np.array([100.0, 100.0]), np.array([90.0, 10.0])) < 1e-6
