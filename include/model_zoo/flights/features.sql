@@ -24,7 +24,8 @@ WITH schedule AS (
 reports AS (
     SELECT
         *,
-        sum(precip) OVER last_6_hours AS precip_6h,
+        -- rounded, since the order of a floating sum is not ours: the same rows, the same bytes
+        round(sum(precip) OVER last_6_hours, 2) AS precip_6h,
         min(visib) OVER last_6_hours AS visib_6h,
         pressure - first(pressure) OVER last_6_hours AS pressure_trend,
         -- A report of hour 9 is complete, and so known, at 10.
@@ -56,31 +57,32 @@ arrivals AS (
     WHERE arr_delay IS NOT NULL
 ),
 
+-- Sums of whole numbers only, here and below: they are exact in whatever order threads add them.
 overall AS (SELECT avg(late) AS rate FROM arrivals),
 
 -- Each rate is the excess over the overall rate of the same days: "worse than the rest", not "it
 -- was a bad month", which would let a model learn the calendar. Groups with few flights are drawn
 -- towards zero by counting imaginary average flights: 5 where groups are small, 20 elsewhere.
 by_flight AS (
-    SELECT carrier, flight, origin, sum(late - rate) / (count(*) + 5) AS excess
+    SELECT carrier, flight, origin, (sum(late) - count(*) * any_value(rate)) / (count(*) + 5) AS excess
     FROM arrivals CROSS JOIN overall
     GROUP BY carrier, flight, origin
 ),
 
 by_hour AS (
-    SELECT carrier, origin, hour, sum(late - rate) / (count(*) + 20) AS excess
+    SELECT carrier, origin, hour, (sum(late) - count(*) * any_value(rate)) / (count(*) + 20) AS excess
     FROM arrivals CROSS JOIN overall
     GROUP BY carrier, origin, hour
 ),
 
 by_route AS (
-    SELECT origin, dest, sum(late - rate) / (count(*) + 20) AS excess
+    SELECT origin, dest, (sum(late) - count(*) * any_value(rate)) / (count(*) + 20) AS excess
     FROM arrivals CROSS JOIN overall
     GROUP BY origin, dest
 ),
 
 by_plane AS (
-    SELECT tailnum, sum(late - rate) / (count(*) + 5) AS excess
+    SELECT tailnum, (sum(late) - count(*) * any_value(rate)) / (count(*) + 5) AS excess
     FROM arrivals CROSS JOIN overall
     WHERE tailnum IS NOT NULL
     GROUP BY tailnum
