@@ -1,0 +1,118 @@
+"""Step operators: what to do is data, where to do it is a class, and `step` chooses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import Asset, BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+from pydantic import JsonValue
+
+from ferryman.errors import FerrymanError, Superseded
+from ferryman.runtime.messages import StepRequest, StepResult
+from ferryman.runtime.run_store import run_folder
+from ferryman.settings import load_settings
+from ferryman.spec.model import DeclaredModel
+from ferryman.steps.contract import run_step
+from ferryman.steps.pipelines import pipeline_of
+from ferryman_airflow.params import check_conf, check_params
+from ferryman_airflow.step_requests import earlier_results, window_of
+
+_SKIPPING = frozenset({"not_needed", "superseded"})
+
+DerivedParams = Callable[[Any, str], dict[str, JsonValue]]
+
+
+class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
+    """Runs one step in the task's own process; its result is the task's XCom.
+
+    `takes` names the DAG's params that the step is given; `derive` computes further ones from the
+    context. A result "not needed" or "superseded" skips the task, and so all that comes after it.
+    """
+
+    template_fields: Sequence[str] = ()  # nothing that a user can send is ever rendered
+    ui_color = "#e6f1f2"
+
+    def __init__(
+        self,
+        *,
+        declared: DeclaredModel,
+        step_name: str,
+        takes: Sequence[str] = (),
+        derive: DerivedParams | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.declared = declared
+        self.step_name = step_name
+        self.takes = tuple(takes)
+        self.derive = derive
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Run the step; a FerrymanError goes on to the retry policy, its text stands in the log."""
+        try:
+            request = self.build_request(context)
+            result = run_step(request, self.declared, load_settings())
+        except Superseded as error:
+            self.log.info("%s", error)
+            raise AirflowSkipException(error.text) from None
+        except FerrymanError as error:
+            self.log.error("%s failed (exit %d): %s", self.step_name, error.exit_code, error.text)
+            self.log.error("Remedy: %s", error.remedy)
+            raise
+        value = result.model_dump(mode="json")
+        if result.verdict in _SKIPPING:
+            context["ti"].xcom_push(key="return_value", value=value)
+            raise AirflowSkipException(result.text)
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra = event_extra(request, result)
+        return value
+
+    def build_request(self, context: Any) -> StepRequest:
+        """The request that this task stands for; SpecError (exit 2) for a bad conf or param."""
+        check_conf(context["dag_run"].conf, context["dag"].params)
+        model, pipeline, run_id = self.declared.name, pipeline_of(self.step_name), context["run_id"]
+        params: dict[str, JsonValue] = dict(self.derive(context, model)) if self.derive else {}
+        params.update(check_params(context["params"], self.takes))
+        return StepRequest(
+            model=model,
+            step=self.step_name,
+            run_id=run_id,
+            run_uri=str(run_folder(load_settings().runs_root, model, pipeline.name, run_id)),
+            window=window_of(context) if pipeline.windowed else None,
+            params=params,
+            spec_digest=self.declared.digest,
+            results=earlier_results(context, self.get_flat_relative_ids(upstream=True)),
+        )
+
+
+def event_extra(request: StepRequest, result: StepResult) -> dict[str, JsonValue]:
+    """What an asset event says: which run, and the result's plain outputs; never a secret."""
+    extra: dict[str, JsonValue] = {"run": request.run_uri.rpartition("/")[2], "step": request.step}
+    if request.window is not None:
+        extra["window"] = str(request.window)
+    plain = (str, int, float, bool)
+    extra.update({key: value for key, value in result.outputs.items() if isinstance(value, plain)})
+    return extra
+
+
+_PLACES: Mapping[str, type[InlineStep]] = {"inline": InlineStep}
+
+
+def step(
+    model: DeclaredModel,
+    name: str,
+    *,
+    takes: Sequence[str] = (),
+    derive: DerivedParams | None = None,
+    outlets: Sequence[Asset] = (),
+) -> InlineStep:
+    """The task that runs a step of a model at the place that the model declares."""
+    operator = _PLACES[model.spec.runtime.place]
+    return operator(
+        task_id=name,
+        declared=model,
+        step_name=name,
+        takes=takes,
+        derive=derive,
+        outlets=list(outlets),
+    )

@@ -1,0 +1,97 @@
+"""The parameters that a run may be given, and their checks in code.
+
+Airflow stores unknown conf keys and accepts a trailing newline where a pattern ends in `$`; so
+every value is checked again here, whole, before a step sees it.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import Param
+
+from ferryman.errors import SpecError
+from ferryman.spec.loader import nearest
+
+_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class RunParam:
+    """One optional text parameter of a run."""
+
+    name: str
+    pattern: str
+    max_length: int
+    description: str
+
+    def declared(self) -> Param:
+        """The form field and JSON schema that Airflow shows and checks."""
+        return Param(
+            None,
+            type=["null", "string"],
+            pattern=f"^(?:{self.pattern})$",
+            maxLength=self.max_length,
+            description=self.description,
+        )
+
+    def check(self, value: object) -> str | None:
+        """The value, when it is null or matches as a whole; SpecError (exit 2) otherwise."""
+        if value is None:
+            return None
+        fits = isinstance(value, str) and len(value) <= self.max_length
+        if not fits or not re.fullmatch(self.pattern, str(value), re.ASCII):
+            raise SpecError(
+                f"param {self.name!r} has an illegal value {str(value)[:_SHOWN]!r}",
+                remedy=f"{self.name}: {self.description}",
+            )
+        return str(value)
+
+
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+RUN_PARAMS: Mapping[str, RunParam] = {
+    param.name: param
+    for param in (
+        RunParam("window_start", _DAY, 10, "First day of the data, UTC, such as 2013-02-01."),
+        RunParam(
+            "window_end", _DAY, 10, "Day after the last one, UTC; left out, it is one day's window."
+        ),
+        RunParam(
+            "cutoff",
+            rf"{_DAY}(?:T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]{{1,6}})?(?:Z|\+00:00))?",
+            35,
+            "Train on what was known then, UTC, such as 2013-03-01T00:00:00Z; default: the newest.",
+        ),
+        RunParam("reason", r"[A-Za-z0-9 .,:;()+#@/=%_<>-]+", 200, "Why, in a few plain words."),
+        RunParam("pin", r"[A-Za-z0-9_.-]+", 128, "Id of a dataset version to train on again."),
+        RunParam(
+            "run", r"[A-Za-z0-9_.-]+", 128, "Folder name of a training run whose model to release."
+        ),
+    )
+}
+
+
+def declare(*names: str) -> dict[str, Param]:
+    """The `params` argument of a DAG."""
+    return {name: RUN_PARAMS[name].declared() for name in names}
+
+
+def check_conf(conf: Mapping[str, Any] | None, legal: Collection[str]) -> None:
+    """Refuse a run's unknown conf keys; SpecError (exit 2) names the nearest legal one."""
+    for key in sorted(str(name) for name in (conf or {})):
+        if key in legal:
+            continue
+        meant = nearest(key[:_SHOWN], sorted(legal))
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        raise SpecError(
+            f"unknown key {key[:_SHOWN]!r} in the run's conf{hint}",
+            remedy=f"Params of this DAG: {', '.join(sorted(legal)) or 'none'}.",
+        )
+
+
+def check_params(values: Mapping[str, Any], names: Collection[str]) -> dict[str, str]:
+    """The named params that were given, each checked; SpecError (exit 2) for a bad one."""
+    checked = {name: RUN_PARAMS[name].check(values.get(name)) for name in names}
+    return {name: value for name, value in checked.items() if value is not None}

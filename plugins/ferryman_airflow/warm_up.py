@@ -1,0 +1,152 @@
+"""Imports what tasks need, once, in the fork server, so that no task pays for it.
+
+Every task is forked from the process that did this: libraries are in memory, and one dry run of the
+calls has paid for what they load late. Nothing that does not survive a fork may be left behind: no
+thread, no database engine, no session. OpenMP is held to one thread here, because a parent that
+once used more makes its forked children hang.
+
+A failure is logged and the task then imports for itself: warming may never stop the scheduler.
+"""
+
+import gc
+import importlib
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ferryman.steps.contract import STEP_NAMES
+
+logger = logging.getLogger(__name__)
+
+AIRFLOW_MODULES = (
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.xcom",
+    "airflow.dag_processing.dagbag",
+    "ferryman_airflow.operators",
+    "ferryman_airflow.asset_events",
+    "ferryman_airflow.declarations",
+)
+
+
+def warm_up() -> dict[str, float]:
+    """Import everything and make each dry run; seconds by name, of those that went well."""
+    # skops looks through every loaded module's names, and Airflow warns about its old ones.
+    warnings.filterwarnings("ignore", module=r"skops\.io\._utils")
+    seconds: dict[str, float] = {}
+    modules = (*AIRFLOW_MODULES, *(f"ferryman.steps.{name}" for name in STEP_NAMES))
+    for module in modules:
+        _attempt(module, partial(importlib.import_module, module), seconds)
+    with tempfile.TemporaryDirectory(prefix="ferryman-preload-") as scratch:
+        for run in (_tables, _expectations, _model, _tracking):
+            _attempt(run.__name__.strip("_"), partial(run, Path(scratch)), seconds)
+    _dispose_engines()
+    gc.collect()
+    gc.freeze()  # what stands here is shared by every task; the collector need not touch its pages
+    return seconds
+
+
+def _attempt(name: str, call: Callable[[], object], seconds: dict[str, float]) -> None:
+    start = time.monotonic()
+    try:
+        call()
+    except Exception:  # a bare import error in here would end the fork server
+        logger.exception("warming %s failed; tasks will import for themselves", name)
+    else:
+        seconds[name] = time.monotonic() - start
+
+
+def _dispose_engines() -> None:
+    """Close every pooled database connection: two processes on one connection corrupt it."""
+    from sqlalchemy import Engine
+
+    for engine in [found for found in gc.get_objects() if isinstance(found, Engine)]:
+        engine.dispose()
+
+
+def _tables(scratch: Path) -> None:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute
+    import pyarrow.parquet as pq
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    table = pa.Table.from_pandas(pd.DataFrame({"n": [1.0, 2.0, None], "c": ["a", "b", "a"]}))
+    file = scratch / "table.parquet"
+    pq.write_table(table, file)
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("rows", table)
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SELECT c, avg(n), now() FROM rows GROUP BY c").to_arrow_table()
+        connection.execute("SELECT count(*) FROM read_parquet(?)", [str(file)]).fetchall()
+
+
+def _expectations(_: Path) -> None:
+    import great_expectations as gx
+    import pandas as pd
+    import tqdm
+
+    tqdm.tqdm.monitor_interval = 0  # its monitor is a thread
+    context = gx.get_context(mode="ephemeral")
+    batch = (
+        context.data_sources.add_pandas("rows")
+        .add_dataframe_asset("rows")
+        .add_batch_definition_whole_dataframe("all")
+        .get_batch({"dataframe": pd.DataFrame({"n": [1, 2, 3]})})
+    )
+    batch.validate(gx.expectations.ExpectColumnValuesToNotBeNull(column="n"))
+
+
+def _model(scratch: Path) -> None:
+    import numpy as np
+    import onnxruntime
+    import pandas as pd
+    import scipy.stats
+    import skops.io
+    from skl2onnx import to_onnx
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import log_loss, roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        values = np.linspace(0, 1, 60, dtype=np.float32)
+        frame = pd.DataFrame({"n": values, "c": ["a", "b", "c"] * 20})
+        labels = values > 0.5
+        encode = make_column_transformer((OrdinalEncoder(), ["c"]), remainder="passthrough")
+        make_pipeline(encode, HistGradientBoostingClassifier(max_iter=2)).fit(frame, labels)
+        fitted = HistGradientBoostingClassifier(max_iter=2).fit(values.reshape(-1, 1), labels)
+        scores = fitted.predict_proba(values.reshape(-1, 1))[:, 1]
+        log_loss(labels, scores), roc_auc_score(labels, scores), scipy.stats.norm.ppf(0.975)
+        skops.io.dump(fitted, scratch / "model.skops")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        content = to_onnx(fitted, values.reshape(-1, 1)).SerializeToString()
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session.run(None, {session.get_inputs()[0].name: values.reshape(-1, 1)})
+        del session
+
+
+def _tracking(scratch: Path) -> None:
+    import mlflow
+
+    uri = f"sqlite:///{scratch / 'mlflow.db'}"
+    client: Any = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = client.create_experiment("preload", artifact_location=str(scratch / "artifacts"))
+    run = client.create_run(experiment)
+    client.log_metric(run.info.run_id, "n", 1.0)
+    client.log_dict(run.info.run_id, {"n": 1}, "n.json")
+    client.create_registered_model("preload")
+    version = client.create_model_version("preload", source=str(scratch), run_id=run.info.run_id)
+    client.set_registered_model_alias("preload", "champion", version.version)
+    client.search_model_versions("name = 'preload'")
+    client.set_terminated(run.info.run_id)
