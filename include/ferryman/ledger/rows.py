@@ -1,0 +1,61 @@
+"""Between table rows and records."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from ferryman.ledger.records import Head, Op, OrderKey, State
+from ferryman.runtime.messages import canonical_json
+
+
+def store_json(value: Any) -> str:
+    """Canonical JSON text; NaN is a ValueError."""
+    return canonical_json(value).decode()
+
+
+def op_of_mapping(row: Mapping[Any, Any]) -> Op:
+    """A row of `ops` as a record."""
+    return Op(
+        seq=row["seq"],
+        op_id=row["op_id"],
+        kind=row["kind"],
+        model=row["model"],
+        state=State(row["state"]),
+        base_epoch=row["base_epoch"],
+        candidate=json.loads(row["candidate"]),
+        order_key=OrderKey.parse(row["order_key"]),
+        actor=row["actor"],
+        reason=row["reason"],
+        evidence=json.loads(row["evidence"]),
+        at=row["at"],
+    )
+
+
+def op_of(row: Row[Any]) -> Op:
+    """A selected row of `ops` as a record."""
+    return op_of_mapping(dict(row._mapping))
+
+
+def head_of(row: Row[Any]) -> Head:
+    """A selected row of `head` as a record."""
+    values = dict(row._mapping)
+    values["last_good"] = json.loads(values["last_good"])
+    values["order_key"] = OrderKey.parse(values["order_key"])
+    return Head(**values)
+
+
+def head_json(head: Head | None) -> dict[str, Any] | None:
+    """What a decision records of a head: all but `last_good`, which grows."""
+    if head is None:
+        return None
+    values = head._asdict()
+    del values["last_good"]
+    return {**values, "order_key": head.order_key.text}
+
+
+def head_values(recorded: Mapping[str, Any]) -> Head:
+    """A head as `head_json` recorded it."""
+    order_key = OrderKey.parse(recorded["order_key"])
+    return Head(**{**recorded, "order_key": order_key, "last_good": []})
