@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         return self.home / "predictions"
 
     @property
+    def monitoring_root(self) -> Path:
+        """Joined windows, reports and decisions of monitoring, by model."""
+        return self.home / "monitoring"
+
+    @property
     def serving_root(self) -> Path:
         """The serving process's own state: pointers, token, pid file, log."""
         return self.home / "serving"

@@ -1,0 +1,73 @@
+"""Joins the labels that became known in a window to the predictions that were logged."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from ferryman.data.snapshots import SnapshotStore
+from ferryman.errors import DependencyUnavailable
+from ferryman.monitoring.joined_windows import JoinedWindows
+from ferryman.monitoring.labels import JoinCounts, join
+from ferryman.runtime.messages import StepResult
+from ferryman.serving.prediction_log import read_predictions
+from ferryman.spec.windows import Window
+from ferryman.steps.contract import StepContext, StepParams
+
+
+class Params(StepParams):
+    """No parameters."""
+
+
+def run(context: StepContext) -> StepResult:
+    """Join each day of the window; a day that was joined before is replaced as a whole."""
+    days = list(context.window.days())
+    done = [_join_day(context, day) for day in days]
+    totals: Counter[str] = Counter()
+    for _, counts in done:
+        totals.update(counts.as_outputs())
+    text = (
+        f"{totals['matched']} labels joined to {totals['predicted']} predictions; "
+        f"{totals['unmatched']} labels without one, {totals['unlabelled']} events without label"
+    )
+    return context.result(
+        text=text,
+        outputs={
+            "joined": str(done[-1][0]),
+            "windows": [str(file) for file, _ in done],
+            **{name: int(totals[name]) for name in done[0][1].as_outputs()},
+        },
+        metrics={name: float(totals[name]) for name in ("matched", "unmatched", "unlabelled")},
+        artifacts={"joined": str(done[-1][0])},
+    )
+
+
+def _join_day(context: StepContext, day: Window) -> tuple[Path, JoinCounts]:
+    model, settings = context.model.name, context.settings
+    store = SnapshotStore(settings.data_root)
+    snapshot = store.current(model, day)
+    if snapshot is None:
+        raise DependencyUnavailable(
+            f"window {day} of {model!r} has no published snapshot, so no labels",
+            remedy=f"Ingest it first: ferryman run ingest --model {model} "
+            f"--window {day.start:%Y-%m-%d}.",
+        )
+    labels = store.read_labels(snapshot)
+    due = day.shifted(-context.spec.data.label.known_after)
+    start, end = _span(labels, due)
+    logged = read_predictions(settings.predictions_root, model, start, end)
+    joined, counts = join(labels, logged, due)
+    file = JoinedWindows(settings.monitoring_root).write(model, day, joined)
+    return file, counts
+
+
+def _span(labels: Any, due: Window) -> tuple[datetime, datetime]:
+    """The span of event times to read: the events that are due, and older ones labelled late."""
+    if labels.num_rows == 0:
+        return due.start, due.end
+    times = pc.min_max(labels["event_time"]).as_py()
+    oldest, newest = times["min"] or due.start, times["max"] or due.start
+    # The newest event itself must lie inside the half-open span.
+    return min(oldest, due.start), max(newest + timedelta(microseconds=1), due.end)

@@ -1,0 +1,142 @@
+"""Measures the served model: quality on labelled predictions, drift of its inputs."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+from pydantic import JsonValue
+
+from ferryman.evaluation.intervals import bootstrap
+from ferryman.evaluation.metrics import score_binary
+from ferryman.ledger.ledger import Ledger
+from ferryman.ledger.records import Head, State
+from ferryman.monitoring.drift import ColumnDrift, compare
+from ferryman.monitoring.joined_windows import JoinedWindows
+from ferryman.monitoring.quality import Labels, Quality, Scores, measure
+from ferryman.runtime.bundle import REFERENCE
+from ferryman.runtime.files import read_json, write_json
+from ferryman.runtime.messages import StepResult
+from ferryman.serving.prediction_log import read_predictions
+from ferryman.steps.contract import StepContext, StepParams
+
+_CONFIDENCE = 0.95
+_RESAMPLES = 500
+
+
+class Params(StepParams):
+    """No parameters."""
+
+
+def run(context: StepContext) -> StepResult:
+    """Measure the trailing windows that end with this one, and write the report.
+
+    `quality` counts every served prediction, `champion_quality` only those of the version that the
+    ledger names: what an older version did is no evidence against the one that replaced it.
+    """
+    head = Ledger(context.settings.ledger_url).head(context.model.name)
+    joined = _joined(context)
+    quality = _measure(context, joined)
+    own = joined.filter(pc.equal(joined["version"], head.version)) if head else joined.slice(0, 0)
+    champion_quality = _measure(context, own)
+    columns = _drift(context, head)
+    drifted = [column.column for column in columns if column.drifted]
+    outputs: dict[str, JsonValue] = {
+        "quality": quality.as_json(),
+        "champion_quality": champion_quality.as_json(),
+        "champion": _champion(context, head),
+        "drifted": list(drifted),
+    }
+    report = _write_report(context, outputs, columns)
+    return context.result(
+        text=f"{quality.text}; {len(drifted)} of {len(columns)} columns drifted",
+        outputs={**outputs, "report": str(report)},
+        metrics=_metrics(quality, columns),
+        artifacts={"report": str(report)},
+    )
+
+
+def _joined(context: StepContext) -> Any:
+    end = context.window.end
+    store = JoinedWindows(context.settings.monitoring_root)
+    return store.read(context.model.name, end - context.spec.monitor.quality.window, end)
+
+
+def _measure(context: StepContext, joined: Any) -> Quality:
+    def interval(labels: Labels, scores: Scores, metric: str) -> tuple[float, float] | None:
+        return bootstrap(
+            labels,
+            scores,
+            metric,
+            confidence=_CONFIDENCE,
+            resamples=_RESAMPLES,
+            seed=context.spec.train.seed,
+        )
+
+    return measure(
+        joined, context.spec.monitor.quality, score_binary, interval, confidence=_CONFIDENCE
+    )
+
+
+def _drift(context: StepContext, head: Head | None) -> list[ColumnDrift]:
+    """Compare the trailing logged inputs with the profile of the champion's training data."""
+    if head is None:
+        return []
+    spec, end = context.spec.monitor.drift, context.window.end
+    reference = read_json(Path(head.bundle) / REFERENCE)
+    table = read_predictions(
+        context.settings.predictions_root, context.model.name, end - spec.window, end
+    )
+    return compare(reference, table, context.spec.features.columns, spec)
+
+
+def _champion(context: StepContext, head: Head | None) -> dict[str, JsonValue] | None:
+    """Who serves, on data up to when, and the figure that the gate saw."""
+    if head is None:
+        return None
+    metric = context.spec.monitor.quality.metric
+    return {
+        "version": head.version,
+        "epoch": head.epoch,
+        "cutoff": head.order_key.cutoff,
+        "gate_value": _gate_value(context, head, metric),
+    }
+
+
+def _gate_value(context: StepContext, head: Head, metric: str) -> float | None:
+    """The candidate's figure in the verdict that let the champion pass."""
+    history = Ledger(context.settings.ledger_url).history(context.model.name)
+    for op in reversed(history):
+        if op.state is State.GATED and op.candidate["digest"] == head.digest:
+            value = op.evidence.get("candidate", {}).get(metric)
+            return None if value is None else float(value)
+    return None
+
+
+def _write_report(
+    context: StepContext, outputs: dict[str, JsonValue], columns: list[ColumnDrift]
+) -> Path:
+    root = context.settings.monitoring_root / context.model.name / "reports"
+    file = root / f"{context.window.key}.json"
+    window = {name: _time(moment) for name, moment in context.window.model_dump().items()}
+    report = {**outputs, "window": window, "columns": [column.as_json() for column in columns]}
+    write_json(file, report)
+    return file
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def _metrics(quality: Quality, columns: list[ColumnDrift]) -> dict[str, float | None]:
+    largest = [column.psi for column in columns if column.psi is not None]
+    return {
+        **(quality.metrics or {}),
+        f"{quality.metric}_low": quality.low,
+        f"{quality.metric}_high": quality.high,
+        "labelled": float(quality.labelled),
+        "predicted": float(quality.predicted),
+        "coverage": quality.coverage,
+        "drifted_columns": float(sum(column.drifted for column in columns)),
+        "largest_stability_index": max(largest, default=None),
+    }
