@@ -1,0 +1,1 @@
+"""Judges models: metrics, intervals, the gate's rule, pictures."""

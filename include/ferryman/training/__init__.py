@@ -1,0 +1,1 @@
+"""Fits models: the trainer port, its adapters, the fitted model's file."""
