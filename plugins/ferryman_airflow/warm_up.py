@@ -91,7 +91,7 @@ def _tables(scratch: Path) -> None:
 def _expectations(_: Path) -> None:
     import great_expectations as gx
     import pandas as pd
-    import tqdm
+    import tqdm  # type: ignore[import-untyped]
 
     tqdm.tqdm.monitor_interval = 0  # its monitor is a thread
     context = gx.get_context(mode="ephemeral")

@@ -1,0 +1,108 @@
+"""Writes the stack's airflow.cfg: everything the stack decides, and secrets made at first start.
+
+With it, `AIRFLOW_HOME=.airflow airflow ...` works by hand as well. Single values can be overridden
+by AIRFLOW__SECTION__KEY.
+"""
+
+import configparser
+import io
+import json
+import secrets
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from ferryman.runtime.files import read_json, write_atomic, write_json
+from ferryman.settings import Settings
+from ferryman_airflow.stack.settings import HOST, StackSettings
+
+_PRIVATE = 0o600
+_NOTE = "# Written by every `make run`; set AIRFLOW__SECTION__KEY to override a value.\n\n"
+
+
+def write_config(stack: StackSettings, settings: Settings) -> None:
+    """Write airflow.cfg and, the first time, the secrets and the password; all with mode 0600."""
+    stack.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not stack.passwords_file.is_file():
+        write_json(stack.passwords_file, {stack.user: secrets.token_urlsafe(12)}, mode=_PRIVATE)
+    parser = configparser.ConfigParser(interpolation=None)
+    for section, values in _sections(stack, settings, _secrets(stack.home)).items():
+        parser[section] = values
+    text = io.StringIO()
+    parser.write(text)
+    write_atomic(stack.home / "airflow.cfg", (_NOTE + text.getvalue()).encode(), mode=_PRIVATE)
+
+
+def read_password(stack: StackSettings) -> str:
+    """The password of the stack's user."""
+    return str(read_json(stack.passwords_file)[stack.user])
+
+
+def _secrets(home: Path) -> dict[str, str]:
+    file = home / "secrets.json"
+    if not file.is_file():
+        made = {
+            "fernet_key": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "jwt_secret": secrets.token_urlsafe(48),
+            "secret_key": secrets.token_urlsafe(48),
+        }
+        write_json(file, made, mode=_PRIVATE)
+    return {str(key): str(value) for key, value in json.loads(file.read_bytes()).items()}
+
+
+def _sections(
+    stack: StackSettings, settings: Settings, secret: dict[str, str]
+) -> dict[str, dict[str, str]]:
+    tasks: dict[str, str] = {}
+    scheduler: dict[str, str] = {}
+    if stack.fork_server:
+        # Tasks fork from a process that holds the libraries: facts in docs/decisions.
+        tasks["mp_forkserver_preload"] = (
+            "airflow,airflow.executors.local_executor,ferryman_airflow.preload"
+        )
+        scheduler = {
+            "mp_start_method": "forkserver",
+            "scheduler_idle_sleep_time": str(stack.idle_sleep),
+        }
+    return {
+        "core": {
+            "dags_folder": str(settings.root / "dags"),
+            "plugins_folder": str(settings.root / "plugins"),
+            "load_examples": "False",
+            "executor": "LocalExecutor",
+            "parallelism": str(stack.parallelism),
+            "max_active_tasks_per_dag": str(stack.parallelism),
+            "fernet_key": secret["fernet_key"],
+            "simple_auth_manager_users": f"{stack.user}:admin",
+            "simple_auth_manager_passwords_file": str(stack.passwords_file),
+            "execution_api_server_url": f"{stack.airflow_url}/execution/",
+            **tasks,
+        },
+        "database": {"sql_alchemy_conn": f"sqlite:///{stack.home / 'airflow.db'}"},
+        "api": {
+            "host": HOST,
+            "port": str(stack.airflow_port),
+            "base_url": stack.airflow_url,
+            "workers": "1",
+            "secret_key": secret["secret_key"],
+            "expose_config": "False",
+        },
+        "api_auth": {"jwt_secret": secret["jwt_secret"]},
+        "scheduler": {
+            # A dead task is noticed within about a minute; under 45 s two attempts may overlap.
+            "task_instance_heartbeat_timeout": "60",
+            "orphaned_tasks_check_interval": "30",
+            "enable_health_check": "False",
+            **scheduler,
+        },
+        "dag_processor": {
+            "dag_version_inflation_check_level": "error",
+            "parsing_processes": "1",
+            "min_file_process_interval": "30",
+            "refresh_interval": "30",
+        },
+        "logging": {
+            "base_log_folder": str(stack.home / "logs"),
+            "worker_log_server_port": "0",
+        },
+        "usage_data_collection": {"enabled": "False"},
+    }
