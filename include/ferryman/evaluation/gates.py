@@ -77,7 +77,7 @@ def judge(
     outcome: Outcome = "passed"
     for level in ("failed", "undecided"):
         if any(opinion[0] == level for opinion in opinions):
-            outcome = level  # type: ignore[assignment]  # the loop's literals are outcomes
+            outcome = level
             break
     reasons = tuple(text for level, text in opinions if text and level == outcome)
     margin = spec.champion.margin if against == CHAMPION else 0.0

@@ -1,0 +1,74 @@
+"""A tracker in memory, for tests and for simulations that leave nothing behind."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ferryman.registry.tracking import RUN_ID_TAG, TrackedRun
+
+
+@dataclass
+class MemoryRun:
+    """What is kept of one run."""
+
+    run: TrackedRun
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    finished: bool = False
+
+
+class MemoryTracker:
+    """The tracker port on dictionaries; files go to a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.runs: dict[str, MemoryRun] = {}
+
+    def start(
+        self, experiment: str, run_id: str, run_key: str, tags: Mapping[str, str]
+    ) -> TrackedRun:
+        """The tracked run of a Ferryman run, made now if there is none."""
+        key = f"{experiment}-{run_id}-{run_key}"
+        if key not in self.runs:
+            uri = (self._folder / str(len(self.runs))).as_uri()
+            self.runs[key] = MemoryRun(TrackedRun(key, uri))
+        self.runs[key].tags.update(tags)
+        self.runs[key].tags[RUN_ID_TAG] = run_id
+        return self.runs[key].run
+
+    def log(
+        self,
+        run: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float | None] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log values in one batch."""
+        kept = self.runs[run]
+        kept.params.update({key: str(value) for key, value in (params or {}).items()})
+        numbers = {key: value for key, value in (metrics or {}).items() if value is not None}
+        kept.metrics.update(numbers)
+        kept.tags.update(tags or {})
+
+    def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
+        """Log small files by name."""
+        for name, content in files.items():
+            target = self._place(run) / folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+    def log_folder(self, run: str, source: Path, folder: str) -> str:
+        """Log every file of a folder."""
+        target = self._place(run) / folder
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        return target.as_uri()
+
+    def finish(self, run: str) -> None:
+        """Mark the run as finished."""
+        self.runs[run].finished = True
+
+    def _place(self, run: str) -> Path:
+        return self._folder / self.runs[run].run.artifacts.rpartition("/")[2]

@@ -1,0 +1,128 @@
+"""The tracker port on MLflow tracking: one experiment a model, one run a training."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME, MLFLOW_USER
+
+from ferryman.registry.mlflow_connection import artifact_location, connect, mlflow_errors
+from ferryman.registry.registry import RUN_KEY_TAG
+from ferryman.registry.tracking import RUN_ID_TAG, TrackedRun
+
+# MLflow's limits for one value.
+_MAX_TAG = 5000
+_MAX_PARAM = 6000
+
+
+class MlflowTracker:
+    """Runs are found again by the tags of Ferryman's run id and run key."""
+
+    def __init__(self, uri: str, artifacts: Path, *, actor: str = "") -> None:
+        self._uri = uri
+        self._artifacts = artifacts
+        self._actor = actor
+
+    def start(
+        self, experiment: str, run_id: str, run_key: str, tags: Mapping[str, str]
+    ) -> TrackedRun:
+        """The tracked run of a Ferryman run, made now if there is none; its tags are brought up."""
+        with mlflow_errors(self._uri):
+            client = connect(self._uri)
+            place = self._experiment(client, experiment)
+            own = {**tags, RUN_ID_TAG: run_id[:_MAX_TAG], RUN_KEY_TAG: run_key}
+            own = {key: value[:_MAX_TAG] for key, value in own.items()}
+            run = self._find(client, place, own)
+            if run is None:
+                name = {
+                    MLFLOW_RUN_NAME: run_id[:250],
+                    MLFLOW_SOURCE_NAME: "ferryman",
+                    **({MLFLOW_USER: self._actor} if self._actor else {}),
+                }
+                made = client.create_run(place, tags={**own, **name})
+                run = self._find(client, place, own) or made
+                if run.info.run_id != made.info.run_id:
+                    client.delete_run(made.info.run_id)  # another process was a moment faster
+            else:
+                client.log_batch(
+                    run.info.run_id, tags=[RunTag(key, value) for key, value in own.items()]
+                )
+            return TrackedRun(id=run.info.run_id, artifacts=run.info.artifact_uri)
+
+    def log(
+        self,
+        run: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float | None] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log values in one batch; metrics that are None are left out."""
+        with mlflow_errors(self._uri):
+            client = connect(self._uri)
+            # The run's own start as the time: the same value logged twice is then one point.
+            moment = client.get_run(run).info.start_time
+            client.log_batch(
+                run,
+                metrics=[
+                    Metric(name, float(value), moment, 0)
+                    for name, value in (metrics or {}).items()
+                    if value is not None
+                ],
+                params=[
+                    Param(name, str(value)[:_MAX_PARAM]) for name, value in (params or {}).items()
+                ],
+                tags=[RunTag(name, value[:_MAX_TAG]) for name, value in (tags or {}).items()],
+            )
+
+    def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
+        """Log small files by name."""
+        with tempfile.TemporaryDirectory(prefix="ferryman-") as scratch:
+            for name, content in files.items():
+                (Path(scratch) / name).write_bytes(content)
+            with mlflow_errors(self._uri):
+                connect(self._uri).log_artifacts(run, scratch, folder or None)
+
+    def log_folder(self, run: str, source: Path, folder: str) -> str:
+        """Log every file of a folder, and return the URI of where they are."""
+        with mlflow_errors(self._uri):
+            client = connect(self._uri)
+            client.log_artifacts(run, str(source), folder)
+            return f"{str(client.get_run(run).info.artifact_uri).rstrip('/')}/{folder}"
+
+    def finish(self, run: str) -> None:
+        """Mark the run as finished."""
+        with mlflow_errors(self._uri):
+            connect(self._uri).set_terminated(run, "FINISHED")
+
+    def _experiment(self, client: MlflowClient, name: str) -> str:
+        found: Experiment | None = client.get_experiment_by_name(name)
+        if found is None:
+            location = artifact_location(self._uri, self._artifacts, name)
+            try:
+                return str(client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = client.get_experiment_by_name(name)
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find(self, client: MlflowClient, experiment: str, tags: Mapping[str, str]) -> Run | None:
+        """The oldest run with the key whose run id is the given one."""
+        # The run id is compared here: it may hold quotes, for which the filter has no escape.
+        candidates = client.search_runs(
+            [experiment],
+            filter_string=f"tags.`{RUN_KEY_TAG}` = '{tags[RUN_KEY_TAG]}'",
+            run_view_type=ViewType.ACTIVE_ONLY,
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            max_results=1000,
+        )
+        for run in candidates:
+            if run.data.tags.get(RUN_ID_TAG) == tags[RUN_ID_TAG]:
+                return run
+        return None

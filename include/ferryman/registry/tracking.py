@@ -1,0 +1,55 @@
+"""The tracker port: what is remembered of each training run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+RUN_ID_TAG = "ferryman.run_id"
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run in the tracking server; `artifacts` is the URI that its files are below."""
+
+    id: str
+    artifacts: str
+
+
+class Tracker(Protocol):
+    """Keeps runs. Every method raises DependencyUnavailable (exit 6) when it is down.
+
+    All methods may be repeated with the same arguments: nothing is kept twice.
+    """
+
+    def start(
+        self, experiment: str, run_id: str, run_key: str, tags: Mapping[str, str]
+    ) -> TrackedRun:
+        """The tracked run of a Ferryman run, made now if there is none; its tags are brought up.
+
+        A rerun after a kill finds the run again by run id and run key.
+        """
+        ...
+
+    def log(
+        self,
+        run: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float | None] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log values in one batch; metrics that are None are left out."""
+        ...
+
+    def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
+        """Log small files by name."""
+        ...
+
+    def log_folder(self, run: str, source: Path, folder: str) -> str:
+        """Log every file of a folder, and return the URI of where they are."""
+        ...
+
+    def finish(self, run: str) -> None:
+        """Mark the run as finished."""
+        ...
