@@ -38,7 +38,7 @@ def run(context: StepContext) -> StepResult:
     joined = _joined(context)
     quality = _measure(context, joined)
     own = joined.filter(pc.equal(joined["version"], head.version)) if head else joined.slice(0, 0)
-    champion_quality = _measure(context, own)
+    champion_quality = quality if own.num_rows == joined.num_rows else _measure(context, own)
     columns = _drift(context, head)
     drifted = [column.column for column in columns if column.drifted]
     outputs: dict[str, JsonValue] = {
@@ -64,14 +64,15 @@ def _joined(context: StepContext) -> Any:
 
 def _measure(context: StepContext, joined: Any) -> Quality:
     def interval(labels: Labels, scores: Scores, metric: str) -> tuple[float, float] | None:
-        return bootstrap(
+        found = bootstrap(
             labels,
             scores,
-            metric,
+            metrics=[metric],
             confidence=_CONFIDENCE,
             resamples=_RESAMPLES,
             seed=context.spec.train.seed,
-        )
+        )[metric]
+        return (found.low, found.high) if found else None
 
     return measure(
         joined, context.spec.monitor.quality, score_binary, interval, confidence=_CONFIDENCE

@@ -1,0 +1,131 @@
+"""What a replay comes to: one line a policy, a picture, a page."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from rich.table import Table
+
+from ferryman.replay.day_book import DayBook, DayOutcome
+from ferryman.replay.page import render_page
+from ferryman.replay.picture import Line, draw
+from ferryman.replay.plan import Policy, ReplayPlan
+from ferryman.replay.track import read_track
+from ferryman.runtime.files import write_atomic, write_json
+
+HEADINGS = ("policy", "trainings", "releases", "AUC", "log loss", "labels", "seconds")
+
+
+@dataclass(frozen=True)
+class PolicyReport:
+    """One policy's life in figures.
+
+    trainings: all that ran, the first included; releases: champion changes, the first included;
+    roc_auc, log_loss: pooled over all labelled predictions (None where there are none).
+    """
+
+    policy: Policy
+    trainings: int
+    releases: int
+    roc_auc: float | None
+    log_loss: float | None
+    labels: int
+    seconds: float
+
+    def cells(self) -> tuple[str, ...]:
+        """The figures as text, in the order of HEADINGS."""
+        return (
+            self.policy,
+            str(self.trainings),
+            str(self.releases),
+            _figure(self.roc_auc),
+            _figure(self.log_loss),
+            f"{self.labels:,}",
+            f"{self.seconds:.0f}",
+        )
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """A finished replay: its folder, its policies, where the picture and the page are.
+
+    `seconds` is the wall time of the run that ended it; a policy's own seconds add up its days.
+    """
+
+    id: str
+    folder: Path
+    policies: tuple[PolicyReport, ...]
+    picture: Path
+    page: Path
+    seconds: float
+
+
+def make_report(plan: ReplayPlan, policies: Sequence[Policy], seconds: float) -> ReplayReport:
+    """Read the lives of all policies and write report.json, replay.png and replay.html."""
+    days = [day.start.date() for day in plan.days]
+    lives = {policy: DayBook(plan.policy_home(policy)).read() for policy in policies}
+    lines: list[Line] = []
+    figures: list[PolicyReport] = []
+    for policy in policies:
+        track = read_track(plan.policy_settings(policy), plan.model.name, plan.days)
+        pooled = track.pooled()
+        line = Line(
+            policy=policy,
+            days=days,
+            roc_auc=track.rolling(days, "roc_auc"),
+            log_loss=track.rolling(days, "log_loss"),
+            changes=_changes(lives[policy]),
+        )
+        lines.append(line)
+        figures.append(_summary(policy, lives[policy], pooled))
+    title = f"{plan.model.name}, {plan.start:%Y-%m-%d} to {plan.last:%Y-%m-%d}"
+    png = draw(lines, title)
+    picture, page = plan.folder / "replay.png", plan.folder / "replay.html"
+    write_atomic(picture, png)
+    rows = [figure.cells() for figure in figures]
+    html = render_page(
+        title, png, HEADINGS, rows, {str(name): life for name, life in lives.items()}
+    )
+    write_atomic(page, html.encode())
+    report = ReplayReport(plan.id, plan.folder, tuple(figures), picture, page, round(seconds, 1))
+    write_json(
+        plan.folder / "report.json",
+        {
+            "id": plan.id,
+            "seconds": report.seconds,
+            "policies": [asdict(figure) for figure in figures],
+        },
+    )
+    return report
+
+
+def report_table(report: ReplayReport) -> Table:
+    """The report as a table for the terminal."""
+    table = Table(*HEADINGS, title=f"{report.id}: {report.seconds:.0f} s")
+    for policy in report.policies:
+        table.add_row(*policy.cells())
+    return table
+
+
+def _summary(
+    policy: Policy, life: Sequence[DayOutcome], pooled: dict[str, float | None]
+) -> PolicyReport:
+    return PolicyReport(
+        policy=policy,
+        trainings=sum(1 for day in life if day.trained),
+        releases=sum(1 for day in life if day.released),
+        roc_auc=pooled["roc_auc"],
+        log_loss=pooled["log_loss"],
+        labels=int(pooled["rows"] or 0),
+        seconds=round(sum(day.seconds for day in life), 1),
+    )
+
+
+def _changes(life: Sequence[DayOutcome]) -> list[date]:
+    """Days at whose end the champion changed."""
+    return [date.fromisoformat(day.day) for day in life if day.released]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,63 @@
+"""A policy's record over the days: pooled figures, and figures over trailing days."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ferryman.evaluation.metrics import score_binary
+from ferryman.monitoring.joined_windows import JoinedWindows
+from ferryman.settings import Settings
+from ferryman.spec.windows import DAY, Window
+
+ROLLING_DAYS = 28
+# Fewer labels than this give no point of a rolling line.
+_LEAST = 200
+
+
+@dataclass(frozen=True)
+class Track:
+    """Labelled predictions of one policy: shapes [n], days as days since 1970."""
+
+    days: NDArray[np.int64]
+    labels: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+    def pooled(self) -> dict[str, float | None]:
+        """Every metric over all labelled predictions together."""
+        return score_binary(self.labels, self.scores)
+
+    def rolling(self, days: Sequence[date], metric: str) -> list[float | None]:
+        """The metric over the 28 days that end with each day; None where labels are too few.
+
+        The first days have a shorter past: what there is of it counts.
+        """
+        values: list[float | None] = []
+        for day in days:
+            number = (day - date(1970, 1, 1)).days
+            inside = (self.days > number - ROLLING_DAYS) & (self.days <= number)
+            enough = int(inside.sum()) >= _LEAST
+            values.append(
+                score_binary(self.labels[inside], self.scores[inside])[metric] if enough else None
+            )
+        return values
+
+
+def read_track(settings: Settings, model: str, days: Sequence[Window]) -> Track:
+    """The labelled predictions of events in these days, each once, by their joined windows."""
+    start, end = days[0].start, days[-1].end
+    # Labels come after the event, so the windows they came in reach beyond the last day.
+    joined = JoinedWindows(settings.monitoring_root).read(model, start, end + 7 * DAY)
+    inside = pc.and_(
+        pc.greater_equal(joined["event_time"], start), pc.less(joined["event_time"], end)
+    )
+    table = joined.filter(pc.and_(inside, pc.is_valid(joined["label"])))
+    moments = table["event_time"].to_numpy(zero_copy_only=False)
+    return Track(
+        days=moments.astype("datetime64[D]").astype(np.int64),
+        labels=table["label"].to_numpy(zero_copy_only=False).astype(bool),
+        scores=table["score"].to_numpy(zero_copy_only=False).astype(np.float64),
+    )
