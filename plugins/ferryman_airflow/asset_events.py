@@ -20,7 +20,8 @@ from ferryman_airflow.params import RUN_PARAMS, check_params
 logger = logging.getLogger(__name__)
 
 _FROM_REGISTER = ("version", "bundle", "digest", "run_key")
-_FROM_TRAIN = ("cutoff", "train_dataset", "eval_dataset", "mlflow_run_id", "reason")
+_FROM_TRAIN = ("cutoff", "train_dataset", "eval_dataset", "mlflow_run_id", "code_version", "reason")
+_SAID = re.compile(r"[^A-Za-z0-9 .,:;()+#@/=%_<>-]+")
 
 
 def retrain_params(context: Any, model: str) -> dict[str, JsonValue]:
@@ -28,7 +29,8 @@ def retrain_params(context: Any, model: str) -> dict[str, JsonValue]:
     found: list[dict[str, str]] = []
     for extra in _extras(context, f"{model}.retrain"):
         try:
-            found.append(check_params(extra, ("cutoff", "reason")))
+            reason = _SAID.sub(" ", str(extra.get("reason") or "asked by an asset event"))[:200]
+            found.append(check_params({**extra, "reason": reason}, ("cutoff", "reason")))
         except SpecError as error:
             logger.warning("an asset event is ignored: %s", error.text)
     newest = max(found, key=lambda given: given.get("cutoff", ""), default=None)
@@ -81,7 +83,9 @@ def read_candidate(model: str, run: str) -> dict[str, Any]:
             )
         found[step] = read_result(folder / step / RESULT)
     outputs = [(found["register"], _FROM_REGISTER), (found["train"], _FROM_TRAIN)]
-    return {key: result.outputs[key] for result, keys in outputs for key in keys}
+    candidate = {key: result.outputs[key] for result, keys in outputs for key in keys}
+    # Versions are numbered in the order of registration: the training sequence.
+    return {**candidate, "sequence": candidate["version"]}
 
 
 def _run_type(context: Any) -> str:

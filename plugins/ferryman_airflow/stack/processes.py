@@ -75,7 +75,7 @@ class ProcessGroup:
         return {name: code for name, code in codes.items() if code is not None}
 
     def stop(self, first: str = "", grace: float = 15.0) -> None:
-        """End everything, `first` before the others: TERM, and KILL to what is left after the grace.
+        """End everything, `first` before the others: TERM, and KILL to what outlives the grace.
 
         Only `first`'s own process gets the TERM, so that it can let its children finish.
         """
@@ -96,9 +96,16 @@ class ProcessGroup:
                 self.running[entry["name"]] = Running(**entry)
         return [one for one in self.running.values() if session_members([one])]
 
+    def launcher(self) -> psutil.Process | None:
+        """The living process that wrote the state file."""
+        if not self.state_file.is_file():
+            return None
+        return Running(**read_json(self.state_file)["launcher"]).process()
+
     def _save(self) -> None:
         entries = [asdict(one) for one in self.running.values()]
-        write_json(self.state_file, {"processes": entries, "launcher": os.getpid()})
+        me = Running("launcher", os.getpid(), psutil.Process().create_time())
+        write_json(self.state_file, {"processes": entries, "launcher": asdict(me)})
 
     def _end(self, targets: Sequence[Running], grace: float) -> None:
         for member in session_members(targets):

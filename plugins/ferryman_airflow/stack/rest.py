@@ -101,7 +101,8 @@ class AirflowApi:
 
     def result(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """A task's step result, from its XCom; empty where there is none."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        path = f"{task}/xcomEntries/return_value"
         answer = self.call("GET", path, params={"stringify": False}, ok=(200, 404))
         return dict(answer.json()["value"]) if answer.status_code != 404 else {}
 

@@ -1,0 +1,212 @@
+"""Carries one model from raw data to a served prediction, through Airflow's REST API.
+
+Every step looks first: what an earlier `make run` finished is not done again.
+"""
+
+import json
+import shlex
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from ferryman.errors import DependencyUnavailable
+from ferryman.ledger.ledger import Ledger
+from ferryman.ledger.records import Head
+from ferryman.runtime.run_store import run_folder
+from ferryman.settings import Settings
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.windows import DAY, Window, day_window
+from ferryman_airflow.stack.rest import AirflowApi
+
+_PATIENCE = 900.0  # seconds for one run, on a busy machine
+_MARKS = {"success": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the life led to: the head, the gate's words, and one live prediction."""
+
+    head: Head
+    gate: str
+    row: dict[str, Any]
+    probability: float
+    answered_by: str
+    curl: str
+
+
+class Life:
+    """One model's way through its four DAGs."""
+
+    def __init__(
+        self, api: AirflowApi, settings: Settings, model: DeclaredModel, console: Console
+    ) -> None:
+        self.api = api
+        self.settings = settings
+        self.model = model
+        self.console = console
+        self.today = day_window(datetime.now(UTC)).start
+
+    def live(self) -> Outcome:
+        """Data, then a champion if there is none, then a night's monitoring, then a prediction."""
+        self._wait_for_dags()
+        self.ingest()
+        head = self.head() or self.release_first()
+        self.monitor()
+        row = self._newest_row()
+        probability, answered_by, curl = self.predict(row)
+        return Outcome(head, self.gate_words(), row, probability, answered_by, curl)
+
+    def head(self) -> Head | None:
+        """What the ledger says is served."""
+        return Ledger(self.settings.ledger_url).head(self.model.name)
+
+    def needed_window(self) -> Window:
+        """The days that training, evaluation and monitoring read, until today 00:00 UTC."""
+        spec = self.model.spec
+        watched = max(spec.monitor.quality.window, spec.monitor.drift.window)
+        past = spec.train.window + spec.train.holdout + spec.data.label.known_after + watched
+        start = day_window(self.today - past).start
+        return Window(start=start, end=self.today)
+
+    def ingest(self) -> None:
+        """Bring in the days that are needed and not yet published; the nightly schedule goes on."""
+        dag = f"{self.model.name}.ingest"
+        window = self.needed_window()
+        days = {"window_start": f"{window.start:%Y-%m-%d}", "window_end": f"{window.end:%Y-%m-%d}"}
+        self.api.unpause(dag)
+        self._ensure(dag, f"make-run-{window.start:%Y%m%d}-{window.end:%Y%m%d}", days)
+
+    def release_first(self) -> Head:
+        """Train, and follow the candidate's asset event to the release that it starts."""
+        training, release = f"{self.model.name}.training", f"{self.model.name}.release"
+        self.api.unpause(training)
+        self.api.unpause(release)
+        run_id = f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        unfinished = [
+            run["dag_run_id"]
+            for run in self.api.runs(training)
+            if run["state"] in ("queued", "running")
+        ]
+        self._ensure(training, unfinished[0] if unfinished else run_id, {"reason": "first model"})
+        trained = self.api.run(training, unfinished[0] if unfinished else run_id)
+        self._follow_release(release, trained)
+        head = self.head()
+        if head is None:
+            raise DependencyUnavailable("the release ended, but the ledger names no champion")
+        return head
+
+    def monitor(self) -> None:
+        """The newest window's monitoring: the schedule's own run, or one by hand."""
+        dag = f"{self.model.name}.monitoring"
+        self.api.unpause(dag)
+        scheduled = self._scheduled_run(dag) if self.model.spec.schedule.monitoring else None
+        window = day_window(self.today - DAY)
+        days = {"window_start": f"{window.start:%Y-%m-%d}", "window_end": f"{window.end:%Y-%m-%d}"}
+        self._ensure(dag, scheduled or f"make-run-{window.start:%Y%m%d}", days)
+
+    def gate_words(self) -> str:
+        """What the gate said of the newest candidate that it let pass."""
+        release = f"{self.model.name}.release"
+        for run in self.api.runs(release, state="success"):
+            result = self.api.result(release, run["dag_run_id"], "gate")
+            if result:
+                return f"{result['verdict']}: {result['text']}"
+        return "released outside Airflow; see `ferryman ledger show`"
+
+    def predict(self, row: dict[str, Any]) -> tuple[float, str, str]:
+        """Ask the served model about one row: probability, what answered, and the curl for it."""
+        url = f"{self.settings.serving_url}/v1/models/{self.model.name}:predict"
+        body = json.dumps({"instances": [row]})
+        header = {"content-type": "application/json"}
+        answer = httpx.post(url, content=body, headers=header, timeout=10)
+        if answer.status_code != httpx.codes.OK:
+            raise DependencyUnavailable(f"serving: {answer.status_code} {answer.text[:300]}")
+        version = answer.headers.get("x-model-version", "?")
+        epoch = answer.headers.get("x-model-epoch", "?")
+        command = ["curl", "-s", url, "-H", "content-type: application/json", "-d", body]
+        said = f"version {version}, epoch {epoch}"
+        return float(answer.json()["predictions"][0]), said, shlex.join(command)
+
+    def _newest_row(self) -> dict[str, Any]:
+        from ferryman.data.snapshots import SnapshotStore  # pyarrow: not for `down` and `status`
+
+        store = SnapshotStore(self.settings.data_root)
+        snapshot = store.published(self.model.name)[-1]
+        names = list(self.model.spec.features.columns)
+        rows = store.read_features(snapshot).select(names).to_pylist()
+        return dict(rows[-1])
+
+    def _ensure(self, dag: str, run_id: str, conf: dict[str, str]) -> None:
+        """Have this run succeed: start it, wait for it, or clear what failed in it and wait."""
+        if self.api.trigger(dag, run_id, conf):
+            self.console.print(f"[bold]{dag}[/bold] triggered by REST: {run_id}", highlight=False)
+        elif self.api.run(dag, run_id)["state"] == "failed":
+            self.console.print(f"[bold]{dag}[/bold] failed before; its tasks are run again")
+            self.api.clear(dag, run_id)
+        self._watch(dag, run_id)
+
+    def _watch(self, dag: str, run_id: str) -> None:
+        start = time.monotonic()
+        with self.console.status(f"{dag} is running"):
+            self.api.wait(
+                dag, run_id, timeout=_PATIENCE, seen=lambda task: self._tell(dag, run_id, task)
+            )
+        self.console.print(f"  {dag} finished ({time.monotonic() - start:.1f} s)", style="dim")
+
+    def _tell(self, dag: str, run_id: str, task: dict[str, Any]) -> None:
+        state = str(task["state"])
+        words = self.api.result(dag, run_id, task["task_id"]).get("text", "")
+        mark = _MARKS.get(state, f"[red]{state}[/]")
+        took = f"{task['duration'] or 0:.1f} s"
+        self.console.print(f"  {mark} {task['task_id']} ({took}) {words}", highlight=False)
+
+    def _follow_release(self, release: str, trained: dict[str, Any]) -> None:
+        """Wait for the release that the training's asset event started; trigger it if none came."""
+        ended = str(trained["end_date"])
+        with self.console.status("waiting for the candidate's event to start the release"):
+            for _ in range(120):
+                runs = [
+                    run for run in self.api.runs(release) if str(run["run_after"]) >= ended[:19]
+                ]
+                if runs:
+                    break
+                time.sleep(0.5)
+        if runs:
+            run_id = runs[0]["dag_run_id"]
+            self.console.print(
+                f"[bold]{release}[/bold] started by the asset event", highlight=False
+            )
+            self._watch(release, run_id)
+            return
+        name, run = self.model.name, trained["dag_run_id"]
+        folder = run_folder(self.settings.runs_root, name, "training", run)
+        self._ensure(release, f"make-run-{Path(folder).name}", {"run": folder.name})
+
+    def _scheduled_run(self, dag: str) -> str | None:
+        """The id of the schedule's run for the newest window, which unpausing starts by itself."""
+        for _ in range(60):
+            for run in self.api.runs(dag, run_type="scheduled"):
+                end = datetime.fromisoformat(run["data_interval_end"])
+                if end >= self.today:
+                    return str(run["dag_run_id"])
+            time.sleep(0.5)
+        return None
+
+    def _wait_for_dags(self) -> None:
+        wanted = [
+            f"{self.model.name}.{name}" for name in ("ingest", "training", "release", "monitoring")
+        ]
+        with self.console.status("waiting for Airflow to read the DAGs"):
+            for _ in range(120):
+                if all(self.api.has_dag(dag) for dag in wanted):
+                    return
+                time.sleep(0.5)
+        raise DependencyUnavailable(
+            f"Airflow does not know {', '.join(wanted)}",
+            remedy="Look at the import errors on Airflow's front page.",
+        )
