@@ -4,12 +4,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
-from ferryman.errors import SpecError
+from ferryman.errors import PolicyRefused, SpecError
 from ferryman.registry.mlflow_connection import connect, mlflow_errors
 from ferryman.registry.registry import (
     DIGEST_TAG,
@@ -19,6 +20,7 @@ from ferryman.registry.registry import (
     RegisteredVersion,
     lowest,
 )
+from ferryman.runtime.files import resolve_inside
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +28,14 @@ _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 
 
 class MlflowRegistry:
-    """Versions are MLflow model versions; Ferryman's facts about them are tags."""
+    """Versions are MLflow model versions; Ferryman's facts about them are tags.
 
-    def __init__(self, uri: str) -> None:
+    `artifacts` is the only folder of this machine that a version's local source may lie in.
+    """
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
         self._uri = uri
+        self._artifacts = artifacts
 
     def register(
         self, model: str, run_key: str, digest: str, source: str, tags: Mapping[str, str]
@@ -91,7 +97,19 @@ class MlflowRegistry:
                 return None
 
     def download(self, version: RegisteredVersion, target: Path) -> None:
-        """Copy the bundle from MLflow's artifact store."""
+        """Copy the bundle from MLflow's artifact store.
+
+        PolicyRefused (exit 9) where the source is a local path outside the artifact folder: anybody
+        who may write to MLflow can set a source.
+        """
+        place = urlparse(version.source)
+        if place.scheme in ("", "file"):
+            try:
+                resolve_inside(self._artifacts, unquote(place.path))
+            except ValueError as error:
+                raise PolicyRefused(
+                    f"source of {version.model} {version.version}: {error}"
+                ) from error
         with mlflow_errors(self._uri):
             download_artifacts(
                 artifact_uri=version.source, dst_path=str(target), tracking_uri=self._uri
