@@ -173,7 +173,7 @@ class Launcher:
         waiting = [part for part in AIRFLOW_PARTS if states.get(names[part]) != "healthy"]
         others = {
             "mlflow": f"{self.stack.mlflow_url}/health",
-            "serving": f"{self.settings.serving_url}/healthz",
+            "serving": f"{self.settings.serving_url}/v2/health/live",
         }
         return waiting + [name for name, url in others.items() if not _answers(url)]
 

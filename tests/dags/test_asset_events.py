@@ -1,0 +1,157 @@
+"""Asset events are hints: what is released is what our own run store knows."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ferryman.errors import SpecError
+from ferryman.runtime.files import write_json
+from ferryman.runtime.messages import StepResult
+
+
+@pytest.fixture
+def train(tmp_path, settings_from):
+    """Write a finished training run of `flights`; returns what its asset event says."""
+    settings_from(home=tmp_path)
+
+    def write(run, version, cutoff):
+        outputs = {
+            "train": {
+                "cutoff": cutoff,
+                "train_dataset": "t",
+                "eval_dataset": "e",
+                "mlflow_run_id": "m",
+                "code_version": "c",
+                "reason": "test",
+            },
+            "register": {
+                "version": version,
+                "bundle": f"/bundles/{version}",
+                "digest": f"{version:064x}",
+                "run_key": f"key-{version}",
+            },
+        }
+        folder = tmp_path / "runs" / "flights" / "training" / run
+        for step, values in outputs.items():
+            result = StepResult(model="flights", step=step, request_digest="d", outputs=values)
+            write_json(folder / step / "result.json", result.model_dump(mode="json"))
+        return {"run": run, "version": version, "digest": f"{version:064x}"}
+
+    return write
+
+
+def _context(name, *extras, params=None):
+    return {"params": params or {}, "triggering_asset_events": _Events(name, extras)}
+
+
+class _Events:
+    """The shape of Airflow's triggering_asset_events: a mapping of assets to their events."""
+
+    def __init__(self, name, extras):
+        self._asset = SimpleNamespace(name=name)
+        self._events = [SimpleNamespace(extra=extra) for extra in extras]
+
+    def __iter__(self):
+        return iter([self._asset] if self._events else [])
+
+    def __getitem__(self, asset):
+        assert asset is self._asset
+        return self._events
+
+
+def _candidate(context):
+    from ferryman_airflow.asset_events import candidate_params
+
+    return candidate_params(context, "flights")["candidate"]
+
+
+def test_the_newest_cutoff_is_released_whatever_the_order_of_events(train):
+    old = train("run-a", 9, "2013-03-01T00:00:00Z")
+    new = train("run-b", 3, "2013-03-08T00:00:00Z")
+    for events in ((old, new), (new, old)):
+        assert _candidate(_context("flights.candidate", *events))["version"] == 3
+
+
+def test_of_one_cutoff_the_higher_version_is_released(train):
+    events = [train(f"run-{n}", n, "2013-03-01T00:00:00Z") for n in (2, 10, 9)]
+    candidate = _candidate(_context("flights.candidate", *events))
+    assert candidate["version"] == candidate["sequence"] == 10
+    assert candidate["run_key"] == "key-10"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {},
+        {"run": "nobody-made-this"},
+        {"run": "../../../etc"},
+        {"run": "run-a", "version": 8},
+        {"run": "run-a", "digest": "f" * 64},
+        {"run": ["run-a"]},
+        {"version": 1},
+    ],
+)
+def test_a_forged_event_is_ignored(train, forged):
+    good = train("run-a", 1, "2013-03-01T00:00:00Z")
+    assert _candidate(_context("flights.candidate", forged, good))["version"] == 1
+    with pytest.raises(SpecError, match="no candidate"):
+        _candidate(_context("flights.candidate", forged))
+
+
+def test_extras_never_replace_what_the_run_store_says(train):
+    event = train("run-a", 1, "2013-03-01T00:00:00Z")
+    event |= {"bundle": "/evil", "cutoff": "2999-01-01"}
+    candidate = _candidate(_context("flights.candidate", event))
+    assert candidate["bundle"] == "/bundles/1"
+    assert candidate["cutoff"] == "2013-03-01T00:00:00Z"
+
+
+def test_a_run_folder_that_links_outside_is_refused(train, tmp_path):
+    train("run-a", 1, "2013-03-01T00:00:00Z")
+    root = tmp_path / "runs" / "flights" / "training"
+    outside = tmp_path / "outside"
+    (root / "run-a").rename(outside)
+    (root / "run-b").symlink_to(outside)
+    with pytest.raises(SpecError, match="leads outside"):
+        _candidate(_context("flights.candidate", params={"run": "run-b"}))
+
+
+def test_a_named_run_is_released_by_hand(train):
+    train("run-a", 1, "2013-03-01T00:00:00Z")
+    newer = train("run-b", 2, "2013-03-08T00:00:00Z")
+    context = _context("flights.candidate", newer, params={"run": "run-a"})
+    assert _candidate(context)["version"] == 1
+
+
+def test_another_models_events_do_not_count(train):
+    event = train("run-a", 1, "2013-03-01T00:00:00Z")
+    with pytest.raises(SpecError, match="no candidate"):
+        _candidate(_context("other.candidate", event))
+
+
+def test_a_retrain_takes_the_newest_cutoff_and_a_harmless_reason():
+    from ferryman_airflow.asset_events import retrain_params
+
+    context = _context(
+        "flights.retrain",
+        {"cutoff": "2013-03-08T00:00:00Z", "reason": "log loss $(reboot) {{ ds }}\n"},
+        {"cutoff": "2013-03-01T00:00:00Z", "reason": "older"},
+        {"cutoff": "tomorrow", "reason": "forged"},
+    )
+    params = retrain_params(context, "flights")
+    assert params["cutoff"] == "2013-03-08T00:00:00Z"
+    assert not set(params["reason"]) & set("${}\n")
+
+
+def test_without_events_nothing_is_derived():
+    from ferryman_airflow.asset_events import retrain_params
+
+    assert retrain_params(_context("flights.retrain"), "flights") == {}
+
+
+@pytest.mark.parametrize(("run_type", "expected"), [("backfill", True), ("scheduled", False)])
+def test_a_backfill_says_so(run_type, expected):
+    from ferryman_airflow.asset_events import backfill_params
+
+    context = {"dag_run": SimpleNamespace(run_type=run_type)}
+    assert backfill_params(context, "flights") == {"backfill": expected}
