@@ -13,7 +13,7 @@ from ferryman.ledger import tables
 from ferryman.ledger.chain import row_hash
 from ferryman.ledger.engine import lock_tip
 from ferryman.ledger.queries import committed_head, read_head
-from ferryman.ledger.records import Op, OrderKey, State
+from ferryman.ledger.records import Candidate, Op, OrderKey, State
 from ferryman.ledger.rows import op_of_mapping, store_json
 
 _KEEP_GOOD = 10
@@ -28,15 +28,15 @@ class Entry:
     model: str
     state: State
     base_epoch: int
-    candidate: Mapping[str, Any]
+    candidate: Candidate | None
     order_key: OrderKey
     actor: str
     reason: str
     evidence: Mapping[str, JsonValue]
 
 
-def append_row(connection: Connection, entry: Entry) -> Op:
-    """Write one row at the end of the chain and move the tip to it."""
+def append_row(connection: Connection, entry: Entry) -> dict[str, Any]:
+    """Write one row at the end of the chain and move the tip to it; returns the row."""
     seq, newest = lock_tip(connection)
     row: dict[str, Any] = {
         "seq": seq + 1,
@@ -45,7 +45,7 @@ def append_row(connection: Connection, entry: Entry) -> Op:
         "model": entry.model,
         "state": str(entry.state),
         "base_epoch": entry.base_epoch,
-        "candidate": store_json(dict(entry.candidate)),
+        "candidate": _candidate_text(entry.candidate),
         "order_key": entry.order_key.text,
         "actor": entry.actor,
         "reason": entry.reason,
@@ -56,7 +56,7 @@ def append_row(connection: Connection, entry: Entry) -> Op:
     row["hash"] = row_hash(row)
     connection.execute(insert(tables.ops).values(row))
     connection.execute(update(tables.tip).values(seq=row["seq"], hash=row["hash"]))
-    return op_of_mapping(row)
+    return row
 
 
 def append_state(
@@ -79,7 +79,11 @@ def append_state(
         reason=op.reason,
         evidence=evidence,
     )
-    return append_row(connection, entry)
+    return op_of_mapping(append_row(connection, entry))
+
+
+def _candidate_text(candidate: Candidate | None) -> str:
+    return store_json({} if candidate is None else candidate.model_dump(mode="json"))
 
 
 def note_id(connection: Connection, kind: str) -> str:

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, select
 from ferryman.ledger import tables
 from ferryman.ledger.chain import broken_links
 from ferryman.ledger.engine import lock_tip
-from ferryman.ledger.records import State
-from ferryman.ledger.rows import head_json, head_of, op_of_mapping
+from ferryman.ledger.records import FREEZE, NOTES, QUARANTINE, State
+from ferryman.ledger.rows import head_json, head_of, note_of, op_of_mapping
 
 
 def problems(connection: Connection) -> list[str]:
@@ -25,13 +25,16 @@ def _head_problems(connection: Connection, rows: list[dict[str, Any]]) -> list[s
     expected: dict[str, dict[str, Any]] = {}
     good: dict[str, set[str]] = {}
     for row in rows:
+        if row["kind"] in NOTES:
+            note = note_of(row)
+            if note.kind != QUARANTINE:
+                expected[note.model]["frozen"] = note.kind == FREEZE
+            continue
         op = op_of_mapping(row)
         if op.state is State.COMMITTED:
             expected[op.model] = dict(op.evidence["after"])
-        elif op.kind in ("freeze", "unfreeze"):
-            expected[op.model]["frozen"] = op.kind == "freeze"
-        elif op.state is State.DONE and op.candidate:
-            good.setdefault(op.model, set()).add(op.candidate["digest"])
+        elif op.state is State.DONE:
+            good.setdefault(op.model, set()).add(op.candidate.digest)
     heads = {row.model: head_of(row) for row in connection.execute(select(tables.head))}
     found = []
     for model in sorted(expected.keys() | heads.keys()):
@@ -45,9 +48,9 @@ def _head_problems(connection: Connection, rows: list[dict[str, Any]]) -> list[s
 
 def _quarantine_problems(connection: Connection, rows: list[dict[str, Any]]) -> list[str]:
     ordered = {
-        (op.model, str(op.evidence["digest"]), op.reason)
-        for op in map(op_of_mapping, rows)
-        if op.kind == "quarantine"
+        (row["model"], str(note_of(row).evidence["digest"]), row["reason"])
+        for row in rows
+        if row["kind"] == QUARANTINE
     }
     table = tables.quarantine
     kept = {

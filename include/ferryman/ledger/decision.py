@@ -40,11 +40,14 @@ def check_ready(op: Op, head: Head | None, base_epoch: int) -> None:
 
 def move_head(connection: Connection, op: Op, base_epoch: int) -> Head | None:
     """Make the candidate head where every condition holds; None, with nothing changed, if not."""
-    candidate = {key: op.candidate[key] for key in ("version", "digest", "bundle")}
-    values = {**candidate, "epoch": base_epoch + 1, "order_key": op.order_key.text}
+    values = {
+        **op.candidate.model_dump(include={"version", "digest", "bundle"}),
+        "epoch": base_epoch + 1,
+        "order_key": op.order_key.text,
+    }
     barred = exists().where(
         tables.quarantine.c.model == op.model,
-        tables.quarantine.c.digest == op.candidate["digest"],
+        tables.quarantine.c.digest == op.candidate.digest,
     )
     if op.state is not State.STAGED or connection.execute(select(barred)).scalar_one():
         return None
@@ -68,15 +71,15 @@ def move_head(connection: Connection, op: Op, base_epoch: int) -> Head | None:
 def why_not(connection: Connection, op: Op, base_epoch: int) -> FerrymanError:
     """The reason why `move_head` changed nothing, as the error to raise."""
     head = read_head(connection, op.model)
-    why = quarantine_reason(connection, op.model, op.candidate["digest"])
+    why = quarantine_reason(connection, op.model, op.candidate.digest)
     if why is not None:
-        return PolicyRefused(f"{op.model} version {op.candidate['version']} is quarantined: {why}")
+        return PolicyRefused(f"{op.model} version {op.candidate.version} is quarantined: {why}")
     if head is None:
         return LostRace(f"{op.model} has no head, but the gate saw epoch {base_epoch}")
     if head.order_key >= op.order_key:
         return Superseded(
             f"{op.model} version {head.version} (epoch {head.epoch}, cut-off "
-            f"{head.order_key.cutoff}) is as new as version {op.candidate['version']} "
+            f"{head.order_key.cutoff}) is as new as version {op.candidate.version} "
             f"(cut-off {op.order_key.cutoff})"
         )
     if head.frozen:

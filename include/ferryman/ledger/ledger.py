@@ -6,9 +6,10 @@ the `at` of a row is the writer's clock and decides nothing.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
 from ferryman.errors import FerrymanError, SpecError, Superseded
 from ferryman.ledger import tables
@@ -24,8 +25,21 @@ from ferryman.ledger.queries import (
     require_op,
     was_in,
 )
-from ferryman.ledger.records import NEXT, Candidate, Head, Op, OrderKey, State, operation_id
-from ferryman.ledger.rows import head_json, head_of, head_values, op_of
+from ferryman.ledger.records import (
+    FREEZE,
+    NEXT,
+    NOTES,
+    QUARANTINE,
+    UNFREEZE,
+    Candidate,
+    Head,
+    Note,
+    Op,
+    OrderKey,
+    State,
+    operation_id,
+)
+from ferryman.ledger.rows import head_json, head_of, head_values, note_of, op_of, op_of_mapping
 
 PROMOTE = "promote"
 
@@ -63,8 +77,14 @@ class Ledger:
     def history(self, model: str) -> list[Op]:
         """Every transition of a model's operations, oldest first."""
         with transaction(self._engine) as connection:
-            query = select(tables.ops).where(tables.ops.c.model == model)
-            return [op_of(row) for row in connection.execute(query.order_by(tables.ops.c.seq))]
+            rows = connection.execute(_rows_of(model, tables.ops.c.kind.not_in(NOTES)))
+            return [op_of(row) for row in rows]
+
+    def notes(self, model: str) -> list[Note]:
+        """Every freeze and quarantine of a model, oldest first."""
+        with transaction(self._engine) as connection:
+            rows = connection.execute(_rows_of(model, tables.ops.c.kind.in_(NOTES)))
+            return [note_of(dict(row._mapping)) for row in rows]
 
     def committed_head(self, op_id: str) -> Head | None:
         """The head as this operation made it, even when newer ones followed; None if never."""
@@ -76,7 +96,7 @@ class Ledger:
         heads = [
             head_values(op.evidence["after"])
             for op in self.history(model)
-            if op.state is State.COMMITTED and op.candidate["digest"] == digest
+            if op.state is State.COMMITTED and op.candidate.digest == digest
         ]
         return heads[-1] if heads else None
 
@@ -98,13 +118,13 @@ class Ledger:
                 model=model,
                 state=State.TRAINED,
                 base_epoch=0,
-                candidate=candidate.model_dump(mode="json"),
+                candidate=candidate,
                 order_key=candidate.order_key,
                 actor=actor,
                 reason=reason,
                 evidence={},
             )
-            return append_row(connection, entry)
+            return op_of_mapping(append_row(connection, entry))
 
     def advance(
         self,
@@ -166,10 +186,10 @@ class Ledger:
         with writing(self._engine) as connection:
             if quarantine_reason(connection, model, digest) is not None:
                 return
-            entry = _note(connection, "quarantine", model, actor, why)
+            entry = _note(connection, QUARANTINE, model, actor, why)
             note = append_row(connection, replace(entry, evidence={"digest": digest}))
             connection.execute(
-                insert(tables.quarantine).values(model=model, digest=digest, why=why, at=note.at)
+                insert(tables.quarantine).values(model=model, digest=digest, why=why, at=note["at"])
             )
 
     def set_frozen(self, model: str, frozen: bool, *, actor: str, reason: str) -> None:
@@ -180,7 +200,7 @@ class Ledger:
                 raise SpecError(f"model {model!r} has no release yet", remedy="Release it first.")
             if head.frozen == frozen:
                 return
-            kind = "freeze" if frozen else "unfreeze"
+            kind = FREEZE if frozen else UNFREEZE
             entry = _note(connection, kind, model, actor, reason)
             evidence = {"before": head.frozen, "after": frozen, "epoch": head.epoch}
             append_row(connection, replace(entry, evidence=evidence))
@@ -194,6 +214,12 @@ class Ledger:
             return problems(connection)
 
 
+def _rows_of(model: str, condition: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(tables.ops).where(tables.ops.c.model == model, condition).order_by(tables.ops.c.seq)
+    )
+
+
 def _note(connection: Connection, kind: str, model: str, actor: str, reason: str) -> Entry:
     """An act that is no release, as one finished row of its own."""
     return Entry(
@@ -202,7 +228,7 @@ def _note(connection: Connection, kind: str, model: str, actor: str, reason: str
         model=model,
         state=State.DONE,
         base_epoch=0,
-        candidate={},
+        candidate=None,
         order_key=OrderKey("", 0),
         actor=actor,
         reason=reason,

@@ -13,6 +13,10 @@ from ferryman.runtime.messages import canonical_json
 DIGEST = r"^[0-9a-f]{64}$"  # the pattern engine is Rust's: `$` matches at the very end only
 
 
+FREEZE, UNFREEZE, QUARANTINE = "freeze", "unfreeze", "quarantine"
+NOTES = frozenset({FREEZE, UNFREEZE, QUARANTINE})
+
+
 class State(StrEnum):
     """How far an operation has come."""
 
@@ -119,12 +123,24 @@ class Op(NamedTuple):
     model: str
     state: State
     base_epoch: int
-    candidate: dict[str, Any]
+    candidate: Candidate
     order_key: OrderKey
     actor: str
     reason: str
     evidence: dict[str, Any]
-    at: str
+    at: datetime
+
+
+class Note(NamedTuple):
+    """An act that is no release: a freeze, its end, a quarantine."""
+
+    seq: int
+    kind: str
+    model: str
+    actor: str
+    reason: str
+    evidence: dict[str, Any]
+    at: datetime
 
 
 class Head(NamedTuple):

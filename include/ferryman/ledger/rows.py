@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
 
-from ferryman.ledger.records import Head, Op, OrderKey, State
+from ferryman.ledger.records import Candidate, Head, Note, Op, OrderKey, State
 from ferryman.runtime.messages import canonical_json
 
 
@@ -24,12 +25,25 @@ def op_of_mapping(row: Mapping[Any, Any]) -> Op:
         model=row["model"],
         state=State(row["state"]),
         base_epoch=row["base_epoch"],
-        candidate=json.loads(row["candidate"]),
+        candidate=Candidate.model_validate_json(row["candidate"]),
         order_key=OrderKey.parse(row["order_key"]),
         actor=row["actor"],
         reason=row["reason"],
         evidence=json.loads(row["evidence"]),
-        at=row["at"],
+        at=datetime.fromisoformat(row["at"]),
+    )
+
+
+def note_of(row: Mapping[Any, Any]) -> Note:
+    """A row of `ops` that is no release, as a record."""
+    return Note(
+        seq=row["seq"],
+        kind=row["kind"],
+        model=row["model"],
+        actor=row["actor"],
+        reason=row["reason"],
+        evidence=json.loads(row["evidence"]),
+        at=datetime.fromisoformat(row["at"]),
     )
 
 

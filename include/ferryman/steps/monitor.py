@@ -108,7 +108,7 @@ def _gate_value(context: StepContext, head: Head, metric: str) -> float | None:
     """The candidate's figure in the verdict that let the champion pass."""
     history = Ledger(context.settings.ledger_url).history(context.model.name)
     for op in reversed(history):
-        if op.state is State.GATED and op.candidate["digest"] == head.digest:
+        if op.state is State.GATED and op.candidate.digest == head.digest:
             value = op.evidence.get("candidate", {}).get(metric)
             return None if value is None else float(value)
     return None

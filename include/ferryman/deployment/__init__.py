@@ -1,0 +1,1 @@
+"""Puts the serving program where it runs, and says whether it does."""

@@ -1,0 +1,84 @@
+"""HTTP answers of the prediction port: always JSON, never a stack trace."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from ferryman.serving.rows import RowError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+
+
+class Refusal(Exception):
+    """A request that is not answered with a prediction: its status and why."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.content: dict[str, Any] = {"error": text}
+
+
+def bad_row(error: RowError) -> Refusal:
+    """A 400 that names the row and the column where they are known."""
+    refusal = Refusal(400, error.text)
+    if error.row is not None:
+        refusal.content["row"] = error.row
+    if error.field is not None:
+        refusal.content["field"] = error.field
+    return refusal
+
+
+async def send_json(send: Send, status: int, content: Any, headers: Headers) -> None:
+    """Send a JSON answer."""
+    await _send(send, status, orjson.dumps(content), [_JSON, *headers])
+
+
+async def send_text(send: Send, body: bytes) -> None:
+    """Send the metrics page."""
+    await _send(send, 200, body, [_TEXT])
+
+
+async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The request's body; Refusal 413 above `limit` bytes, without reading the rest."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "the client went away")
+        if len(body) <= limit:
+            return body
+    pieces = [body]
+    size = len(body)
+    while message.get("more_body", False) and size <= limit:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "the client went away")
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+    if size > limit:
+        raise Refusal(413, f"the body is larger than {limit} bytes")
+    return b"".join(pieces)
+
+
+def read_json_object(body: bytes) -> dict[str, Any]:
+    """A JSON object; Refusal 400 for anything else. NaN, Infinity and 1e400 are no JSON numbers."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, f"not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise Refusal(400, "the body must be a JSON object")
+    return content

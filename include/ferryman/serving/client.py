@@ -1,0 +1,145 @@
+"""Talks to the serving process: predictions as any client, administration with the token."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import httpx
+
+from ferryman.errors import (
+    DataRejected,
+    DependencyUnavailable,
+    FerrymanError,
+    IntegrityBroken,
+    PolicyRefused,
+    SpecError,
+    Superseded,
+)
+from ferryman.serving.admin_token import read_token
+from ferryman.settings import Settings
+
+_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0
+_ERRORS: Mapping[int, type[FerrymanError]] = {
+    400: SpecError,
+    401: PolicyRefused,
+    403: PolicyRefused,
+    404: SpecError,
+    409: Superseded,
+    413: SpecError,
+    422: IntegrityBroken,
+}
+
+
+class Predictions(NamedTuple):
+    """Probabilities in the order of the rows, and who gave them."""
+
+    scores: list[float]
+    version: int
+    epoch: int
+    request_id: str
+
+
+class ServingClient:
+    """A client of one serving process. Use it in a `with` block, or call `close`.
+
+    Every method raises DependencyUnavailable (exit 6) when the process cannot be reached.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # The server is ours and near: a proxy from the environment must not get in between.
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS), trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def predict(self, model: str, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """Score rows as every client does; DataRejected (exit 3) names the row that is refused."""
+        url = f"{self._settings.serving_url}/v1/models/{model}:predict"
+        response = self._send("POST", url, {"instances": list(rows)})
+        if response.status_code == 400:
+            answer = response.json()
+            where = [f"{key} {answer[key]}" for key in ("row", "field") if key in answer]
+            raise DataRejected(f"{model}: {': '.join([*where, str(answer['error'])])}")
+        return Predictions(
+            scores=list(_content(response)["predictions"]),
+            version=int(response.headers["x-model-version"]),
+            epoch=int(response.headers["x-model-epoch"]),
+            request_id=response.headers["x-request-id"],
+        )
+
+    def status(self, model: str) -> dict[str, Any] | None:
+        """What the server serves of a model: version, epoch, digest, loaded; None when nothing."""
+        response = self._admin("GET", f"models/{model}")
+        return None if response.status_code == 404 else _content(response)
+
+    def check(self, model: str, bundle: str, digest: str) -> None:
+        """Let the server try a candidate beside what it serves.
+
+        Raises IntegrityBroken (exit 7) when its bytes or its golden answers are not as recorded.
+        """
+        _content(self._admin("POST", f"models/{model}/check", {"bundle": bundle, "digest": digest}))
+
+    def load(
+        self, model: str, *, version: int, epoch: int, bundle: str, digest: str
+    ) -> dict[str, Any]:
+        """Serve a released version; Superseded (exit 5) when the server is at that epoch or later.
+
+        The same version at the same epoch changes nothing. Raises IntegrityBroken (exit 7), with
+        the old version still serving, when the bundle is not as recorded.
+        """
+        body = {"version": version, "epoch": epoch, "bundle": bundle, "digest": digest}
+        return _content(self._admin("POST", f"models/{model}/load", body))
+
+    def flush(self) -> None:
+        """Wait until every answered prediction is in the prediction log."""
+        _content(self._admin("POST", "prediction-log/flush"))
+
+    def is_ready(self) -> bool:
+        """Whether the server has loaded every model that it remembers."""
+        url = f"{self._settings.serving_url}/v2/health/ready"
+        return self._send("GET", url).status_code == 200
+
+    def _admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        token = read_token(self._settings.serving_token_file)
+        url = f"{self._settings.serving_admin_url}/admin/{path}"
+        return self._send(method, url, body, {"authorization": f"Bearer {token}"})
+
+    def _send(
+        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        try:
+            return self._http.request(method, url, json=body, headers=dict(headers or {}))
+        except httpx.TransportError as error:
+            raise DependencyUnavailable(
+                f"serving process not reachable at {url}: {error or type(error).__name__}",
+                remedy="Start it: ferryman serve --detach.",
+            ) from error
+
+
+def _content(response: httpx.Response) -> dict[str, Any]:
+    """The answer's JSON, or the error that its status stands for."""
+    if response.status_code == 200:
+        content: dict[str, Any] = response.json()
+        return content
+    try:
+        text = str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        text = response.reason_phrase
+    kind = _ERRORS.get(response.status_code, DependencyUnavailable)
+    raise kind(f"serving answered {response.status_code}: {text}")

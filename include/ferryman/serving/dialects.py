@@ -1,0 +1,110 @@
+"""The two request forms: TensorFlow Serving's REST and the Open Inference Protocol (V2)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ferryman.serving.answers import Refusal
+from ferryman.serving.onnx_model import OnnxModel
+from ferryman.serving.rows import RowError, Rows, RowSchema
+
+_DATATYPES = {"integer": "INT64", "number": "FP64", "category": "BYTES"}
+_NUMERIC = frozenset(
+    {"FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32"}
+)
+
+
+def read_v1(content: Mapping[str, Any], schema: RowSchema) -> Rows:
+    """Rows from {"instances": [{column: value}]} or {"inputs": {column: [values]}}."""
+    unknown = content.keys() - {"instances", "inputs", "signature_name"}
+    if unknown:
+        raise RowError("unknown key in the body", field=min(unknown)[:100])
+    if ("instances" in content) == ("inputs" in content):
+        raise RowError("the body needs exactly one of 'instances' and 'inputs'")
+    if "instances" in content:
+        return schema.read_rows(content["instances"])
+    return schema.read_columns(content["inputs"])
+
+
+def answer_v1(content: Mapping[str, Any], scores: list[float]) -> dict[str, Any]:
+    """Rows come back as predictions, columns as outputs."""
+    return {"predictions" if "instances" in content else "outputs": scores}
+
+
+def read_v2(content: Mapping[str, Any], schema: RowSchema) -> Rows:
+    """Rows from {"inputs": [{"name", "shape", "datatype", "data"}]}, one tensor a column."""
+    unknown = content.keys() - {"id", "inputs", "outputs", "parameters"}
+    if unknown:
+        raise RowError("unknown key in the body", field=min(unknown)[:100])
+    tensors = content.get("inputs")
+    if not isinstance(tensors, list) or not tensors:
+        raise RowError("inputs must be a list of tensors")
+    columns: dict[str, Any] = {}
+    for tensor in tensors:
+        name = tensor.get("name") if isinstance(tensor, dict) else None
+        if not isinstance(name, str) or name in columns:
+            raise RowError("every tensor needs a name of its own")
+        columns[name] = _read_tensor(name, tensor, schema)
+    return schema.read_columns(columns)
+
+
+def answer_v2(content: Mapping[str, Any], model: OnnxModel, scores: list[float]) -> dict[str, Any]:
+    """One output tensor of probabilities, named as the label."""
+    answer: dict[str, Any] = {
+        "model_name": model.identity.name,
+        "model_version": str(model.identity.version),
+        "outputs": [
+            {
+                "name": model.signature.output,
+                "datatype": "FP64",
+                "shape": [len(scores)],
+                "data": scores,
+            }
+        ],
+    }
+    if "id" in content:
+        if not isinstance(content["id"], str):
+            raise Refusal(400, "id must be text")
+        answer["id"] = content["id"][:200]
+    return answer
+
+
+def status_v1(model: OnnxModel) -> dict[str, Any]:
+    """What TensorFlow Serving tells of a model, and which release it is."""
+    identity = model.identity
+    return {
+        "model_version_status": [
+            {
+                "version": str(identity.version),
+                "state": "AVAILABLE",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
+        ],
+        "version": identity.version,
+        "epoch": identity.epoch,
+        "digest": identity.digest,
+    }
+
+
+def metadata_v2(model: OnnxModel) -> dict[str, Any]:
+    """The tensors that a model takes and gives."""
+    return {
+        "name": model.identity.name,
+        "versions": [str(model.identity.version)],
+        "platform": "onnxruntime_onnx",
+        "inputs": [
+            {"name": name, "datatype": _DATATYPES[kind], "shape": [-1]}
+            for name, kind in model.schema.types.items()
+        ],
+        "outputs": [{"name": model.signature.output, "datatype": "FP64", "shape": [-1]}],
+    }
+
+
+def _read_tensor(name: str, tensor: Mapping[str, Any], schema: RowSchema) -> list[Any]:
+    data, shape, datatype = (tensor.get(key) for key in ("data", "shape", "datatype"))
+    if not isinstance(data, list) or shape not in ([len(data)], [len(data), 1]):
+        raise RowError("shape must be [rows] or [rows, 1], with as many values", field=name)
+    if name in schema.types:
+        text = schema.types[name] == "category"
+        if (datatype == "BYTES") != text or (not text and datatype not in _NUMERIC):
+            raise RowError(f"datatype must be {_DATATYPES[schema.types[name]]}", field=name)
+    return data
