@@ -1,0 +1,1 @@
+"""From raw files to immutable, content-addressed snapshots, and the datasets made of them."""

@@ -1,0 +1,221 @@
+"""Declared types, applied to raw columns: what fits is converted, what does not is a fault.
+
+In CSV an empty cell is null, whatever the type; nothing else is: "NA" is a category like any other,
+and a fault in a number column. In Parquet null is null, and NaN in a number column is null too.
+Times must carry their zone; they become UTC. Whole numbers stored as floating point are accepted
+where every one is whole. Infinity is a fault.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ferryman.spec.data import ColumnSpec, ColumnType
+
+ARROW_TYPES: Mapping[ColumnType, Any] = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "category": pa.string(),
+    "text": pa.string(),
+    "boolean": pa.bool_(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+_SHOWN_CHARACTERS = 60
+_TEXT_RULES: Mapping[str, tuple[str, str]] = {
+    "integer": (r"^-?[0-9]+$", "is no whole number of 64 bits"),
+    "number": (r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$", "is no finite number"),
+    "boolean": (r"^(?i:true|false)$", "is neither true nor false"),
+    "timestamp": (
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+        r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$",
+        "is no time with a zone, such as 2013-01-31T09:05:00Z",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Cells of one column that are not what was declared.
+
+    `rows` are positions in the table, ascending; `whole` says that the column as such is wrong, so
+    that dropping rows cannot mend it.
+    """
+
+    column: str
+    rows: Any
+    why: str
+    example: str
+    whole: bool = False
+
+
+def shorten(value: object) -> str:
+    """A value as it is shown in a message: quoted, of bounded length, on one line."""
+    text = value if isinstance(value, str) else str(value)
+    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    return repr(cut) if isinstance(value, str) else cut
+
+
+def type_table(
+    raw: Any, columns: Mapping[str, ColumnSpec], *, text: bool
+) -> tuple[Any, list[Fault]]:
+    """Convert a raw pyarrow Table to the declared types; return it with every fault.
+
+    `text` says that the raw cells are CSV text. Faulty cells are null in the result.
+    """
+    arrays, faults = [], []
+    for name, column in columns.items():
+        array, found = type_column(_one_chunk(raw.column(name)), name, column, text=text)
+        arrays.append(array)
+        faults.extend(found)
+    return pa.table(dict(zip(columns, arrays, strict=True))), faults
+
+
+def type_column(raw: Any, name: str, column: ColumnSpec, *, text: bool) -> tuple[Any, list[Fault]]:
+    """Convert one raw array to its declared type; faulty cells become null and are listed."""
+    if text:
+        raw = pc.if_else(pc.equal(raw, ""), pa.scalar(None, pa.string()), raw)
+        typed, faults = _from_text(raw, name, column.type)
+    else:
+        raw = _plain(raw)
+        typed, faults = _from_stored(raw, name, column.type)
+    if not column.nullable and raw.null_count:
+        rows = np.flatnonzero(np.asarray(pc.is_null(raw)))
+        faults.append(Fault(name, rows, "is null, and the column is not nullable", "null"))
+    return typed, faults
+
+
+def _from_text(raw: Any, name: str, kind: ColumnType) -> tuple[Any, list[Fault]]:
+    """Parse text cells; null stays null."""
+    if kind in ("category", "text"):
+        return raw, []
+    pattern, why = _TEXT_RULES[kind]
+    fits = pc.match_substring_regex(raw, pattern)
+    clean = pc.if_else(fits, raw, pa.scalar(None, pa.string()))
+    typed = _cast_where_possible(clean, ARROW_TYPES[kind])
+    if kind == "number":
+        typed = pc.if_else(pc.is_finite(typed), typed, pa.scalar(None, pa.float64()))
+    return typed, _lost(raw, typed, name, why)
+
+
+def _from_stored(raw: Any, name: str, kind: ColumnType) -> tuple[Any, list[Fault]]:
+    """Convert a Parquet column; a physical type that cannot hold the declared one is a fault."""
+    convert = _CONVERSIONS[kind]
+    if pa.types.is_null(raw.type):
+        return pa.nulls(len(raw), ARROW_TYPES[kind]), []
+    typed = convert(raw)
+    if typed is None:
+        return pa.nulls(len(raw), ARROW_TYPES[kind]), [_wrong_type(raw, name, kind)]
+    return typed, _lost(raw, typed, name, f"is {_MEANING[kind]}")
+
+
+def _wrong_type(raw: Any, name: str, kind: ColumnType) -> Fault:
+    """Stored as another type: point at the first cell that could not be meant, if it is text."""
+    zone = " without a time zone" if pa.types.is_timestamp(raw.type) else ""
+    why = f"is stored as {raw.type}{zone}, but is declared {kind}"
+    rows = np.arange(len(raw))
+    if pa.types.is_string(raw.type) and kind in _TEXT_RULES:
+        _, unreadable = _from_text(raw, name, kind)
+        rows = unreadable[0].rows if unreadable else rows
+    example = shorten(raw[int(rows[0])].as_py()) if len(rows) else "no row"
+    return Fault(name, rows, why, example, whole=True)
+
+
+def _integers(raw: Any) -> Any:
+    if pa.types.is_integer(raw.type):
+        return _cast_where_possible(raw, pa.int64())
+    if not pa.types.is_floating(raw.type):
+        return None
+    whole = pc.and_(pc.equal(raw, pc.floor(raw)), pc.less(pc.abs(raw), 2.0**63))
+    return pc.if_else(whole, raw, pa.scalar(None, raw.type)).cast(pa.int64())
+
+
+def _numbers(raw: Any) -> Any:
+    if pa.types.is_integer(raw.type):
+        return raw.cast(pa.float64(), safe=False)
+    if pa.types.is_decimal(raw.type):
+        return raw.cast(pa.float64())
+    if not pa.types.is_floating(raw.type):
+        return None
+    values = raw.cast(pa.float64())
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+
+
+def _texts(raw: Any) -> Any:
+    kind = raw.type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return raw.cast(pa.string())
+    return raw if pa.types.is_string(kind) else None
+
+
+def _booleans(raw: Any) -> Any:
+    return raw if pa.types.is_boolean(raw.type) else None
+
+
+def _times(raw: Any) -> Any:
+    if not pa.types.is_timestamp(raw.type) or raw.type.tz is None:
+        return None
+    if raw.type.unit == "ns":
+        raw = pc.floor_temporal(raw, unit="microsecond")
+    return _cast_where_possible(raw, pa.timestamp("us", "UTC"))
+
+
+_CONVERSIONS: Mapping[ColumnType, Callable[[Any], Any]] = {
+    "integer": _integers,
+    "number": _numbers,
+    "category": _texts,
+    "text": _texts,
+    "boolean": _booleans,
+    "timestamp": _times,
+}
+_MEANING: Mapping[ColumnType, str] = {
+    "integer": "no whole number of 64 bits",
+    "number": "no finite number",
+    "category": "no text",
+    "text": "no text",
+    "boolean": "neither true nor false",
+    "timestamp": "out of the range of times",
+}
+
+
+def _plain(raw: Any) -> Any:
+    """Dictionary encoding resolved, NaN as null: what the cells mean."""
+    if pa.types.is_dictionary(raw.type):
+        raw = raw.cast(raw.type.value_type)
+    if pa.types.is_floating(raw.type):
+        raw = pc.if_else(pc.is_nan(raw), pa.scalar(None, raw.type), raw)
+    return raw
+
+
+def _cast_where_possible(array: Any, target: Any) -> Any:
+    """Cast; where a value does not fit, null instead of the failure of the whole column."""
+    try:
+        return array.cast(target)
+    except pa.ArrowInvalid:
+        distinct = pc.unique(array)
+        bad = [not _castable(value, array.type, target) for value in distinct.to_pylist()]
+        unfit = pc.is_in(array, value_set=distinct.filter(pa.array(bad)))
+        return pc.if_else(unfit, pa.scalar(None, array.type), array).cast(target)
+
+
+def _castable(value: object, kind: Any, target: Any) -> bool:
+    try:
+        pa.array([value], kind).cast(target)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _lost(raw: Any, typed: Any, name: str, why: str) -> list[Fault]:
+    """The cells that held something and hold nothing after the conversion."""
+    if raw.null_count == typed.null_count:
+        return []
+    rows = np.flatnonzero(np.asarray(pc.and_(pc.is_valid(raw), pc.is_null(typed))))
+    return [Fault(name, rows, why, shorten(raw[int(rows[0])].as_py()))]
+
+
+def _one_chunk(column: Any) -> Any:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

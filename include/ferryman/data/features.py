@@ -1,0 +1,157 @@
+"""The features table of a window: one row an event, typed as declared, known in time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ferryman.data.column_types import shorten
+from ferryman.data.events import (
+    check_times,
+    check_unique,
+    compose_keys,
+    one_chunk,
+    shift_times,
+    take_times,
+)
+from ferryman.data.query import QueryEngine
+from ferryman.data.replay_calendar import ReplayedSpan
+from ferryman.errors import DataRejected, SpecError
+from ferryman.spec.data import FeaturesSpec, FeatureType
+from ferryman.spec.loader import nearest
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.windows import format_time
+
+KEY, EVENT_TIME = "entity_key", "event_time"
+_TYPES: Mapping[FeatureType, Any] = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "category": pa.string(),
+}
+
+
+def build_features(
+    engine: QueryEngine,
+    model: DeclaredModel,
+    views: Mapping[str, Any],
+    later: Mapping[str, str],
+    span: ReplayedSpan,
+) -> Any:
+    """Run the model's features query on a span's views; see `shape_features` for the result.
+
+    Raises SpecError (exit 2) for a wrong query, DataRejected (exit 3) for wrong rows.
+    """
+    file = model.folder / model.spec.features.sql
+    raw = engine.run(file, views, later)
+    return shape_features(raw, model.spec.features, span, str(file))
+
+
+def shape_features(raw: Any, spec: FeaturesSpec, span: ReplayedSpan, shown: str) -> Any:
+    """The query's result as the features table, ordered by event time and key.
+
+    Columns: entity_key (string), event_time (timestamp[us, UTC]), then the declared features
+    (integer int64, number float64, category string; all nullable). Times are those asked for.
+    """
+    _check_columns(raw, spec, shown)
+    if raw.num_rows == 0:
+        raise DataRejected(f"{shown}: the query gives no row for {span.read}")
+    times = take_times(raw, spec.event_time, shown)
+    check_times(times, span.read, spec.event_time, shown)
+    moved = shift_times(times, span.shift)
+    keys = compose_keys(raw, spec.entity, moved, shown)
+    order = pc.sort_indices(
+        pa.table({EVENT_TIME: moved, KEY: keys}),
+        sort_keys=[(EVENT_TIME, "ascending"), (KEY, "ascending")],
+    )
+    raw, times, moved, keys = (part.take(order) for part in (raw, times, moved, keys))
+    check_unique(keys, shown)
+    columns = {
+        name: _typed(one_chunk(raw.column(name)), name, feature.type, shown)
+        for name, feature in spec.columns.items()
+    }
+    table = pa.table({KEY: keys, EVENT_TIME: moved, **columns})
+    _check_known_at(raw, table, spec, times, shown)
+    return table
+
+
+def _check_columns(raw: Any, spec: FeaturesSpec, shown: str) -> None:
+    """The query gives the declared columns, and no other."""
+    known_at = [f.known_at for f in spec.columns.values() if f.known_at is not None]
+    wanted = list(dict.fromkeys([spec.event_time, *spec.entity, *spec.columns, *known_at]))
+    given = list(raw.column_names)
+    for name in wanted:
+        if name not in given:
+            meant = nearest(name, [other for other in given if other not in wanted])
+            hint = f"; did you mean its column {meant!r}?" if meant else ""
+            raise SpecError(f"{shown}: the query gives no column {name!r}{hint}")
+    for name in given:
+        if name not in wanted or given.count(name) > 1:
+            text = "twice" if name in wanted else "that is declared nowhere"
+            raise SpecError(
+                f"{shown}: the query gives a column {shorten(name)} {text}",
+                remedy="Declare it under features.columns, or leave it out of the query.",
+            )
+
+
+def _typed(column: Any, name: str, kind: FeatureType, shown: str) -> Any:
+    """A feature column in its declared type."""
+    stored = column.type
+    if pa.types.is_dictionary(stored):
+        column, stored = column.cast(stored.value_type), stored.value_type
+    if pa.types.is_null(stored):
+        return pa.nulls(len(column), _TYPES[kind])
+    if not _fits(stored, kind):
+        raise SpecError(
+            f"{shown}: column {name!r} is {stored}, and is declared {kind}",
+            remedy="Cast it in the query, or declare its type.",
+        )
+    try:
+        typed = column.cast(_TYPES[kind], safe=kind != "number")
+    except pa.ArrowInvalid as error:
+        raise DataRejected(f"{shown}: column {name!r}: {str(error)[:200]}") from error
+    if kind != "number":
+        return typed
+    typed = pc.if_else(pc.is_nan(typed), pa.scalar(None, pa.float64()), typed)
+    infinite = np.flatnonzero(np.asarray(pc.fill_null(pc.is_inf(typed), False)))
+    if len(infinite):
+        raise DataRejected(
+            f"{shown}: column {name!r} is infinite in {len(infinite)} rows, the first in row "
+            f"{infinite[0] + 1}"
+        )
+    return typed
+
+
+def _fits(stored: Any, kind: FeatureType) -> bool:
+    if kind == "category":
+        return bool(pa.types.is_string(stored) or pa.types.is_large_string(stored))
+    # DuckDB's sums of integers are decimals without a fraction.
+    whole = pa.types.is_integer(stored) or pa.types.is_boolean(stored)
+    if pa.types.is_decimal(stored):
+        return kind == "number" or stored.scale == 0
+    return bool(whole or (kind == "number" and pa.types.is_floating(stored)))
+
+
+def _check_known_at(raw: Any, table: Any, spec: FeaturesSpec, times: Any, shown: str) -> None:
+    """No feature value may have become known after its event; `table` is the typed result."""
+    of_time: dict[str, list[str]] = {}
+    for name, feature in spec.columns.items():
+        if feature.known_at is not None:
+            of_time.setdefault(feature.known_at, []).append(name)
+    for known_at, names in of_time.items():
+        known = take_times(raw, known_at, shown)
+        late = pc.fill_null(pc.greater(known, times), False)
+        held = {name: pc.and_(late, pc.is_valid(one_chunk(table.column(name)))) for name in names}
+        guilty = [name for name in names if pc.any(held[name]).as_py()]
+        if guilty:
+            rows = np.flatnonzero(np.asarray(held[guilty[0]]))
+            row = int(rows[0])
+            also = f" (so did {', '.join(guilty[1:6])})" if guilty[1:] else ""
+            raise DataRejected(
+                f"{shown}: feature {guilty[0]!r} of row {row + 1} ({table.column(KEY)[row]}) "
+                f"became known at {format_time(known[row].as_py())}, after the event at "
+                f"{format_time(times[row].as_py())}; {len(rows)} rows are like this, by column "
+                f"{known_at!r}{also}",
+                remedy="Join only what was known when the event happened.",
+            )

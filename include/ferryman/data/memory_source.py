@@ -1,0 +1,35 @@
+"""A source of rows that are already in memory: for tests and for notebooks."""
+
+from typing import Any
+
+from ferryman.data.header import check_names
+from ferryman.data.row_intake import RowIntake
+from ferryman.data.source import SourceRows
+from ferryman.errors import DataRejected
+from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.windows import Window
+
+
+class MemorySource:
+    """Serves one pyarrow Table; it is checked against the declaration as a file would be."""
+
+    def __init__(
+        self, name: str, spec: FilesSourceSpec, table: Any, *, max_rejected: float = 0.0
+    ) -> None:
+        self.name = name
+        self.spec = spec
+        self._table = table
+        self._max_rejected = max_rejected
+
+    def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
+        """See Source.read; a table without any row has no required part."""
+        shown = f"source {self.name!r}"
+        check_names(self._table.column_names, self.spec.columns, shown)
+        if required is not None and self._table.num_rows == 0:
+            raise DataRejected(f"{shown} holds no rows at all, so none of {required}")
+        intake = RowIntake(
+            self.spec, span, text=False, shown=shown, place=lambda row: f"row {row + 1}"
+        )
+        intake.add(self._table, 0)
+        rows, dropped = intake.finish(self._max_rejected)
+        return SourceRows(table=rows, files=(), dropped=dropped)

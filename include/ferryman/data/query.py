@@ -1,0 +1,155 @@
+"""Runs a query of a model's folder in DuckDB, on given tables and nothing else.
+
+The query is one SELECT. It reaches no file, no network and no setting; it runs on one thread, so
+that sums of floating-point numbers are the same whenever the same rows are read (windows run side
+by side instead).
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ferryman.errors import DataRejected, DependencyUnavailable, FerrymanError, SpecError
+
+_LINE = re.compile(r"^LINE (\d+): (.*)\n( *)(\^+)", re.MULTILINE)
+_DATA_FAULTS = (duckdb.ConversionException, duckdb.OutOfRangeException)
+_QUERY_FAULTS = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.InvalidInputException,
+    duckdb.ParserException,
+    duckdb.PermissionException,
+    duckdb.SyntaxException,
+)
+_REMEDY = "Correct the query."
+
+
+_CONFIG = {
+    "threads": 1,
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+}
+
+
+class QueryEngine:
+    """One DuckDB in memory, for all queries of an ingestion; opening one costs 50 ms.
+
+    Each query runs on a connection of its own, from any thread, and sees its own views only.
+    """
+
+    def __init__(self) -> None:
+        self._database = duckdb.connect(":memory:", config=_CONFIG)
+        self._database.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._fickle = _fickle_functions(self._database)
+        self._database.execute("SET lock_configuration = true")
+        self._checked: set[tuple[Path, str]] = set()
+
+    def __enter__(self) -> "QueryEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def run(self, file: Path, views: Mapping[str, Any], later: Mapping[str, str]) -> Any:
+        """The result of a file's query as a pyarrow Table.
+
+        `views` are pyarrow Tables by name; `later` names the columns that are withheld because they
+        are known only after the event, each with its source. Raises SpecError (exit 2) with
+        file:line where the query is wrong, DataRejected (exit 3) where a value cannot be converted.
+        """
+        text = _read(file)
+        with self._database.cursor() as connection:
+            for name, table in views.items():
+                connection.register(name, table)
+            try:
+                if (file, text) not in self._checked:
+                    _check_statement(connection, file, text, self._fickle)
+                    self._checked.add((file, text))
+                return connection.sql(text).to_arrow_table()
+            except duckdb.OutOfMemoryException as error:
+                raise DependencyUnavailable(f"{file}: {_first_line(error)}") from error
+            except (*_DATA_FAULTS, *_QUERY_FAULTS) as error:
+                raise _explained(error, file, later) from error
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: not readable as UTF-8 text: {error}") from error
+
+
+def _check_statement(connection: Any, file: Path, text: str, fickle: frozenset[str]) -> None:
+    """One SELECT, made only of functions that give the same answer for the same rows."""
+    statements = connection.extract_statements(text)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise SpecError(f"{file}: the file must hold exactly one SELECT", remedy=_REMEDY)
+    tree = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchall()[0][0]
+    used = {name.lower() for name in re.findall(r'"function_name":"([^"]*)"', tree)}
+    found = sorted(used & fickle)
+    if found:
+        line = _line_of_word(text, found[0].removeprefix("get_"))
+        raise SpecError(
+            f"{file}:{line}: {found[0]}() gives another answer at another time, so the same rows "
+            "would not make the same snapshot",
+            remedy="Compute from columns of the sources only.",
+        )
+
+
+def _fickle_functions(connection: Any) -> frozenset[str]:
+    """Functions such as random() and now(), as DuckDB itself classifies them."""
+    rows = connection.execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    ).fetchall()
+    return frozenset(str(name).lower() for (name,) in rows)
+
+
+def _explained(error: duckdb.Error, file: Path, later: Mapping[str, str]) -> FerrymanError:
+    first = _first_line(error)
+    place = _LINE.search(str(error))
+    shown = f"{file}:{place[1]}" if place else str(file)
+    if isinstance(error, _DATA_FAULTS):
+        return DataRejected(
+            f"{shown}: {first}", remedy="Repair the value, or make the query expect it."
+        )
+    if isinstance(error, duckdb.BinderException):
+        meant = _withheld(first, place, later)
+        if meant is not None:
+            column = _column_of_word(file, int(place[1]), meant) if place else None
+            where = f"{shown}:{column}" if column else shown
+            return SpecError(
+                f"{where}: column {meant!r} of source {later[meant]!r} is known only after the "
+                "event, so it cannot be a feature of it",
+                remedy="Use what is known before the event, or outcomes of earlier events in "
+                f"{later[meant]}_history.",
+            )
+    return SpecError(f"{shown}: {first}", remedy=_REMEDY)
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).split("\n", maxsplit=1)[0][:300]
+
+
+def _withheld(first: str, place: re.Match[str] | None, later: Mapping[str, str]) -> str | None:
+    """The withheld column that a binder error is about, if it is about one."""
+    marked = ""
+    if place is not None:
+        begin = len(place[3]) - len(f"LINE {place[1]}: ")
+        marked = place[2][max(begin, 0) : begin + len(place[4])]
+    words = {word.lower() for word in re.findall(r'"([^"]+)"', first)}
+    words |= {word.lower() for word in re.findall(r"\w+", marked)}
+    return next((name for name in later if name.lower() in words), None)
+
+
+def _line_of_word(text: str, word: str) -> int:
+    match = re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE)
+    return text.count("\n", 0, match.start()) + 1 if match else 1
+
+
+def _column_of_word(file: Path, line: int, word: str) -> int | None:
+    lines = _read(file).splitlines()
+    match = re.search(rf"\b{re.escape(word)}\b", lines[line - 1], re.IGNORECASE)
+    return match.start() + 1 if match else None
