@@ -11,7 +11,7 @@ class Deployment:
     """A deployed server. `process` is what its place calls it (a pid), "" when stopped.
 
     ready: it answers, and every model that it remembers is loaded; not_ready: it answers, but a
-    model is still loading or could not be loaded; silent: it is there, but does not answer; stopped.
+    model is still loading or could not be loaded; silent: it is there, but does not answer.
     """
 
     state: DeploymentState

@@ -39,7 +39,7 @@ from ferryman.ledger.records import (
     State,
     operation_id,
 )
-from ferryman.ledger.rows import head_json, head_of, head_values, note_of, op_of, op_of_mapping
+from ferryman.ledger.rows import head_json, head_of, note_of, op_of, op_of_mapping
 
 PROMOTE = "promote"
 
@@ -91,14 +91,15 @@ class Ledger:
         with transaction(self._engine) as connection:
             return committed_head(connection, op_id)
 
-    def released(self, model: str, digest: str) -> Head | None:
-        """The newest head that this digest was made, now or ever."""
-        heads = [
-            head_values(op.evidence["after"])
-            for op in self.history(model)
-            if op.state is State.COMMITTED and op.candidate.digest == digest
-        ]
-        return heads[-1] if heads else None
+    def released(self, model: str, digest: str) -> Op | None:
+        """The newest commit of a digest, even when newer versions followed; None if never."""
+        commits = self._commits(model)
+        return next((op for op in reversed(commits) if op.candidate.digest == digest), None)
+
+    def commit_of_epoch(self, model: str, epoch: int) -> Op | None:
+        """The commit that made an epoch."""
+        commits = self._commits(model)
+        return next((op for op in commits if op.evidence["after"]["epoch"] == epoch), None)
 
     def is_quarantined(self, model: str, digest: str) -> str | None:
         """Why a digest may never serve again; None when it may."""
@@ -180,6 +181,9 @@ class Ledger:
                     connection, op, State.SUPERSEDED, {"by": head_json(before)}, base_epoch
                 )
         raise refusal
+
+    def _commits(self, model: str) -> list[Op]:
+        return [op for op in self.history(model) if op.state is State.COMMITTED]
 
     def quarantine(self, model: str, digest: str, *, why: str, actor: str) -> None:
         """Forbid a digest for ever; a repeat changes nothing."""

@@ -194,7 +194,9 @@ def test_last_good_names_what_served(ledger: Ledger) -> None:
     assert head is not None and [good["version"] for good in head.last_good] == [2, 1]
     assert ledger.verify() == []
     released = ledger.released(MODEL, f"{1:064x}")
-    assert released is not None and released.epoch == 1
+    assert released is not None and released.evidence["after"]["epoch"] == 1
+    by_epoch = ledger.commit_of_epoch(MODEL, 2)
+    assert by_epoch is not None and by_epoch.op_id == second.op_id
     assert ledger.released(MODEL, "e" * 64) is None
 
 

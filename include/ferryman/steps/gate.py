@@ -1,0 +1,211 @@
+"""Lets a candidate pass on evidence alone: scored with the champion on the same rows.
+
+The verdict is a row of the ledger, made against one epoch; later steps believe that row only.
+"""
+
+import dataclasses
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from ferryman.data.dataset import DatasetStore
+from ferryman.errors import GateRefused, PolicyRefused, SpecError, Superseded
+from ferryman.evaluation.gates import GateVerdict, judge
+from ferryman.evaluation.metrics import score_binary
+from ferryman.ledger.ledger import PROMOTE, Ledger
+from ferryman.ledger.records import NEXT, VERDICTS, Candidate, Head, Op, State
+from ferryman.packaging.onnx_scorer import OnnxScorer
+from ferryman.registry.mlflow_registry import MlflowRegistry
+from ferryman.runtime.bundle import verify
+from ferryman.runtime.messages import StepResult
+from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.reconcile import finish_last_release
+
+logger = logging.getLogger(__name__)
+
+
+class Params(StepParams):
+    """The candidate, where another run trained and registered it; else that of this run."""
+
+    candidate: dict[str, JsonValue] | None = None
+
+
+def run(context: StepContext) -> StepResult:
+    """Judge the candidate, or repeat the verdict that it was given against this epoch.
+
+    Raises GateRefused (exit 4) when it failed or nothing can be decided, Superseded (exit 5) when
+    the head is as new, PolicyRefused (exit 9) when the registry does not know it as it says.
+    """
+    ledger = Ledger(context.settings.ledger_url)
+    model, candidate = context.spec.name, read_candidate(context)
+    barred = ledger.is_quarantined(model, candidate.digest)
+    if barred is not None:
+        raise PolicyRefused(f"{model} version {candidate.version} is quarantined: {barred}")
+    released = ledger.released(model, candidate.digest)
+    if released is not None:
+        return _already_done(context, released)
+    finish_last_release(ledger, context.settings, model)
+    reason = candidate.reason or "candidate registered"
+    op = ledger.open_op(PROMOTE, model, candidate, context.settings.actor, reason)
+    head = ledger.head(model)
+    _refuse_older(ledger, op, head)
+    base = head.epoch if head else 0
+    evidence = _given_verdict(ledger, op, base)
+    if evidence is None:
+        _check_registered(context, candidate)
+        ledger.advance(op.op_id, State.REGISTERED, {"version": candidate.version})
+        evidence = _judge(context, candidate, head)
+        state = State.GATED if evidence["outcome"] == "passed" else State.REJECTED
+        ledger.advance(op.op_id, state, evidence, base_epoch=base)
+    return _answer(context, op, base, evidence)
+
+
+def read_candidate(context: StepContext) -> Candidate:
+    """The candidate of the params, or of this run's own training and registration."""
+    params = context.params
+    given = params.candidate if isinstance(params, Params) else None
+    if given is None:
+        trained, registered = context.earlier("train").outputs, context.earlier("register").outputs
+        from_train = ("cutoff", "train_dataset", "eval_dataset", "code_version", "mlflow_run_id")
+        given = {name: trained[name] for name in (*from_train, "reason") if name in trained}
+        for name in ("version", "bundle", "digest", "run_key"):
+            given[name] = registered[name]
+        # Versions are numbered in the order of registration: that is the training sequence.
+        given["sequence"] = registered["version"]
+    try:
+        return Candidate.model_validate(given)
+    except ValidationError as error:
+        texts = [f"{d['loc'][0] if d['loc'] else ''}: {d['msg']}" for d in error.errors()[:10]]
+        raise SpecError(
+            f"step 'gate': the candidate is wrong: {'; '.join(texts)}",
+            remedy=f"Keys of a candidate: {', '.join(Candidate.model_fields)}.",
+        ) from error
+
+
+def _already_done(context: StepContext, op: Op) -> StepResult:
+    epoch = op.evidence["after"]["epoch"]
+    return context.result(
+        text=f"already done (epoch {epoch})",
+        outputs={
+            "op_id": op.op_id,
+            "base_epoch": op.base_epoch,
+            "candidate": op.candidate.model_dump(mode="json"),
+            "comparison": {},
+            "epoch": epoch,
+        },
+    )
+
+
+def _refuse_older(ledger: Ledger, op: Op, head: Head | None) -> None:
+    if head is None or head.order_key < op.order_key:
+        return
+    if State.SUPERSEDED in NEXT[op.state]:
+        by: dict[str, JsonValue] = {"epoch": head.epoch, "version": head.version}
+        ledger.advance(op.op_id, State.SUPERSEDED, {"by": by})
+    raise Superseded(
+        f"{op.model} version {head.version} (epoch {head.epoch}, cut-off "
+        f"{head.order_key.cutoff}) is as new as version {op.candidate.version} "
+        f"(cut-off {op.order_key.cutoff})"
+    )
+
+
+def _given_verdict(ledger: Ledger, op: Op, base: int) -> dict[str, Any] | None:
+    """The evidence of the verdict that this operation was given against this epoch."""
+    for row in ledger.history(op.model):
+        if row.op_id == op.op_id and row.base_epoch == base and row.state in VERDICTS:
+            return row.evidence
+    return None
+
+
+def _check_registered(context: StepContext, candidate: Candidate) -> None:
+    """Only what we registered may serve, with the digest, the key and the cut-off of that time."""
+    settings, model = context.settings, context.spec.name
+    registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
+    version = registry.get_version(model, candidate.version)
+    if version is None:
+        raise PolicyRefused(f"{model} has no registered version {candidate.version}")
+    known = {"digest": version.digest, "run_key": version.run_key}
+    for name in ("cutoff", "eval_dataset"):
+        if f"ferryman.{name}" in version.tags:
+            known[name] = version.tags[f"ferryman.{name}"]
+    for name, expected in known.items():
+        given = getattr(candidate, name)
+        if given != expected:
+            raise PolicyRefused(
+                f"{model} version {candidate.version} was registered with {name} {expected}, "
+                f"not {given}"
+            )
+    place = settings.bundles_root / model / candidate.digest
+    if Path(candidate.bundle).resolve() != place.resolve():
+        raise PolicyRefused(f"the bundle of {model} version {candidate.version} is not {place}")
+
+
+def _judge(context: StepContext, candidate: Candidate, head: Head | None) -> dict[str, Any]:
+    spec, settings = context.spec, context.settings
+    frame = DatasetStore(settings.data_root).load(candidate.eval_dataset, spec.name)
+    labels = frame["label"].to_numpy(dtype=bool)
+    scores = _scorer(candidate.bundle, candidate.digest).score(frame)
+    champion = _scorer(head.bundle, head.digest).score(frame) if head else None
+    verdict = judge(spec.gates, labels, scores, champion, seed=spec.train.seed)
+    evidence: dict[str, Any] = {
+        "outcome": verdict.outcome,
+        "text": _words(verdict),
+        "reasons": list(verdict.reasons),
+        "rows": verdict.rows,
+        "rows_needed": verdict.rows_needed,
+        "eval_dataset": candidate.eval_dataset,
+        "digest": candidate.digest,
+        "against": verdict.against,
+        "candidate": verdict.metrics,
+        "champion": None,
+        "intervals": {name: _plain(found) for name, found in verdict.intervals.items()},
+        "difference": _plain(verdict.difference),
+    }
+    if head is not None and champion is not None:
+        who = {"epoch": head.epoch, "version": head.version, "digest": head.digest}
+        evidence["champion"] = {**who, "metrics": score_binary(labels, champion)}
+    return {name: _finite(value) for name, value in evidence.items()}
+
+
+def _scorer(bundle: str, digest: str) -> OnnxScorer:
+    verify(Path(bundle), digest=digest)
+    return OnnxScorer(Path(bundle))
+
+
+def _words(verdict: GateVerdict) -> str:
+    needed = f"; about {verdict.rows_needed} would do" if verdict.rows_needed else ""
+    if verdict.outcome == "undecided":
+        return f"undecided: {verdict.rows} rows{needed}: {'; '.join(verdict.reasons)}"
+    return verdict.text
+
+
+def _answer(context: StepContext, op: Op, base: int, evidence: dict[str, Any]) -> StepResult:
+    if evidence["outcome"] != "passed":
+        raise GateRefused(str(evidence["text"]))
+    return context.result(
+        verdict="passed",
+        text=str(evidence["text"]),
+        outputs={
+            "op_id": op.op_id,
+            "base_epoch": base,
+            "candidate": op.candidate.model_dump(mode="json"),
+            "comparison": evidence,
+        },
+        metrics=dict(evidence["candidate"]),
+    )
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else dataclasses.asdict(value)
+
+
+def _finite(value: Any) -> Any:
+    """Evidence is JSON: what is no number is null, in the ledger as everywhere."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

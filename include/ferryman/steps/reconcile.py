@@ -1,0 +1,185 @@
+"""Makes alias, served version and ledger agree; the ledger is the truth, the others follow.
+
+It is the end of a release, and finishes what a crash left: at start, before the next gate, and on a
+timer. Every line of it may be repeated.
+"""
+
+import logging
+from typing import Any
+
+from ferryman.errors import (
+    DependencyUnavailable,
+    FerrymanError,
+    IntegrityBroken,
+    LostRace,
+    Superseded,
+)
+from ferryman.ledger.ledger import Ledger
+from ferryman.ledger.records import Head, State
+from ferryman.registry.mlflow_registry import MlflowRegistry
+from ferryman.registry.registry import CHAMPION, Registry
+from ferryman.runtime.messages import StepResult
+from ferryman.serving.client import ServingClient
+from ferryman.settings import Settings
+from ferryman.steps.contract import StepContext, StepParams
+
+_ATTEMPTS = 5
+_UNFINISHED = (State.COMMITTED, State.PROJECTED)
+
+logger = logging.getLogger(__name__)
+
+
+class Params(StepParams):
+    """No parameters: the ledger says what must be served."""
+
+
+def run(context: StepContext) -> StepResult:
+    """Project the model's head, and read back until all agree.
+
+    Raises DependencyUnavailable (exit 6) when the server or the registry is away.
+    """
+    model, settings = context.spec.name, context.settings
+    head = reconcile_model(Ledger(settings.ledger_url), settings, model)
+    if head is None:
+        return context.result(text=f"{model} has no release yet", verdict="not_needed")
+    return context.result(
+        text=f"epoch {head.epoch}: version {head.version} is served, alias and ledger agree",
+        outputs={"epoch": head.epoch, "version": head.version, "served": settings.serving_url},
+    )
+
+
+def reconcile_all(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Reconcile every model that has a head; returns {model: {epoch, version, served}}.
+
+    One model's trouble does not keep the others waiting: the first error is raised at the end.
+    """
+    ledger = Ledger(settings.ledger_url)
+    found: dict[str, dict[str, Any]] = {}
+    errors: list[FerrymanError] = []
+    for known in ledger.heads():
+        try:
+            head = reconcile_model(ledger, settings, known.model) or known
+        except FerrymanError as error:
+            logger.error("%s cannot be reconciled: %s", known.model, error)
+            errors.append(error)
+            continue
+        found[head.model] = {
+            "epoch": head.epoch,
+            "version": head.version,
+            "served": settings.serving_url,
+        }
+    if errors:
+        raise errors[0]
+    return found
+
+
+def finish_last_release(ledger: Ledger, settings: Settings, model: str) -> None:
+    """Reconcile a model whose last commit was never projected to the end; else do nothing."""
+    head = ledger.head(model)
+    last = ledger.commit_of_epoch(model, head.epoch) if head else None
+    op = ledger.op(last.op_id) if last else None
+    if op is not None and op.state in _UNFINISHED:
+        logger.warning(
+            "%s: finishing the release of epoch %d first", model, head.epoch if head else 0
+        )
+        reconcile_model(ledger, settings, model)
+
+
+def reconcile_model(ledger: Ledger, settings: Settings, model: str) -> Head | None:
+    """Reconcile one model and return its head; None before its first release."""
+    registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
+    with ServingClient(settings) as client:
+        for _ in range(_ATTEMPTS):
+            head = ledger.head(model)
+            if head is None:
+                return None
+            project(head, registry, client, ledger)
+            _record(ledger, head, State.PROJECTED)
+            # A slower release may have written its alias after ours, a newer one may have
+            # committed: only what is read back counts.
+            if _agrees(head, registry, client) and _is_still(head, ledger):
+                _record(ledger, head, State.DONE)
+                _close_passed_over(ledger, head)
+                return head
+    raise LostRace(f"{model}: releases follow one another too fast to project one")
+
+
+def project(head: Head, registry: Registry, client: ServingClient, ledger: Ledger) -> None:
+    """Tell the server, set the alias. One being away does not keep the other from following."""
+    errors: list[DependencyUnavailable] = []
+    for follow in (_serve, _name_champion):
+        try:
+            follow(head, registry, client, ledger)
+        except DependencyUnavailable as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _serve(head: Head, registry: Registry, client: ServingClient, ledger: Ledger) -> None:
+    del registry
+    if _is_served(head, client):
+        return
+    try:
+        client.load(
+            head.model,
+            version=head.version,
+            epoch=head.epoch,
+            bundle=head.bundle,
+            digest=head.digest,
+        )
+    except Superseded as error:
+        if _is_still(head, ledger):
+            raise IntegrityBroken(
+                f"the server is ahead of the ledger, which says epoch {head.epoch}: {error.text}",
+                remedy="Restore the ledger; or stop the server and remove its served.json.",
+            ) from error
+        logger.info("%s: a newer release is served already", head.model)
+
+
+def _name_champion(head: Head, registry: Registry, client: ServingClient, ledger: Ledger) -> None:
+    del client, ledger
+    named = registry.get_alias(head.model, CHAMPION)
+    if named is not None and named.version == head.version:
+        return
+    if named is not None:
+        logger.info(
+            "%s: alias moves from version %d to %d", head.model, named.version, head.version
+        )
+    registry.set_alias(head.model, CHAMPION, head.version)
+
+
+def _is_served(head: Head, client: ServingClient) -> bool:
+    status = client.status(head.model)
+    if status is None or not status["loaded"]:
+        return False
+    return (status["epoch"], status["digest"]) == (head.epoch, head.digest)
+
+
+def _agrees(head: Head, registry: Registry, client: ServingClient) -> bool:
+    named = registry.get_alias(head.model, CHAMPION)
+    return named is not None and named.version == head.version and _is_served(head, client)
+
+
+def _is_still(head: Head, ledger: Ledger) -> bool:
+    now = ledger.head(head.model)
+    return now is not None and now.epoch == head.epoch
+
+
+def _record(ledger: Ledger, head: Head, state: State) -> None:
+    commit = ledger.commit_of_epoch(head.model, head.epoch)
+    if commit is None:
+        raise IntegrityBroken(
+            f"the ledger has no commit of epoch {head.epoch} of {head.model}",
+            remedy="Run `ferryman ledger verify`.",
+        )
+    op = ledger.op(commit.op_id)
+    if op is not None and op.state in _UNFINISHED:
+        ledger.advance(op.op_id, state, {"epoch": head.epoch})
+
+
+def _close_passed_over(ledger: Ledger, head: Head) -> None:
+    """Commits that a newer one followed before they were projected end here."""
+    for op in ledger.ops(head.model):
+        if op.state in _UNFINISHED:
+            ledger.advance(op.op_id, State.SUPERSEDED, {"by": {"epoch": head.epoch}})

@@ -1,0 +1,66 @@
+"""Sends a window's feature rows to the serving endpoint, as its clients would."""
+
+import logging
+import math
+from typing import Any
+
+from ferryman.data.snapshots import SnapshotStore
+from ferryman.errors import DataRejected
+from ferryman.runtime.messages import StepResult
+from ferryman.serving.client import ServingClient
+from ferryman.serving.prediction_log import read_predictions
+from ferryman.spec.windows import Window, format_time
+from ferryman.steps.contract import StepContext, StepParams
+
+_BATCH = 500
+
+logger = logging.getLogger(__name__)
+
+
+class Params(StepParams):
+    """No parameters: the window says which rows."""
+
+
+def run(context: StepContext) -> StepResult:
+    """Score every event of the window that the prediction log does not hold yet.
+
+    Raises DataRejected (exit 3) when a day has no published snapshot or the server refuses a row,
+    DependencyUnavailable (exit 6) when the server is away.
+    """
+    settings, model, window = context.settings, context.spec.name, context.window
+    rows = [row for day in window.days() for row in _feature_rows(context, day)]
+    with ServingClient(settings) as client:
+        # What an interrupted attempt sent may still be in the server's queue.
+        client.flush()
+        logged = read_predictions(settings.predictions_root, model, window.start, window.end)
+        known = set(logged["entity_key"].to_pylist())
+        missing = [row for row in rows if row["entity_key"] not in known]
+        for start in range(0, len(missing), _BATCH):
+            client.predict(model, missing[start : start + _BATCH])
+        client.flush()
+    already = len(rows) - len(missing)
+    return context.result(
+        text=f"{len(missing)} rows of {window} scored, {already} were already",
+        outputs={"sent": len(missing), "already": already},
+        metrics={"sent": len(missing), "already": already},
+    )
+
+
+def _feature_rows(context: StepContext, day: Window) -> list[dict[str, Any]]:
+    store = SnapshotStore(context.settings.data_root)
+    snapshot = store.current(context.spec.name, day)
+    if snapshot is None:
+        raise DataRejected(
+            f"{context.spec.name} has no published snapshot of {day}",
+            remedy=f"Run ingest for {day.start:%Y-%m-%d} first.",
+        )
+    columns = ["entity_key", "event_time", *context.spec.features.columns]
+    table = store.read_features(snapshot).select(columns)
+    return [{name: _as_json(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _as_json(value: Any) -> Any:
+    """JSON has no NaN and no times: null and ISO 8601 stand for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return format_time(value) if hasattr(value, "astimezone") else value
