@@ -15,6 +15,7 @@ from ferryman.errors import SpecError
 from ferryman.spec.loader import nearest
 
 _SHOWN = 100
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class RunParam:
     pattern: str
     max_length: int
     description: str
+    day_is: str = ""  # what completes a value that is only a day
 
     def declared(self) -> Param:
         """The form field and JSON schema that Airflow shows and checks."""
@@ -46,10 +48,8 @@ class RunParam:
                 f"param {self.name!r} has an illegal value {str(value)[:_SHOWN]!r}",
                 remedy=f"{self.name}: {self.description}",
             )
-        return str(value)
+        return str(value) + self.day_is if re.fullmatch(_DAY, str(value)) else str(value)
 
-
-_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 RUN_PARAMS: Mapping[str, RunParam] = {
     param.name: param
@@ -63,9 +63,10 @@ RUN_PARAMS: Mapping[str, RunParam] = {
             rf"{_DAY}(?:T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]{{1,6}})?(?:Z|\+00:00))?",
             35,
             "Train on what was known then, UTC, such as 2013-03-01T00:00:00Z; default: the newest.",
+            day_is="T00:00:00Z",
         ),
         RunParam("reason", r"[A-Za-z0-9 .,:;()+#@/=%_<>-]+", 200, "Why, in a few plain words."),
-        RunParam("pin", r"[A-Za-z0-9_.-]+", 128, "Id of a dataset version to train on again."),
+        RunParam("pin", r"[0-9a-f]{64}", 64, "Id of a dataset version to train on again."),
         RunParam(
             "run", r"[A-Za-z0-9_.-]+", 128, "Folder name of a training run whose model to release."
         ),

@@ -16,6 +16,7 @@ import httpx
 from rich.console import Console
 
 from ferryman.errors import DependencyUnavailable
+from ferryman.runtime.files import read_json, write_json
 from ferryman.settings import Settings
 from ferryman_airflow.stack.airflow_config import write_config
 from ferryman_airflow.stack.ports import require_free, require_space
@@ -103,8 +104,8 @@ class Launcher:
     def _start(self) -> None:
         write_config(self.stack, self.settings)
         self.group.start("serving", [sys.executable, "-m", "ferryman.serving"], self.environment)
+        self._prepare_databases()
         self.group.start("mlflow", self._mlflow_command(), self.environment)
-        self._migrate()
         for part in AIRFLOW_PARTS:
             command = [sys.executable, "-m", "airflow", part]
             if part in ("scheduler", "triggerer"):
@@ -118,28 +119,37 @@ class Launcher:
         command += ["--backend-store-uri", self.settings.mlflow_uri]
         return [*command, "--default-artifact-root", self.settings.mlflow_artifacts.as_uri()]
 
-    def _migrate(self) -> None:
-        """Make or upgrade Airflow's database; once for each version of Airflow."""
-        stamp = self.stack.home / "migrated"
-        version = importlib.metadata.version("apache-airflow")
-        if stamp.is_file() and stamp.read_text() == version:
+    def _prepare_databases(self) -> None:
+        """Make or upgrade the databases of Airflow and MLflow; once for each version of theirs."""
+        stamp = self.stack.home / "prepared.json"
+        packages = ("apache-airflow", "mlflow")
+        now = {name: importlib.metadata.version(name) for name in packages}
+        now["uri"] = self.settings.mlflow_uri
+        if stamp.is_file() and read_json(stamp) == now:
             return
-        with self.console.status("preparing Airflow's database"):
-            done = subprocess.run(
-                [sys.executable, "-m", "airflow", "db", "migrate"],
-                env=self.environment,
-                capture_output=True,
-                text=True,
-                check=False,
-                start_new_session=True,
-                timeout=READY_WITHIN,
-            )
-        if done.returncode != 0:
-            raise DependencyUnavailable(
-                f"Airflow's database: {(done.stderr or done.stdout)[-800:]}",
-                remedy=f"If nothing in it matters, remove {self.stack.home} and start again.",
-            )
-        stamp.write_text(version)
+        commands = {
+            "Airflow": ["airflow", "db", "migrate"],
+            "MLflow": ["ferryman_airflow.stack.prepare_tracking"],
+        }
+        with self.console.status("preparing the databases of Airflow and MLflow"):
+            made = {
+                name: subprocess.Popen(
+                    [sys.executable, "-m", *command],
+                    env=self.environment,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+                for name, command in commands.items()
+            }
+            for name, process in made.items():
+                said, _ = process.communicate(timeout=READY_WITHIN)
+                if process.returncode != 0:
+                    raise DependencyUnavailable(
+                        f"{name}'s database: {said[-800:]}",
+                        remedy=f"If nothing in it matters, remove {self.stack.home} and try again.",
+                    )
+        write_json(stamp, now)
 
     def _wait_ready(self) -> None:
         api = AirflowApi(self.stack.airflow_url, "", "")

@@ -111,9 +111,7 @@ class AirflowApi:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
         answer = self.call("GET", path, params={"full_content": True}, ok=(200, 404))
         content = answer.json().get("content", []) if answer.status_code != 404 else []
-        return [
-            str(line.get("event", line) if isinstance(line, dict) else line) for line in content
-        ]
+        return [_words(line) for line in content]
 
     def wait(
         self,
@@ -164,6 +162,14 @@ class AirflowApi:
                 continue
             lines = self.log(dag_id, run_id, task["task_id"], task["try_number"])
             told = [line for line in lines if "failed (exit" in line or line.startswith("Remedy:")]
-            words = " ".join(told[-2:]) or " ".join(lines[-3:])
+            words = " ".join(told[-2:]) or "; ".join(lines)[-500:]
             return f"{dag_id} / {task['task_id']}: {words}"
         return f"{dag_id} run {run_id} failed"
+
+
+def _words(line: Any) -> str:
+    """A log line's text, with the exception that it tells of."""
+    if not isinstance(line, dict):
+        return str(line)
+    errors = [f"{one['exc_type']}: {one['exc_value']}" for one in line.get("error_detail") or []]
+    return " ".join([str(line.get("event", "")), *errors])
