@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ferryman.data.snapshots import Snapshot, SnapshotStore, check_id
 from ferryman.errors import DataRejected, IntegrityBroken
@@ -41,7 +41,7 @@ class DatasetVersion(BaseModel):
     cutoff: AwareDatetime
     event_window: Window
     label: str
-    columns: dict[str, str]
+    columns: list[tuple[str, str]] = Field(description="The features' names and types, in order.")
     snapshot_ids: list[str]
     label_snapshot_ids: list[str]
     rows: int
@@ -93,7 +93,7 @@ class DatasetStore:
             cutoff=cutoff,
             event_window=events,
             label=spec.data.label.name,
-            columns={name: column.type for name, column in spec.features.columns.items()},
+            columns=[(name, column.type) for name, column in spec.features.columns.items()],
             snapshot_ids=[snapshot.id for snapshot in features],
             label_snapshot_ids=[snapshot.id for snapshot in labels],
             rows=joined.num_rows,
@@ -129,7 +129,7 @@ class DatasetStore:
         version = self.get(dataset_id, model)
         features = [self._snapshots.get(model, name) for name in version.snapshot_ids]
         labels = [self._snapshots.get(model, name) for name in version.label_snapshot_ids]
-        columns = [*_KEYS, *version.columns]
+        columns = [*_KEYS, *(name for name, _ in version.columns)]
         joined = self._join(features, labels, version.event_window, columns)
         if joined.num_rows != version.rows:
             raise IntegrityBroken(
@@ -181,7 +181,7 @@ def _to_frame(table: Any, version: DatasetVersion) -> Any:
         "entity_key": table.column("entity_key").to_pandas(),
         "event_time": table.column("event_time").to_pandas(),
     }
-    for name, kind in version.columns.items():
+    for name, kind in version.columns:
         column = table.column(name)
         if kind == "category":
             columns[name] = pc.fill_null(column, "").to_pandas()

@@ -1,6 +1,7 @@
 """Ingests a window: one immutable snapshot a day, not yet visible to anybody."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 from pydantic import Field, JsonValue
 
@@ -53,7 +54,7 @@ def _write(context: StepContext, ingestion: Ingestion, built: IngestedWindow) ->
     parent = store.current(context.model.name, built.window)
     entry = ingestion.entry(
         built,
-        reason=context.params.reason,  # type: ignore[attr-defined]
+        reason=cast(Params, context.params).reason,
         actor=context.settings.actor,
         code=context.settings.code_version,
         parents=[parent.id] if parent else [],
