@@ -22,7 +22,6 @@ from ferryman.evaluation.metrics import (
     log_losses,
     score_binary,
     squared_errors,
-    tie_starts,
 )
 
 # Cells of the count matrix that are held at once: 4 M doubles are 32 MB.
@@ -83,8 +82,7 @@ def bootstrap(  # noqa: PLR0913 - the rest are settings, by keyword
     truth, given = checked(labels, scores)
     if len(truth) == 0 or not np.isfinite(given).all():
         return dict.fromkeys(metrics)
-    order = np.argsort(given, kind="stable")  # rows are exchangeable; sorted ones need no gather
-    model = _Resampled(truth[order], given[order], threshold)
+    model = _Resampled(truth, given, threshold)
     drawn: dict[str, list[Floats]] = {name: [] for name in metrics}
     for counts in _draw(len(truth), resamples, seed):
         for name, values in model.metrics(counts, metrics).items():
@@ -142,8 +140,12 @@ class _Resampled:
         self._labels = labels
         self._scores = scores
         self._answers = scores >= threshold
-        self._order = np.argsort(scores, kind="stable")
-        self._sorted = bool((self._order[1:] > self._order[:-1]).all())
+        negatives, self._positives = np.flatnonzero(~labels), np.flatnonzero(labels)
+        self._negatives = negatives[np.argsort(scores[negatives], kind="stable")]
+        ordered = scores[self._negatives]
+        # How many negatives score below each positive, and how many below or equal.
+        self._below = np.searchsorted(ordered, scores[self._positives], side="left")
+        self._up_to = np.searchsorted(ordered, scores[self._positives], side="right")
 
     def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
         """Each metric in each resample; counts are [resamples, rows]; NaN is "does not exist"."""
@@ -173,18 +175,15 @@ class _Resampled:
             }
 
     def _roc_auc(self, counts: Floats) -> Floats:
-        """Pairs won by the positives over all pairs, from running sums in the scores' order."""
-        labels = self._labels[self._order]
-        starts = tie_starts(self._scores[self._order])
-        ordered = counts if self._sorted else counts[:, self._order]
-        negative = np.add.reduceat(np.where(labels, 0.0, ordered), starts, axis=1)
-        positive = np.add.reduceat(np.where(labels, ordered, 0.0), starts, axis=1)
-        below = np.cumsum(negative, axis=1)
-        total = below[:, -1]
-        below -= negative / 2  # ties count half
-        won = np.einsum("ij,ij->i", positive, below)
+        """Pairs won by the positives over all pairs; a tie is half won."""
+        drawn = np.zeros((len(counts), len(self._negatives) + 1))
+        np.cumsum(counts[:, self._negatives], axis=1, out=drawn[:, 1:])
+        positive = counts[:, self._positives]
+        beaten = np.take(drawn, self._below, axis=1)
+        beaten += np.take(drawn, self._up_to, axis=1)
+        won = np.einsum("ij,ij->i", positive, beaten) / 2
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(won / (positive.sum(axis=1) * total), dtype=np.float64)
+            return np.asarray(won / (positive.sum(axis=1) * drawn[:, -1]), dtype=np.float64)
 
 
 def _draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:

@@ -44,7 +44,7 @@ class Params(StepParams):
     cutoff: AwareDatetime | None = None
     reason: str = Field(default="manual", max_length=200)
     pin: str | None = Field(
-        default=None, pattern=r"\A[0-9a-f]{8,64}\Z", description="Train on this dataset."
+        default=None, pattern=r"^[0-9a-f]{64}$", description="Train on this dataset."
     )
 
 

@@ -32,7 +32,9 @@ def save_skops(estimator: Any, path: Path) -> None:
     import skops.io
 
     data = _canonical(skops.io.dumps(estimator))
-    _refuse(skops.io.get_untrusted_types(data=data), path)
+    found = skops.io.get_untrusted_types(data=data)
+    if not TRUSTED_TYPES.issuperset(found):
+        raise _refusal(found, path)
     write_atomic(path, data)
 
 
@@ -43,25 +45,24 @@ def load_skops(path: Path) -> Any:
     built, and IntegrityBroken (exit 7) where the file is not a whole skops file.
     """
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     data = path.read_bytes()
     try:
+        return skops.io.loads(data, trusted=sorted(TRUSTED_TYPES))
+    except UntrustedTypesFoundException:
         found = skops.io.get_untrusted_types(data=data)
-        _refuse(found, path)
-        return skops.io.loads(data, trusted=sorted(TRUSTED_TYPES & set(found)))
-    except PolicyRefused:
-        raise
     except Exception as error:
         raise IntegrityBroken(f"{path}: not a readable skops file: {error}") from error
+    raise _refusal(found, path)
 
 
-def _refuse(found: list[str], path: Path) -> None:
+def _refusal(found: list[str], path: Path) -> PolicyRefused:
     strange = sorted(set(found) - TRUSTED_TYPES)
-    if strange:
-        raise PolicyRefused(
-            f"{path}: holds types that are not trusted: {', '.join(strange[:10])}",
-            remedy="Build the pipeline of scikit-learn's own classes, without own functions.",
-        )
+    return PolicyRefused(
+        f"{path}: holds types that are not trusted: {', '.join(strange[:10])}",
+        remedy="Build the pipeline of scikit-learn's own classes, without own functions.",
+    )
 
 
 def _canonical(data: bytes) -> bytes:

@@ -1,0 +1,73 @@
+"""What tests of several rooms share: a small declared model, and data that it can learn from."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ferryman.spec.model import DeclaredModel
+
+ZOO = Path(__file__).parent / "zoo"
+
+
+@pytest.fixture
+def rain(tmp_path: Path) -> "DeclaredModel":
+    """The model `rain` in a folder of this test's own, to be changed at will."""
+    from ferryman.spec.loader import load_model
+
+    shutil.copytree(ZOO / "rain", tmp_path / "zoo" / "rain")
+    return load_model(tmp_path / "zoo" / "rain")
+
+
+@pytest.fixture
+def rain_hours() -> "Callable[..., pd.DataFrame]":
+    """A function (days, seed=0) -> the source's rows: four stations, every hour, some nulls."""
+
+    def make(days: int, seed: int = 0, start: str = "2024-01-01") -> "pd.DataFrame":
+        import numpy as np
+        import pandas as pd
+
+        generator = np.random.default_rng(seed)
+        hours = pd.date_range(start, periods=days * 24, freq="h", tz="UTC")
+        frame = pd.DataFrame(
+            [(at, station) for at in hours for station in ("north", "south", "east", "west")],
+            columns=["at", "station"],
+        )
+        rows = len(frame)
+        frame["sky"] = generator.choice(["clear", "grey", "black"], rows)
+        frame["humidity"] = generator.normal(60, 15, rows)
+        frame["clouds"] = generator.integers(0, 9, rows).astype("float64")
+        logit = (
+            0.06 * (frame["humidity"] - 70)
+            + 1.2 * (frame["sky"] == "black")
+            + 0.2 * (frame["clouds"] - 4)
+        )
+        wet = generator.random(rows) < 1 / (1 + np.exp(-logit))
+        frame["millimetres"] = np.where(wet, generator.exponential(2, rows) + 0.1, 0.0)
+        for name in ("sky", "humidity", "clouds"):
+            frame.loc[generator.random(rows) < 0.05, name] = None
+        return frame
+
+    return make
+
+
+@pytest.fixture
+def rain_frame(
+    rain_hours: "Callable[..., pd.DataFrame]",
+) -> "Callable[..., pd.DataFrame]":
+    """A function (days, seed=0) -> a training frame as the dataset store gives it."""
+
+    def make(days: int, seed: int = 0) -> "pd.DataFrame":
+        hours = rain_hours(days, seed)
+        hours["label"] = hours.pop("millimetres") > 0
+        hours["sky"] = hours["sky"].fillna("")
+        hours["event_time"] = hours["at"]
+        hours["entity_key"] = hours["station"] + "|" + hours.pop("at").astype(str)
+        return hours
+
+    return make
