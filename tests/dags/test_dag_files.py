@@ -38,7 +38,7 @@ def test_assets_close_the_circle(load_dags):
 
     def awaited(pipeline):
         condition = dags[f"flights.{pipeline}"].timetable.asset_condition
-        return {asset.uri for _, asset in condition.iter_assets()}
+        return {asset.uri for asset in condition.objects}
 
     assert emitted("ingest") == {"ferryman://flights/data"}
     assert emitted("monitoring") == awaited("training") == {"ferryman://flights/retrain"}

@@ -24,7 +24,6 @@ def test_known_and_empty_conf_pass():
     ("name", "value"),
     [
         ("window_start", "2013-02-01"),
-        ("cutoff", "2013-02-01"),
         ("cutoff", "2013-02-01T00:00:00Z"),
         ("cutoff", "2013-02-01T00:00:00+00:00"),
         ("reason", "log_loss 0.61 (was 0.52), 1200 labels"),
@@ -36,6 +35,12 @@ def test_good_values_pass(name, value):
     from ferryman_airflow.params import check_params
 
     assert check_params({name: value}, (name,)) == {name: value}
+
+
+def test_a_cutoff_that_is_a_day_is_its_midnight():
+    from ferryman_airflow.params import check_params
+
+    assert check_params({"cutoff": "2013-02-01"}, ("cutoff",)) == {"cutoff": "2013-02-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -32,17 +33,20 @@ def up(
     stack, settings = StackSettings(), load_settings()
     model = find_model(settings.zoo, stack.model)
     launcher = Launcher(stack, settings, out)
+    failure: FerrymanError | None = None
     try:
         with launcher.running():
             out.print(f"Airflow, MLflow and serving are up; logs in {stack.logs}", highlight=False)
             if live:
-                _live(stack, launcher, model.name)
+                failure = _try_to_live(stack, launcher, model.name)
             _say_where(stack, launcher)
             if stay:
                 out.print("Ctrl-C ends everything.")
                 launcher.stay()
     except Stopped as stopped:
         out.print(f"stopped by {stopped}")
+    if failure is not None:
+        sys.exit(int(exit_code_of(failure)))
 
 
 @app.command()
@@ -61,6 +65,17 @@ def status() -> None:
     for one in group.running.values():
         table.add_row(one.name, str(one.pid), "running" if one.process() else "ended")
     out.print(table if group.running else "nothing is running")
+
+
+def _try_to_live(stack: StackSettings, launcher: Launcher, name: str) -> FerrymanError | None:
+    """Live the life; where it stops, say why and leave the pages up, which show more."""
+    try:
+        _live(stack, launcher, name)
+    except FerrymanError as error:
+        out.print(f"[red]{name} is not served:[/] {escape(error.text)}", highlight=False)
+        out.print(f"remedy: {escape(error.remedy)}", highlight=False)
+        return error
+    return None
 
 
 def _live(stack: StackSettings, launcher: Launcher, name: str) -> None:

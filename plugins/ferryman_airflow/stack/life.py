@@ -8,7 +8,6 @@ import shlex
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -86,15 +85,11 @@ class Life:
         training, release = f"{self.model.name}.training", f"{self.model.name}.release"
         self.api.unpause(training)
         self.api.unpause(release)
-        run_id = f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        unfinished = [
-            run["dag_run_id"]
-            for run in self.api.runs(training)
-            if run["state"] in ("queued", "running")
-        ]
-        self._ensure(training, unfinished[0] if unfinished else run_id, {"reason": "first model"})
-        trained = self.api.run(training, unfinished[0] if unfinished else run_id)
-        self._follow_release(release, trained)
+        runs = [run for run in self.api.runs(training) if run["state"] in ("queued", "running")]
+        unfinished = [run["dag_run_id"] for run in runs]
+        run_id = (unfinished or [f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"])[0]
+        self._ensure(training, run_id, {"reason": "first model"})
+        self._follow_release(release, self.api.run(training, run_id))
         head = self.head()
         if head is None:
             raise DependencyUnavailable("the release ended, but the ledger names no champion")
@@ -167,7 +162,7 @@ class Life:
 
     def _follow_release(self, release: str, trained: dict[str, Any]) -> None:
         """Wait for the release that the training's asset event started; trigger it if none came."""
-        ended = str(trained["end_date"])
+        begun = str(trained["start_date"])  # the event comes before the run is seen to end
         with self.console.status("waiting for the candidate's event to start the release"):
             for _ in range(120):
                 runs = [
@@ -185,7 +180,7 @@ class Life:
             return
         name, run = self.model.name, trained["dag_run_id"]
         folder = run_folder(self.settings.runs_root, name, "training", run)
-        self._ensure(release, f"make-run-{Path(folder).name}", {"run": folder.name})
+        self._ensure(release, f"release-{folder.name}", {"run": folder.name})
 
     def _scheduled_run(self, dag: str) -> str | None:
         """The id of the schedule's run for the newest window, which unpausing starts by itself."""
