@@ -25,6 +25,7 @@ from ferryman.settings import Settings
 _START_SECONDS = 60.0
 _TERM_SECONDS = 15.0
 _POLL_SECONDS = 0.05
+_PORT_SECONDS = 2.0
 _ANSWER_SECONDS = 3.0
 _LOG_BYTES = 2_000
 # A boot's clock may be corrected by a little; pids are not reused that fast.
@@ -175,16 +176,26 @@ class ProcessDeployer:
 
 
 def _refuse_taken(host: str, port: int) -> None:
+    """A killed server's last threads hold its port for a moment: only a lasting holder counts."""
+    deadline = time.monotonic() + _PORT_SECONDS
+    while (reason := _bind_error(host, port)) is not None:
+        if time.monotonic() > deadline:
+            raise DependencyUnavailable(
+                f"port {port} on {host} cannot be used: {reason}{holder_of(port)}",
+                remedy="Stop its holder, or choose another FERRYMAN_SERVING_PORT.",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _bind_error(host: str, port: int) -> str | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise DependencyUnavailable(
-                f"port {port} on {host} cannot be used: {error.strerror}{holder_of(port)}",
-                remedy="Stop its holder, or choose another FERRYMAN_SERVING_PORT.",
-            ) from error
+            return error.strerror
+    return None
 
 
 def _end_group(pid: int) -> None:

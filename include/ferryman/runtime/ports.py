@@ -20,7 +20,7 @@ def _describe(pid: int | None) -> str:
     import psutil
 
     if pid is None:
-        return " (held by a process of another user)"
+        return " (held by a process that cannot be seen from here)"
     try:
         return f" (held by {psutil.Process(pid).name()}, pid {pid})"
     except psutil.Error:

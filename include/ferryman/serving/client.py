@@ -75,7 +75,8 @@ class ServingClient:
         if response.status_code == 400:
             answer = response.json()
             where = [f"{key} {answer[key]}" for key in ("row", "field") if key in answer]
-            raise DataRejected(f"{model}: {': '.join([*where, str(answer['error'])])}")
+            place = f"{', '.join(where)}: " if where else ""
+            raise DataRejected(f"{model}: {place}{answer['error']}")
         return Predictions(
             scores=list(_content(response)["predictions"]),
             version=int(response.headers["x-model-version"]),
