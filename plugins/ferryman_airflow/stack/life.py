@@ -165,9 +165,7 @@ class Life:
         begun = str(trained["start_date"])  # the event comes before the run is seen to end
         with self.console.status("waiting for the candidate's event to start the release"):
             for _ in range(120):
-                runs = [
-                    run for run in self.api.runs(release) if str(run["run_after"]) >= ended[:19]
-                ]
+                runs = [run for run in self.api.runs(release) if str(run["run_after"]) >= begun]
                 if runs:
                     break
                 time.sleep(0.5)
