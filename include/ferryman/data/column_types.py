@@ -25,6 +25,7 @@ ARROW_TYPES: Mapping[ColumnType, Any] = {
     "timestamp": pa.timestamp("us", "UTC"),
 }
 _SHOWN_CHARACTERS = 60
+_FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds
 _TEXT_RULES: Mapping[str, tuple[str, str]] = {
     "integer": (r"^-?[0-9]+$", "is no whole number of 64 bits"),
     "number": (r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$", "is no finite number"),
@@ -98,6 +99,8 @@ def _from_text(raw: Any, name: str, kind: ColumnType) -> tuple[Any, list[Fault]]
     typed = _cast_where_possible(clean, ARROW_TYPES[kind])
     if kind == "number":
         typed = pc.if_else(pc.is_finite(typed), typed, pa.scalar(None, pa.float64()))
+    elif kind == "timestamp":
+        typed = _writable(typed)
     return typed, _lost(raw, typed, name, why)
 
 
@@ -120,7 +123,7 @@ def _wrong_type(raw: Any, name: str, kind: ColumnType) -> Fault:
     if pa.types.is_string(raw.type) and kind in _TEXT_RULES:
         _, unreadable = _from_text(raw, name, kind)
         rows = unreadable[0].rows if unreadable else rows
-    example = shorten(raw[int(rows[0])].as_py()) if len(rows) else "no row"
+    example = _shown(raw[int(rows[0])]) if len(rows) else "no row"
     return Fault(name, rows, why, example, whole=True)
 
 
@@ -160,7 +163,14 @@ def _times(raw: Any) -> Any:
         return None
     if raw.type.unit == "ns":
         raw = pc.floor_temporal(raw, unit="microsecond")
-    return _cast_where_possible(raw, pa.timestamp("us", "UTC"))
+    return _writable(_cast_where_possible(raw, ARROW_TYPES["timestamp"]))
+
+
+def _writable(times: Any) -> Any:
+    """Times of the years 1 to 9999: others can be neither written down nor compared."""
+    values = times.cast(pa.int64())
+    inside = pc.and_(pc.greater_equal(values, _FIRST_TIME), pc.less_equal(values, _LAST_TIME))
+    return pc.if_else(inside, times, pa.scalar(None, times.type))
 
 
 _CONVERSIONS: Mapping[ColumnType, Callable[[Any], Any]] = {
@@ -196,14 +206,14 @@ def _cast_where_possible(array: Any, target: Any) -> Any:
         return array.cast(target)
     except pa.ArrowInvalid:
         distinct = pc.unique(array)
-        bad = [not _castable(value, array.type, target) for value in distinct.to_pylist()]
+        bad = [not _castable(distinct.slice(place, 1), target) for place in range(len(distinct))]
         unfit = pc.is_in(array, value_set=distinct.filter(pa.array(bad)))
         return pc.if_else(unfit, pa.scalar(None, array.type), array).cast(target)
 
 
-def _castable(value: object, kind: Any, target: Any) -> bool:
+def _castable(single: Any, target: Any) -> bool:
     try:
-        pa.array([value], kind).cast(target)
+        single.cast(target)
     except pa.ArrowInvalid:
         return False
     return True
@@ -214,7 +224,14 @@ def _lost(raw: Any, typed: Any, name: str, why: str) -> list[Fault]:
     if raw.null_count == typed.null_count:
         return []
     rows = np.flatnonzero(np.asarray(pc.and_(pc.is_valid(raw), pc.is_null(typed))))
-    return [Fault(name, rows, why, shorten(raw[int(rows[0])].as_py()))]
+    return [Fault(name, rows, why, _shown(raw[int(rows[0])]))]
+
+
+def _shown(cell: Any) -> str:
+    try:
+        return shorten(cell.as_py())
+    except (OverflowError, ValueError):  # a time that Python cannot hold
+        return f"{cell.value} {cell.type}"
 
 
 def _one_chunk(column: Any) -> Any:

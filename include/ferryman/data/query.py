@@ -5,8 +5,9 @@ that sums of floating-point numbers are the same whenever the same rows are read
 by side instead).
 """
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _QUERY_FAULTS = (
     duckdb.PermissionException,
     duckdb.SyntaxException,
 )
+_TIME_WORDS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
 _REMEDY = "Correct the query."
 
 
@@ -72,7 +74,7 @@ class QueryEngine:
             except duckdb.OutOfMemoryException as error:
                 raise DependencyUnavailable(f"{file}: {_first_line(error)}") from error
             except (*_DATA_FAULTS, *_QUERY_FAULTS) as error:
-                raise _explained(error, file, later) from error
+                raise _explained(_located(connection, text, error), file, later) from error
 
 
 def _read(file: Path) -> str:
@@ -88,15 +90,34 @@ def _check_statement(connection: Any, file: Path, text: str, fickle: frozenset[s
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise SpecError(f"{file}: the file must hold exactly one SELECT", remedy=_REMEDY)
     tree = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchall()[0][0]
-    used = {name.lower() for name in re.findall(r'"function_name":"([^"]*)"', tree)}
-    found = sorted(used & fickle)
-    if found:
-        line = _line_of_word(text, found[0].removeprefix("get_"))
+    for what, location in _fickle_parts(json.loads(tree), fickle):
+        line = text.encode()[:location].count(b"\n") + 1
         raise SpecError(
-            f"{file}:{line}: {found[0]}() gives another answer at another time, so the same rows "
-            "would not make the same snapshot",
+            f"{file}:{line}: {what} gives another answer at another time, so the same rows would "
+            "not make the same snapshot",
             remedy="Compute from columns of the sources only.",
         )
+
+
+def _fickle_parts(root: Any, fickle: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """Every part of a parsed query whose value does not follow from the rows, and where it is."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list):
+            stack.extend(node)
+        if not isinstance(node, dict):
+            continue
+        stack.extend(node.values())
+        location = int(node.get("query_location") or 0)
+        function = str(node.get("function_name", "")).lower()
+        names = [str(name).lower() for name in node.get("column_names", [])]
+        if function in fickle:
+            yield f"{function}()", location
+        elif len(names) == 1 and names[0] in _TIME_WORDS:
+            yield names[0], location
+        elif node.get("sample") is not None:
+            yield "a sample", location
 
 
 def _fickle_functions(connection: Any) -> frozenset[str]:
@@ -129,6 +150,16 @@ def _explained(error: duckdb.Error, file: Path, later: Mapping[str, str]) -> Fer
     return SpecError(f"{shown}: {first}", remedy=_REMEDY)
 
 
+def _located(connection: Any, text: str, error: duckdb.Error) -> duckdb.Error:
+    """The same error with its line, which DuckDB tells for `execute` but not for `sql`."""
+    try:
+        connection.execute(text).close()
+    except duckdb.Error as located:
+        if type(located) is type(error):
+            return located
+    return error
+
+
 def _first_line(error: duckdb.Error) -> str:
     return str(error).split("\n", maxsplit=1)[0][:300]
 
@@ -142,11 +173,6 @@ def _withheld(first: str, place: re.Match[str] | None, later: Mapping[str, str])
     words = {word.lower() for word in re.findall(r'"([^"]+)"', first)}
     words |= {word.lower() for word in re.findall(r"\w+", marked)}
     return next((name for name in later if name.lower() in words), None)
-
-
-def _line_of_word(text: str, word: str) -> int:
-    match = re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE)
-    return text.count("\n", 0, match.start()) + 1 if match else 1
 
 
 def _column_of_word(file: Path, line: int, word: str) -> int | None:

@@ -1,0 +1,141 @@
+"""Which files a window touches, and what may be missing."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ferryman.data.files_source import FilesSource
+from ferryman.data.path_template import PathTemplate
+from ferryman.errors import DataRejected, DependencyUnavailable, PolicyRefused
+from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.windows import Window
+
+
+def day(month: int, number: int, days: int = 1) -> Window:
+    start = dt.datetime(2013, month, number, tzinfo=dt.UTC)
+    return Window(start=start, end=start + dt.timedelta(days=days))
+
+
+def source(root: Path, path: str = "d/rows_{year}-{month}.csv", **changes: Any) -> FilesSource:
+    values = {
+        "kind": "files",
+        "path": path,
+        "event_time": "at",
+        "lookback": "40d",
+        "columns": {"at": {"type": "timestamp"}, "n": {"type": "integer"}},
+        **changes,
+    }
+    return FilesSource("rows", FilesSourceSpec.model_validate(values), root)
+
+
+def month_file(root: Path, month: int, days: int = 28) -> Path:
+    file = root / "d" / f"rows_2013-{month:02}.csv"
+    file.parent.mkdir(exist_ok=True)
+    lines = [f"2013-{month:02}-{number:02}T12:00:00Z,{number}" for number in range(1, days + 1)]
+    file.write_text("\n".join(["at,n", *lines]) + "\n")
+    return file
+
+
+def test_the_paths_that_a_span_touches(tmp_path: Path) -> None:
+    monthly = PathTemplate(tmp_path, "rows_{year}-{month}.csv")
+    assert monthly.paths(day(1, 31)) == ["rows_2013-01.csv"]
+    assert monthly.paths(day(1, 31, 2)) == ["rows_2013-01.csv", "rows_2013-02.csv"]
+    daily = PathTemplate(tmp_path, "{year}/{month}/{day}/rows.csv")
+    assert daily.paths(day(2, 28, 2)) == ["2013/02/28/rows.csv", "2013/03/01/rows.csv"]
+
+
+def test_a_span_over_two_files_is_one_table(tmp_path: Path) -> None:
+    month_file(tmp_path, 1, 31)
+    month_file(tmp_path, 2)
+    read = source(tmp_path).read(day(1, 31, 2), day(1, 31, 2))
+    assert read.table.column("n").to_pylist() == [31, 1]
+    assert [file.path for file in read.files] == ["d/rows_2013-01.csv", "d/rows_2013-02.csv"]
+    assert [file.rows for file in read.files] == [31, 28]
+
+
+def test_the_window_s_own_file_must_be_there(tmp_path: Path) -> None:
+    month_file(tmp_path, 1)
+    with pytest.raises(DataRejected, match=r"no file .*rows_2013-02\.csv, needed for") as caught:
+        source(tmp_path).read(day(2, 3), day(2, 3))
+    assert "Deliver the file" in caught.value.remedy
+
+
+def test_files_before_the_first_may_be_missing_but_not_a_gap(tmp_path: Path) -> None:
+    month_file(tmp_path, 3)
+    back = Window(start=day(1, 25).start, end=day(3, 2).end)
+    assert source(tmp_path).read(back, day(3, 2)).table.num_rows == 2
+    month_file(tmp_path, 1)
+    with pytest.raises(DataRejected, match=r"rows_2013-02\.csv"):
+        source(tmp_path).read(back, day(3, 2))
+    only_february = Window(start=day(2, 20).start, end=day(3, 2).end)
+    with pytest.raises(DataRejected, match=r"rows_2013-02\.csv"):
+        source(tmp_path).read(only_february, day(3, 2))
+
+
+def test_a_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    outside = month_file(tmp_path, 1)
+    root = tmp_path / "root"
+    (root / "d").mkdir(parents=True)
+    (root / "d" / "rows_2013-01.csv").symlink_to(outside)
+    with pytest.raises(PolicyRefused, match="leads outside"):
+        source(root).read(day(1, 3), day(1, 3))
+
+
+def test_no_source_root_is_a_dependency(tmp_path: Path) -> None:
+    with pytest.raises(DependencyUnavailable, match="no folder") as caught:
+        source(tmp_path / "away").read(day(1, 1), day(1, 1))
+    assert caught.value.exit_code == 6
+
+
+def test_faults_outside_of_the_window_do_not_reject_it(tmp_path: Path) -> None:
+    file = month_file(tmp_path, 1)
+    text = file.read_text()
+    file.write_text(text.replace("2013-01-20T12:00:00Z,20", "2013-01-20T12:00:00Z,twenty"))
+    assert source(tmp_path).read(day(1, 3)).table.column("n").to_pylist() == [3]
+    with pytest.raises(DataRejected, match=r"column 'n', line 21: 'twenty' is no whole number"):
+        source(tmp_path).read(day(1, 20))
+
+
+def test_a_row_without_a_time_rejects_every_window_of_its_file(tmp_path: Path) -> None:
+    file = month_file(tmp_path, 1)
+    file.write_text(file.read_text().replace("2013-01-20T12:00:00Z", "2013-01-20 at noon"))
+    with pytest.raises(DataRejected, match=r"column 'at', line 21: '2013-01-20 at noon'"):
+        source(tmp_path).read(day(1, 3))
+
+
+def test_only_row_groups_of_the_span_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    times = [day(1, 1).start + dt.timedelta(hours=hour) for hour in range(240)]
+    table = pa.table({"at": pa.array(times, pa.timestamp("us", "UTC")), "n": list(range(240))})
+    pq.write_table(table, file, row_group_size=24, compression="none")
+    groups = pq.ParquetFile(file).metadata
+    damaged = bytearray(file.read_bytes())
+    begin = groups.row_group(9).column(1).data_page_offset
+    damaged[begin : begin + 30] = b"\xff" * 30
+    file.write_bytes(bytes(damaged))
+    reader = source(tmp_path, "rows.parquet")
+    assert reader.read(day(1, 3)).table.column("n").to_pylist() == list(range(48, 72))
+    with pytest.raises(DataRejected, match="damaged"):
+        reader.read(day(1, 10))
+
+
+def test_the_row_number_counts_from_the_start_of_the_file(tmp_path: Path) -> None:
+    times = [day(1, 1).start + dt.timedelta(hours=hour) for hour in range(72)]
+    values = [1.5 if row == 50 else float(row) for row in range(72)]
+    table = pa.table({"at": pa.array(times, pa.timestamp("us", "UTC")), "n": values})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=24)
+    with pytest.raises(DataRejected, match=r"column 'n', row 51: 1\.5 is no whole number"):
+        source(tmp_path, "rows.parquet").read(day(1, 3))
+
+
+def test_a_column_of_the_wrong_type(tmp_path: Path) -> None:
+    table = pa.table({"at": [day(1, 1).start], "n": ["7"]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(
+        DataRejected, match=r"column 'n' is stored as string, but is declared integer, row 1: '7'"
+    ):
+        source(tmp_path, "rows.parquet").read(day(1, 1))
