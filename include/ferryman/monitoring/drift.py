@@ -2,9 +2,10 @@
 
 A column has drifted only when the change is both large (population stability index at or above the
 declared effect) and beyond chance (chi-square on binned counts, at the declared false-alarm rate
-divided by the number of columns). The effect is the guard that matters: rows of one day are alike
-(the weather of an hour is that of its neighbours), so the test alone, which takes rows for
-independent, calls far too many nights significant.
+divided by the number of columns). Rows of one day are alike: all flights of an hour have the same
+weather. A test that takes rows for independent would call every week of weather a drift, so the
+statistic is divided by the design effect, which is how much more the days differ from each other
+than days of independent rows would (Rao and Scott, 1981).
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from ferryman.spec.model import DriftSpec
 Outcome = Literal[
     "stable", "drifted", "new_categories", "all_null", "constant", "too_few_rows", "no_reference"
 ]
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
 _SHOWN = 10
 
 
@@ -33,8 +36,9 @@ class ColumnDrift:
     outcome: `stable` and `drifted` speak for themselves; `new_categories` is drift that values the
     training data never had account for; `all_null` and `constant` are columns that lost all values,
     or all variety, and had them in training; `too_few_rows` and `no_reference` could not be judged.
-    psi: population stability index (None where not judged); p_value: of the chi-square test, not
-    corrected; nulls: their share now; new_values: up to ten categories that training did not see.
+    psi: population stability index (None where not judged); p_value: of the test, not yet corrected
+    for the number of columns; nulls: their share now; new_values: up to ten categories that were
+    not in the training data.
     """
 
     column: str
@@ -57,12 +61,20 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Rows of both sides by bin; the last bin counts nulls."""
+    """Rows of both sides by bin, the current ones by day too; the last bin counts nulls.
 
-    reference: NDArray[np.float64]
-    current: NDArray[np.float64]
+    reference: [bins]; by_day: [days, bins]; new_rows: rows with values that training did not see.
+    """
+
+    reference: Floats
+    by_day: Floats
     new_values: list[str] = field(default_factory=list)
     new_rows: float = 0.0
+
+    @property
+    def current(self) -> Floats:
+        """Rows of late by bin, all days together."""
+        return np.asarray(self.by_day.sum(axis=0))
 
 
 def compare(
@@ -71,7 +83,7 @@ def compare(
     columns: Mapping[str, FeatureSpec],
     spec: DriftSpec,
 ) -> list[ColumnDrift]:
-    """Compare each declared column of a table with its reference profile.
+    """Compare each declared column of a table (which has an event_time) with its reference profile.
 
     `reference` is a bundle's reference.json as read: a profile by column name. The false-alarm rate
     is shared out over all declared columns (Bonferroni), so that it holds for them together.
@@ -96,10 +108,11 @@ def _compare_column(
     if rows < spec.min_rows:
         return ColumnDrift(name, "too_few_rows", rows)
     values = table[name] if name in table.schema.names else pa.nulls(rows)
-    counts = _category_counts(profile, values) if kind.type == "category" else None
-    counts = counts or _number_counts(profile, values)
+    days = _day_places(table)
+    by_kind = _category_counts if kind.type == "category" else _number_counts
+    counts = by_kind(profile, values, days)
     psi = stability_index(counts.reference, counts.current)
-    p_value = two_sample_p(counts.reference, counts.current)
+    p_value = two_sample_p(counts.reference, counts.by_day)
     moved = psi >= spec.effect and p_value < spec.significance
     return ColumnDrift(
         column=name,
@@ -110,6 +123,12 @@ def _compare_column(
         nulls=float(counts.current[-1] / rows),
         new_values=counts.new_values,
     )
+
+
+def _day_places(table: Any) -> Places:
+    """The place of each row's day among the table's days, from 0."""
+    moments = table["event_time"].to_numpy(zero_copy_only=False)
+    return np.unique(moments.astype("datetime64[D]"), return_inverse=True)[1]
 
 
 def _outcome(counts: _Counts, values: Any, *, moved: bool, effect: float) -> Outcome:
@@ -128,11 +147,11 @@ def _outcome(counts: _Counts, values: Any, *, moved: bool, effect: float) -> Out
     return "drifted"
 
 
-def _varied(counts: NDArray[np.float64]) -> bool:
+def _varied(counts: Floats) -> bool:
     return int(np.count_nonzero(counts[:-1])) > 1
 
 
-def stability_index(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
+def stability_index(reference: Floats, current: Floats) -> float:
     """The population stability index of two rows of counts over the same bins; 0 is no change.
 
     Half a row is added to each bin, so that an empty bin does not make it infinite. Source:
@@ -144,83 +163,94 @@ def stability_index(reference: NDArray[np.float64], current: NDArray[np.float64]
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def two_sample_p(reference: NDArray[np.float64], current: NDArray[np.float64]) -> float:
-    """The p-value of the chi-square test that two rows of counts come from one distribution."""
+def two_sample_p(reference: Floats, by_day: Floats) -> float:
+    """The p-value of the chi-square test that days of counts are drawn as the reference was.
+
+    reference: [bins]; by_day: [days, bins]. The statistic is divided by the design effect and read
+    off an F distribution, as the effect itself is estimated from few days.
+    """
+    current = by_day.sum(axis=0)
     used = (reference + current) > 0
-    if int(used.sum()) < 2 or reference.sum() == 0 or current.sum() == 0:
+    freedom = int(used.sum()) - 1
+    if freedom < 1 or reference.sum() == 0 or current.sum() == 0:
         return 1.0
     table = np.vstack([reference[used], current[used]])
-    return float(stats.chi2_contingency(table, correction=False).pvalue)
+    statistic = float(stats.chi2_contingency(table, correction=False).statistic)
+    days = int(np.count_nonzero(by_day.sum(axis=1)))
+    if days < 2:
+        return float(stats.chi2.sf(statistic, freedom))
+    scaled = statistic / design_effect(by_day) / freedom
+    return float(stats.f.sf(scaled, freedom, freedom * (days - 1)))
 
 
-def _number_counts(profile: Mapping[str, Any], values: Any) -> _Counts:
+def design_effect(by_day: Floats) -> float:
+    """How many times more the shares of bins vary from day to day than independent rows would.
+
+    Never below 1, and 1 where one day or one bin is all there is.
+    """
+    rows = by_day.sum(axis=1)
+    by_day, rows = by_day[rows > 0], rows[rows > 0]
+    total = rows.sum()
+    shares = by_day.sum(axis=0) / total
+    by_day, shares = by_day[:, shares > 0], shares[shares > 0]
+    days, bins = by_day.shape
+    if days < 2 or bins < 2:
+        return 1.0
+    surplus = by_day - np.outer(rows, shares)
+    variance = days / (days - 1) * np.sum(surplus**2, axis=0) / total**2
+    # variance / (p (1 - p) / n), weighted by 1 - p
+    return max(1.0, float(np.sum(variance * total / shares) / (bins - 1)))
+
+
+def _number_counts(profile: Mapping[str, Any], values: Any, days: Places) -> _Counts:
     """Counts over the reference's quantile bins; values outside go to the outermost ones."""
     numbers = np.asarray(
         pc.fill_null(pc.cast(values, pa.float64()), float("nan")), dtype=np.float64
     )
-    valid = numbers[np.isfinite(numbers)]
-    nulls = len(numbers) - len(valid)
-    edges = np.unique(np.asarray(profile.get("edges") or [], dtype=np.float64))
-    before = [float(count) for count in profile.get("counts") or []]
-    if len(edges) < 2 or len(before) != len(edges) - 1:
-        return _single_value_counts(profile, valid, nulls)
-    # As numpy.histogram bins: a value on an inner edge belongs to the bin above it.
-    places = np.clip(np.searchsorted(edges, valid, side="right") - 1, 0, len(edges) - 2)
-    now = np.bincount(places, minlength=len(edges) - 1).astype(np.float64)
+    valid = np.isfinite(numbers)
+    edges = np.unique(np.asarray(profile["edges"], dtype=np.float64))
+    if len(edges) > 1:
+        before = [float(count) for count in profile["counts"]]
+        # As numpy.histogram bins: a value on an inner edge belongs to the bin above it.
+        above = np.searchsorted(edges, numbers, side="right") - 1
+        places = np.clip(above, 0, len(edges) - 2)
+    elif len(edges) == 1:
+        # Training saw one value: below it, that value, above it.
+        before = [0.0, float(profile["count"]), 0.0]
+        places = 1 + np.sign(np.where(valid, numbers - edges[0], 0)).astype(np.int64)
+    else:
+        before = [0.0]
+        places = np.zeros(len(numbers), dtype=np.int64)
     return _Counts(
         reference=np.asarray([*before, float(profile["nulls"])]),
-        current=np.append(now, float(nulls)),
+        by_day=_by_day(np.where(valid, places, len(before)), days, len(before) + 1),
     )
 
 
-def _single_value_counts(
-    profile: Mapping[str, Any], valid: NDArray[np.float64], nulls: int
-) -> _Counts:
-    """Where training saw one value or none: below it, that value, above it."""
-    only = profile.get("min")
-    seen = float(sum(profile.get("counts") or [])) or float(profile["count"]) - float(
-        profile["nulls"]
-    )
-    if only is None:
-        return _Counts(
-            reference=np.asarray([0.0, float(profile["nulls"])]),
-            current=np.asarray([float(len(valid)), float(nulls)]),
-        )
-    now = [np.sum(valid < only), np.sum(valid == only), np.sum(valid > only), nulls]
-    return _Counts(
-        reference=np.asarray([0.0, seen, 0.0, float(profile["nulls"])]),
-        current=np.asarray([float(count) for count in now]),
-    )
-
-
-def _category_counts(profile: Mapping[str, Any], values: Any) -> _Counts:
+def _category_counts(profile: Mapping[str, Any], values: Any, days: Places) -> _Counts:
     """Counts over the reference's top values, then all others, then nulls ("" is null too)."""
-    top: dict[str, float] = dict(profile.get("top") or {})
-    found = {
-        str(entry["values"]): float(entry["counts"])
-        for entry in pc.value_counts(pc.drop_null(pc.cast(values, pa.string()))).to_pylist()
-        if entry["values"] != ""
-    }
-    other = {value: count for value, count in found.items() if value not in top}
-    before_other = float(profile.get("other") or 0)
+    top: dict[str, float] = {value: count for value, count in profile["top"].items() if value}
+    texts = pc.fill_null(pc.cast(values, pa.string()), "").to_numpy(zero_copy_only=False)
+    present, codes = np.unique(texts.astype(object), return_inverse=True)
+    place_of = {value: place for place, value in enumerate(top)} | {"": len(top) + 1}
+    places = np.asarray([place_of.get(value, len(top)) for value in present], dtype=np.int64)[codes]
+    by_day = _by_day(places, days, len(top) + 2)
+    other = float(profile["other"])
     # A profile that folds rare values into `other` cannot say which of them were seen.
-    new = dict(sorted(other.items(), key=lambda entry: -entry[1])) if before_other == 0 else {}
-    present = sum(found.values())
+    unseen = places == len(top) if other == 0 else np.zeros(len(places), dtype=bool)
+    new, counts = np.unique(codes[unseen], return_counts=True)
     return _Counts(
         reference=np.asarray(
-            [
-                *(float(count) for value, count in top.items() if value != ""),
-                before_other,
-                float(profile["nulls"]) + float(top.get("", 0.0)),
-            ]
+            [*top.values(), other, float(profile["nulls"]) + float(profile["top"].get("", 0))]
         ),
-        current=np.asarray(
-            [
-                *(found.get(value, 0.0) for value in top if value != ""),
-                sum(other.values()),
-                float(len(values)) - present,
-            ]
-        ),
-        new_values=list(new)[:_SHOWN],
-        new_rows=sum(new.values()),
+        by_day=by_day,
+        new_values=[str(present[code]) for code in new[np.argsort(-counts)][:_SHOWN]],
+        new_rows=float(unseen.sum()),
     )
+
+
+def _by_day(places: Places, days: Places, bins: int) -> Floats:
+    """How many rows fall into each bin on each day: [days, bins]."""
+    count = int(days.max()) + 1 if len(days) else 0
+    flat = np.bincount(days * bins + places, minlength=count * bins)
+    return flat.reshape(count, bins).astype(np.float64)

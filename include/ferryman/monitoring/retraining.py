@@ -16,6 +16,7 @@ from ferryman.spec.windows import Window, format_time
 Cause = Literal["quality", "calibration", "drift", "age"]
 _LARGER_IS_WORSE = frozenset({"log_loss", "brier"})
 _WEEK = timedelta(days=7)
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _causes(
     found: dict[Cause, str | None] = {
         "quality": _quality_fell(spec.quality, champion, evidence),
         "calibration": _scores_shifted(spec.quality, evidence),
-        "drift": f"inputs drifted: {', '.join(evidence.drifted)}" if evidence.drifted else None,
+        "drift": _inputs_drifted(evidence.drifted),
         "age": _too_old(spec.retrain.max_age, window, champion),
     }
     return {cause: text for cause, text in found.items() if text is not None}
@@ -138,6 +139,13 @@ def _scores_shifted(spec: QualitySpec, evidence: Evidence) -> str | None:
     if abs(shift) <= spec.tolerance:
         return None
     return f"observed rate minus mean score is {shift:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _inputs_drifted(columns: Sequence[str]) -> str | None:
+    if not columns:
+        return None
+    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+    return f"drifted inputs {', '.join(columns[:_SHOWN])}{more}"
 
 
 def _too_old(max_age: timedelta | None, window: Window, champion: Champion) -> str | None:

@@ -33,8 +33,8 @@ def draw(lines: Sequence[Line], title: str) -> bytes:
     FigureCanvasAgg(figure)
     heights = [5, 5, 0.5 + 0.45 * len(lines)]
     upper, lower, changes = figure.subplots(3, 1, sharex=True, height_ratios=heights)
-    _draw_metric(upper, lines, "roc_auc", "AUC, last 28 days", better="higher is better")
-    _draw_metric(lower, lines, "log_loss", "log loss, last 28 days", better="lower is better")
+    _draw_metric(upper, lines, "roc_auc", "AUC, last 28 days\n(higher is better)")
+    _draw_metric(lower, lines, "log_loss", "log loss, last 28 days\n(lower is better)")
     _draw_changes(changes, lines)
     upper.set_title(f"Three ways to keep a model: {title}", loc="left", color=_INK, pad=34)
     upper.legend(
@@ -46,7 +46,7 @@ def draw(lines: Sequence[Line], title: str) -> bytes:
     return image.getvalue()
 
 
-def _draw_metric(axes: Any, lines: Sequence[Line], metric: str, label: str, *, better: str) -> None:
+def _draw_metric(axes: Any, lines: Sequence[Line], metric: str, label: str) -> None:
     for line in lines:
         values = [float("nan") if value is None else value for value in getattr(line, metric)]
         colour = COLOURS.get(line.policy, _INK)
@@ -63,9 +63,6 @@ def _draw_metric(axes: Any, lines: Sequence[Line], metric: str, label: str, *, b
             days = [day for day in line.changes if day in at]
             axes.plot(days, [at[day] for day in days], "o", color=colour, markersize=5, mec="white")
     axes.set_ylabel(label, color=_INK)
-    axes.text(
-        0.995, 0.03, better, transform=axes.transAxes, ha="right", color="#777777", fontsize=9
-    )
     _quiet(axes)
 
 

@@ -1,36 +1,46 @@
 """Drift needs a large and a significant change; odd columns have outcomes of their own."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 
-from ferryman.monitoring.drift import ColumnDrift, compare, stability_index, two_sample_p
+from ferryman.data.profile import profile_table
+from ferryman.monitoring.drift import (
+    ColumnDrift,
+    compare,
+    design_effect,
+    stability_index,
+    two_sample_p,
+)
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.model import DriftSpec
 
 NUMBER = FeatureSpec(type="number")
 CATEGORY = FeatureSpec(type="category")
+START = datetime(2013, 2, 1, 12, tzinfo=UTC)
 SPEC = DriftSpec(effect=0.25, significance=0.001, min_rows=100)
 
 
 def number_profile(values: np.ndarray, nulls: int = 0) -> dict[str, Any]:
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, 11)))
-    counts = np.histogram(values, edges)[0] if len(edges) > 1 else []
-    return {
-        "count": len(values) + nulls,
-        "nulls": nulls,
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "edges": [float(edge) for edge in edges],
-        "counts": [int(count) for count in counts],
-    }
+    padded = np.concatenate([values, np.full(nulls, np.nan)])
+    table = pa.table({"x": pa.array(padded, from_pandas=True)})
+    return dict(profile_table(table, {"x": NUMBER})["x"])
+
+
+def lived(columns: dict[str, Any], days: int = 5) -> pa.Table:
+    """The columns as a logged table: rows dealt out over some days, so that all days are alike."""
+    rows = len(next(iter(columns.values())))
+    times = [START + timedelta(days=row % days) for row in range(rows)]
+    return pa.table({**columns, "event_time": pa.array(times, pa.timestamp("us", tz="UTC"))})
 
 
 def judge(profile: dict[str, Any] | None, values: Any, kind: FeatureSpec = NUMBER) -> ColumnDrift:
     reference = {} if profile is None else {"x": profile}
-    return compare(reference, pa.table({"x": values}), {"x": kind}, SPEC)[0]
+    return compare(reference, lived({"x": values}), {"x": kind}, SPEC)[0]
 
 
 def test_a_shifted_column_drifts_and_a_quiet_one_does_not() -> None:
@@ -57,10 +67,10 @@ def test_false_alarms_stay_at_the_declared_rate_over_all_columns() -> None:
     columns = {f"c{i}": NUMBER for i in range(20)}
     spec = DriftSpec(effect=1e-6, significance=0.05, min_rows=100)
     reference = {name: number_profile(random.normal(0, 1, 3000)) for name in columns}
-    nights = 200
+    nights = 120
     alarms = 0
     for _ in range(nights):
-        table = pa.table({name: random.normal(0, 1, 500) for name in columns})
+        table = lived({name: random.normal(0, 1, 500) for name in columns})
         alarms += any(column.drifted for column in compare(reference, table, columns, spec))
     # One reference for all nights makes them alike; naive tests would fire on 64 % of nights.
     assert alarms / nights <= 0.12
@@ -80,14 +90,14 @@ def test_lost_values_lost_variety_and_lost_rows() -> None:
     few = judge(profile, random.normal(0, 1, 99))
     assert (few.outcome, few.drifted, few.psi) == ("too_few_rows", False, None)
     assert judge(None, random.normal(0, 1, 500)).outcome == "no_reference"
-    missing = compare({"x": profile}, pa.table({"y": np.ones(500)}), {"x": NUMBER}, SPEC)[0]
+    missing = compare({"x": profile}, lived({"y": np.ones(500)}), {"x": NUMBER}, SPEC)[0]
     assert missing.outcome == "all_null"
     nan = judge(profile, np.full(500, np.nan))
     assert (nan.outcome, nan.nulls) == ("all_null", 1.0)
 
 
 def test_a_column_that_always_was_empty_or_constant_is_stable() -> None:
-    empty = {"count": 900, "nulls": 900, "min": None, "max": None, "edges": [], "counts": []}
+    empty = number_profile(np.array([]), nulls=900)
     assert judge(empty, pa.nulls(500, pa.float64())).outcome == "stable"
     assert judge(empty, np.ones(500)).outcome == "drifted"
     constant = number_profile(np.full(900, 2.0))
@@ -105,10 +115,9 @@ def test_more_nulls_are_drift() -> None:
 
 
 def category_profile(**counts: int) -> dict[str, Any]:
-    nulls = counts.pop("nulls", 0)
-    other = counts.pop("other", 0)
-    total = sum(counts.values()) + nulls + other
-    return {"count": total, "nulls": nulls, "top": counts, "other": other}
+    values = [value for value, count in counts.items() for _ in range(count)]
+    table = pa.table({"x": pa.array(values, pa.string())})
+    return dict(profile_table(table, {"x": CATEGORY})["x"])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +139,8 @@ def test_categories(values: list[str | None], outcome: str, new: list[str]) -> N
 
 
 def test_rare_values_that_the_profile_folded_away_are_not_called_new() -> None:
-    profile = category_profile(a=5000, b=4000, other=1000)
+    rare = {f"r{i}": 10 for i in range(100)}  # more values than a profile keeps by name
+    profile = category_profile(a=5000, b=4000, **rare)
     values = ["a"] * 500 + ["b"] * 400 + [f"r{i}" for i in range(100)]
     found = judge(profile, pa.array(values), CATEGORY)
     assert (found.outcome, found.new_values) == ("stable", [])
@@ -143,8 +153,40 @@ def test_stability_index_by_hand() -> None:
     assert stability_index(np.array([7.0, 3.0]), np.array([7.0, 3.0])) == 0
 
 
-def test_two_sample_test_by_hand() -> None:
-    # scipy's chi2_contingency needs two filled bins; equal shares are no evidence at all
-    assert two_sample_p(np.array([10.0, 0.0]), np.array([5.0, 0.0])) == 1.0
-    assert two_sample_p(np.array([100.0, 100.0]), np.array([50.0, 50.0])) == pytest.approx(1.0)
-    assert two_sample_p(np.array([100.0, 100.0]), np.array([90.0, 10.0])) < 1e-6
+def test_a_test_of_one_day_is_plain_chi_square() -> None:
+    one_day = lambda *counts: np.array([counts], dtype=float)  # noqa: E731
+    assert two_sample_p(np.array([10.0, 0.0]), one_day(5, 0)) == 1.0
+    assert two_sample_p(np.array([100.0, 100.0]), one_day(50, 50)) == pytest.approx(1.0)
+    # X^2 = 300 (100 * 10 - 90 * 100)^2 / (190 * 110 * 200 * 100) = 45.93 at one degree of freedom
+    found = two_sample_p(np.array([100.0, 100.0]), one_day(90, 10))
+    assert found == pytest.approx(float(stats.chi2.sf(45.933, 1)), rel=1e-3)
+
+
+def test_days_that_are_alike_inside_count_for_less() -> None:
+    # Each day lies in one bin: 100 rows of a day are worth one.
+    clustered = np.array([[100.0, 0.0], [0.0, 100.0]] * 5)
+    assert design_effect(clustered) == pytest.approx(100 * 10 / 9)
+    assert design_effect(np.array([[50.0, 50.0]] * 10)) == 1.0
+    assert design_effect(np.array([[50.0, 50.0]])) == 1.0
+
+
+def test_a_week_of_weather_is_no_drift_but_a_stuck_gauge_is() -> None:
+    """Days with a temperature of their own, all rows of a day nearly the same."""
+    random = np.random.default_rng(7)
+
+    def weather(days: int) -> np.ndarray:
+        return np.repeat(random.normal(0, 1, days), 300) + random.normal(0, 0.1, days * 300)
+
+    rows = np.arange(7 * 300)
+    times = [START + timedelta(days=int(row // 300)) for row in rows]
+    alarms = naive = 0
+    for _ in range(50):
+        profile = {"x": number_profile(weather(28))}
+        table = pa.table({"x": weather(7), "event_time": times})
+        found = compare(profile, table, {"x": NUMBER}, SPEC)[0]
+        alarms += found.drifted
+        naive += found.psi is not None and found.psi >= SPEC.effect
+    assert naive > 25  # the effect alone would call most weeks a drift
+    assert alarms <= 2
+    stuck = pa.table({"x": np.full(len(rows), 2.0), "event_time": times})
+    assert compare(profile, stuck, {"x": NUMBER}, SPEC)[0].outcome == "constant"
