@@ -109,7 +109,7 @@ def _gate_value(context: StepContext, head: Head, metric: str) -> float | None:
     history = Ledger(context.settings.ledger_url).history(context.model.name)
     for op in reversed(history):
         if op.state is State.GATED and op.candidate.digest == head.digest:
-            value = op.evidence.get("candidate", {}).get(metric)
+            value = op.evidence["candidate"].get(metric)
             return None if value is None else float(value)
     return None
 
