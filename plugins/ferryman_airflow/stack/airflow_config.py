@@ -94,6 +94,10 @@ def _sections(
             "enable_health_check": "False",
             **scheduler,
         },
+        "workers": {
+            # A task that failed or was skipped is sometimes noticed only at its next heartbeat.
+            "min_heartbeat_interval": "1",
+        },
         "dag_processor": {
             "dag_version_inflation_check_level": "error",
             "parsing_processes": "1",

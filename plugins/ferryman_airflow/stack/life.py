@@ -19,7 +19,7 @@ from ferryman.ledger.records import Head
 from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
-from ferryman.spec.windows import DAY, Window, day_window
+from ferryman.spec.windows import DAY, Window, day_window, format_time
 from ferryman_airflow.stack.rest import AirflowApi
 
 _PATIENCE = 900.0  # seconds for one run, on a busy machine
@@ -54,7 +54,11 @@ class Life:
         """Data, then a champion if there is none, then a night's monitoring, then a prediction."""
         self._wait_for_dags()
         self.ingest()
-        head = self.head() or self.release_first()
+        head = self.head()
+        if head is None:
+            head = self.release_first()
+        else:
+            self.console.print(f"champion: version {head.version}, epoch {head.epoch}; no training")
         self.monitor()
         row = self._newest_row()
         probability, answered_by, curl = self.predict(row)
@@ -85,11 +89,14 @@ class Life:
         training, release = f"{self.model.name}.training", f"{self.model.name}.release"
         self.api.unpause(training)
         self.api.unpause(release)
-        runs = [run for run in self.api.runs(training) if run["state"] in ("queued", "running")]
-        unfinished = [run["dag_run_id"] for run in runs]
-        run_id = (unfinished or [f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"])[0]
-        self._ensure(training, run_id, {"reason": "first model"})
-        self._follow_release(release, self.api.run(training, run_id))
+        for run_id in self._open_runs(release):  # what an interrupted `make run` left
+            self._continue(release, run_id)
+        if self.head() is None:
+            new = f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+            run_id = (self._open_runs(training) or [new])[0]
+            cutoff = format_time(self.today)
+            self._ensure(training, run_id, {"reason": "first model", "cutoff": cutoff})
+            self._follow_release(release, self.api.run(training, run_id))
         head = self.head()
         if head is None:
             raise DependencyUnavailable("the release ended, but the ledger names no champion")
@@ -102,16 +109,21 @@ class Life:
         scheduled = self._scheduled_run(dag) if self.model.spec.schedule.monitoring else None
         window = day_window(self.today - DAY)
         days = {"window_start": f"{window.start:%Y-%m-%d}", "window_end": f"{window.end:%Y-%m-%d}"}
-        self._ensure(dag, scheduled or f"make-run-{window.start:%Y%m%d}", days)
+        if scheduled is not None:
+            self._continue(dag, scheduled)
+        else:
+            self._ensure(dag, f"make-run-{window.start:%Y%m%d}", days)
 
     def gate_words(self) -> str:
         """What the gate said of the newest candidate that it let pass."""
         release = f"{self.model.name}.release"
+        words = "released outside Airflow; see `ferryman ledger show`"
         for run in self.api.runs(release, state="success"):
             result = self.api.result(release, run["dag_run_id"], "gate")
-            if result:
-                return f"{result['verdict']}: {result['text']}"
-        return "released outside Airflow; see `ferryman ledger show`"
+            words = str(result.get("text", words))
+            if result.get("verdict") == "passed":
+                break
+        return words
 
     def predict(self, row: dict[str, Any]) -> tuple[float, str, str]:
         """Ask the served model about one row: probability, what answered, and the curl for it."""
@@ -140,10 +152,21 @@ class Life:
         """Have this run succeed: start it, wait for it, or clear what failed in it and wait."""
         if self.api.trigger(dag, run_id, conf):
             self.console.print(f"[bold]{dag}[/bold] triggered by REST: {run_id}", highlight=False)
-        elif self.api.run(dag, run_id)["state"] == "failed":
-            self.console.print(f"[bold]{dag}[/bold] failed before; its tasks are run again")
+            self._watch(dag, run_id)
+        else:
+            self._continue(dag, run_id)
+
+    def _continue(self, dag: str, run_id: str) -> None:
+        """Wait for a run that exists; what failed in it is run again."""
+        self.console.print(f"[bold]{dag}[/bold] found: {run_id}", highlight=False)
+        if self.api.run(dag, run_id)["state"] == "failed":
+            self.console.print("  it failed before; its failed tasks are run again")
             self.api.clear(dag, run_id)
         self._watch(dag, run_id)
+
+    def _open_runs(self, dag: str) -> list[str]:
+        runs = self.api.runs(dag)
+        return [run["dag_run_id"] for run in runs if run["state"] in ("queued", "running")]
 
     def _watch(self, dag: str, run_id: str) -> None:
         start = time.monotonic()
