@@ -107,7 +107,8 @@ def _compare_column(
         return ColumnDrift(name, "no_reference", rows)
     if rows < spec.min_rows:
         return ColumnDrift(name, "too_few_rows", rows)
-    values = table[name] if name in table.schema.names else pa.nulls(rows)
+    known = name in table.schema.names
+    values = table[name] if known else pa.chunked_array([pa.nulls(rows)])
     days = _day_places(table)
     by_kind = _category_counts if kind.type == "category" else _number_counts
     counts = by_kind(profile, values, days)
@@ -230,8 +231,8 @@ def _number_counts(profile: Mapping[str, Any], values: Any, days: Places) -> _Co
 def _category_counts(profile: Mapping[str, Any], values: Any, days: Places) -> _Counts:
     """Counts over the reference's top values, then all others, then nulls ("" is null too)."""
     top: dict[str, float] = {value: count for value, count in profile["top"].items() if value}
-    texts = pc.fill_null(pc.cast(values, pa.string()), "").to_numpy(zero_copy_only=False)
-    present, codes = np.unique(texts.astype(object), return_inverse=True)
+    coded = pc.fill_null(pc.cast(values, pa.string()), "").combine_chunks().dictionary_encode()
+    present, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False)
     place_of = {value: place for place, value in enumerate(top)} | {"": len(top) + 1}
     places = np.asarray([place_of.get(value, len(top)) for value in present], dtype=np.int64)[codes]
     by_day = _by_day(places, days, len(top) + 2)

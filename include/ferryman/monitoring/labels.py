@@ -106,8 +106,7 @@ def merge(tables: list[Any]) -> Any:
             ("entity_key", "ascending"),
             ("labelled", "descending"),
             ("known_at", "descending"),
-        ],
-        null_placement="at_end",
+        ],  # nulls go last
     )
     return _canonical(_first_of_each_key(ranked.take(order)).select(JOINED_SCHEMA.names))
 
@@ -141,8 +140,7 @@ def _one_a_key(table: Any, column: str, *, descending: bool) -> Any:
             ("entity_key", "ascending"),
             (column, "descending" if descending else "ascending"),
             *rest,
-        ],
-        null_placement="at_end",
+        ],  # nulls go last
     )
     return _first_of_each_key(table.take(order))
 
