@@ -204,5 +204,6 @@ def _interval(values: Floats, confidence: float) -> Interval | None:
     if len(defined) < _LEAST_DEFINED * len(values):
         return None
     tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
+    # Weibull's positions k / (n + 1): the default ones are too narrow where resamples are few.
+    low, high = np.quantile(defined, [tail, 1 - tail], method="weibull")
     return Interval(low=float(low), high=float(high))

@@ -35,7 +35,7 @@ def connect(uri: str) -> MlflowClient:
     """
     key = (os.getpid(), uri)
     if key not in _connected:
-        _bound_waiting()
+        _configure()
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         with mlflow_errors(uri):
             prepare(uri)
@@ -103,7 +103,7 @@ def _sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
-def _bound_waiting() -> None:
+def _configure() -> None:
     """MLflow's own defaults wait for many minutes; what the user has set stays."""
     for variable, value in (
         (environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, _RETRIES),
@@ -112,3 +112,5 @@ def _bound_waiting() -> None:
     ):
         if not variable.is_set():
             variable.set(value)
+    if not environment_variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.is_set():
+        environment_variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)

@@ -1,6 +1,8 @@
 """The registry port on MLflow's model registry: aliases, never stages."""
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
-from ferryman.errors import PolicyRefused, SpecError
+from ferryman.errors import DependencyUnavailable, PolicyRefused, SpecError
 from ferryman.registry.mlflow_connection import connect, mlflow_errors
 from ferryman.registry.registry import (
     DIGEST_TAG,
@@ -110,10 +112,19 @@ class MlflowRegistry:
                 raise PolicyRefused(
                     f"source of {version.model} {version.version}: {error}"
                 ) from error
-        with mlflow_errors(self._uri):
-            download_artifacts(
-                artifact_uri=version.source, dst_path=str(target), tracking_uri=self._uri
-            )
+        connect(self._uri)  # within our time limits, or says that it cannot
+        with mlflow_errors(self._uri), tempfile.TemporaryDirectory(dir=target) as scratch:
+            try:
+                folder = download_artifacts(
+                    artifact_uri=version.source, dst_path=scratch, tracking_uri=self._uri
+                )
+            except (MlflowException, OSError) as error:
+                raise DependencyUnavailable(
+                    f"{version.source}: the bundle cannot be read: {error}",
+                    remedy="Restore MLflow's artifacts, or train again.",
+                ) from error
+            for entry in sorted(Path(folder).iterdir()):
+                shutil.move(entry, target / entry.name)
 
     @property
     def _client(self) -> MlflowClient:

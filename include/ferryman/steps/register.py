@@ -71,17 +71,11 @@ def _bundle_of(version: RegisteredVersion, registry: Registry, context: StepCont
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     registry.download(version, scratch)
-    manifest = read_manifest(_bundle_folder(scratch))
+    manifest = read_manifest(scratch)
     if manifest.digest != version.digest:
         raise IntegrityBroken(
             f"digest mismatch: {version.source}: expected {version.digest}, got {manifest.digest}"
         )
-    folder = keep(_bundle_folder(scratch), manifest, root)
+    folder = keep(scratch, manifest, root)
     shutil.rmtree(scratch)
     return folder
-
-
-def _bundle_folder(scratch: Path) -> Path:
-    """MLflow puts a downloaded folder into the target under its own name."""
-    inner = scratch / "bundle"
-    return inner if inner.is_dir() else scratch

@@ -1,0 +1,125 @@
+"""One suite for every tracker adapter: MLflow on SQLite, and memory."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlparse
+
+import pytest
+
+from ferryman.registry.memory_tracking import MemoryTracker
+from ferryman.registry.tracking import Tracker
+
+
+class Bench(Protocol):
+    """A tracker, and what it kept of a run."""
+
+    tracker: Tracker
+
+    def kept(self, run: str) -> Mapping[str, Mapping[str, object]]: ...
+
+    def finished(self, run: str) -> bool: ...
+
+
+class MemoryBench:
+    def __init__(self, folder: Path) -> None:
+        self._memory = MemoryTracker(folder)
+        self.tracker: Tracker = self._memory
+
+    def kept(self, run: str) -> Mapping[str, Mapping[str, object]]:
+        found = self._memory.runs[run]
+        return {"tags": found.tags, "params": found.params, "metrics": found.metrics}
+
+    def finished(self, run: str) -> bool:
+        return self._memory.runs[run].finished
+
+
+class MlflowBench:
+    def __init__(self, uri: str, folder: Path) -> None:
+        from ferryman.registry.mlflow_tracking import MlflowTracker
+
+        self._uri = uri
+        self.tracker: Tracker = MlflowTracker(uri, folder, actor="somebody")
+
+    def _run(self, run: str):  # type: ignore[no-untyped-def]
+        from ferryman.registry.mlflow_connection import connect
+
+        return connect(self._uri).get_run(run)
+
+    def kept(self, run: str) -> Mapping[str, Mapping[str, object]]:
+        data = self._run(run).data
+        return {"tags": data.tags, "params": data.params, "metrics": data.metrics}
+
+    def finished(self, run: str) -> bool:
+        return bool(self._run(run).info.status == "FINISHED")
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from ferryman.registry.mlflow_connection import prepare
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    prepare(f"sqlite:///{folder / 'mlflow.db'}")
+    return folder
+
+
+@pytest.fixture(params=["memory", "mlflow"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    if request.param == "memory":
+        return MemoryBench(tmp_path / "artifacts")
+    shutil.copytree(request.getfixturevalue("empty_database"), tmp_path / "mlflow")
+    uri = f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}"
+    return MlflowBench(uri, tmp_path / "artifacts")
+
+
+def place(uri: str) -> Path:
+    return Path(unquote(urlparse(uri).path))
+
+
+def test_a_run_is_found_again_by_run_id_and_key(bench: Bench) -> None:
+    start = bench.tracker.start
+    first = start("rain", "it's a run", "k1", {"cutoff": "1"})
+    assert start("rain", "it's a run", "k1", {"cutoff": "2"}) == first
+    assert bench.kept(first.id)["tags"]["cutoff"] == "2"
+    assert bench.kept(first.id)["tags"]["ferryman.run_id"] == "it's a run"
+    others = [
+        start("rain", "it's a run", "k2", {}).id,
+        start("rain", "another", "k1", {}).id,
+        start("snow", "it's a run", "k1", {}).id,
+    ]
+    assert len({first.id, *others}) == 4
+
+
+def test_values_are_kept_once_and_none_is_left_out(bench: Bench) -> None:
+    run = bench.tracker.start("rain", "r", "k", {})
+    for _ in range(2):
+        bench.tracker.log(
+            run.id, params={"depth": 3, "name": "x"}, metrics={"auc": 0.75, "f1": None}
+        )
+    bench.tracker.log(run.id, tags={"digest": "d"})
+    kept = bench.kept(run.id)
+    assert kept["params"] == {"depth": "3", "name": "x"}
+    assert kept["metrics"] == {"auc": 0.75}
+    assert kept["tags"]["digest"] == "d"
+
+
+def test_files_and_folders_are_below_the_runs_uri(bench: Bench, tmp_path: Path) -> None:
+    run = bench.tracker.start("rain", "r", "k", {})
+    bundle = tmp_path / "bundle"
+    (bundle / "deep").mkdir(parents=True)
+    (bundle / "deep" / "a.txt").write_text("a")
+    for _ in range(2):
+        bench.tracker.log_files(run.id, {"matrix.json": b"{}"}, "evaluation")
+        uri = bench.tracker.log_folder(run.id, bundle, "bundle")
+    assert (place(run.artifacts) / "evaluation" / "matrix.json").read_bytes() == b"{}"
+    assert uri.startswith(run.artifacts)
+    assert (place(uri) / "deep" / "a.txt").read_text() == "a"
+
+
+def test_finish_may_be_repeated(bench: Bench) -> None:
+    run = bench.tracker.start("rain", "r", "k", {})
+    assert not bench.finished(run.id)
+    bench.tracker.finish(run.id)
+    bench.tracker.finish(run.id)
+    assert bench.finished(run.id)
