@@ -71,14 +71,9 @@ def check_csv_shape(path: Path, columns: Collection[str]) -> int:
 
     Raises DataRejected (exit 3) that names the line.
     """
+    _check_separator(path, len(columns))
     rows = _rows(path)
     header_line, header = next(rows, (1, []))
-    if len(header) == 1 and len(columns) > 1:
-        used = next((mark for mark in _SEPARATORS if mark in header[0]), None)
-        if used is not None:
-            raise DataRejected(
-                f"{path}: line 1: fields are separated by {used!r}, not by a comma", remedy=_SAVE_AS
-            )
     check_names(header, columns, f"{path}: line {header_line}")
     count = 0
     for line, fields in rows:
@@ -89,6 +84,16 @@ def check_csv_shape(path: Path, columns: Collection[str]) -> int:
                 f"{path}: {given if fields else f'line {line} is empty'}", remedy=_FETCH
             )
     return count
+
+
+def _check_separator(path: Path, columns: int) -> None:
+    with path.open("rb") as stream:
+        first = stream.readline(1 << 16).decode("utf-8", "replace")
+    used = next((mark for mark in _SEPARATORS if mark in first), None)
+    if columns > 1 and "," not in first and used is not None:
+        raise DataRejected(
+            f"{path}: line 1: fields are separated by {used!r}, not by a comma", remedy=_SAVE_AS
+        )
 
 
 def line_of_row(path: Path, row: int) -> int:

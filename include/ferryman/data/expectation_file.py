@@ -7,6 +7,7 @@
   mostly: 0.99
 """
 
+import ast
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,11 +57,11 @@ def legal_names() -> list[str]:
     found = find_spec("great_expectations")
     if found is None or not found.submodule_search_locations:
         raise SpecError("great_expectations is not installed")
-    core = Path(found.submodule_search_locations[0]) / "expectations" / "core"
-    names = {
-        "".join(part.capitalize() for part in module.stem.split("_"))
-        for module in core.glob("expect_*.py")
-    }
+    core = Path(found.submodule_search_locations[0]) / "expectations" / "core" / "__init__.py"
+    imports = [
+        node for node in ast.walk(ast.parse(core.read_text())) if isinstance(node, ast.ImportFrom)
+    ]
+    names = {alias.name for node in imports for alias in node.names if "Expect" in alias.name}
     return sorted(names - set(BANNED) - _FOREIGN)
 
 

@@ -8,6 +8,7 @@ by side instead).
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import duckdb
 from ferryman.errors import DataRejected, DependencyUnavailable, FerrymanError, SpecError
 
 _LINE = re.compile(r"^LINE (\d+): (.*)\n( *)(\^+)", re.MULTILINE)
+_LEADING = re.compile(r"(?:\s*\n|[ \t]*--[^\n]*\n|[ \t]*/\*.*?\*/[ \t]*\n)*", re.DOTALL)
 _DATA_FAULTS = (duckdb.ConversionException, duckdb.OutOfRangeException)
 _QUERY_FAULTS = (
     duckdb.BinderException,
@@ -36,6 +38,22 @@ _CONFIG = {
 }
 
 
+@dataclass(frozen=True)
+class _Query:
+    """A file's query without the comments above it, and the lines that these were.
+
+    DuckDB 2.0 counts lines wrongly where a comment comes first.
+    """
+
+    file: Path
+    text: str
+    skipped: int
+
+    def at(self, line: int) -> str:
+        """FILE:LINE of a line of the text."""
+        return f"{self.file}:{self.skipped + line}"
+
+
 class QueryEngine:
     """One DuckDB in memory, for all queries of an ingestion; opening one costs 50 ms.
 
@@ -47,7 +65,7 @@ class QueryEngine:
         self._database.execute("SET GLOBAL TimeZone = 'UTC'")
         self._fickle = _fickle_functions(self._database)
         self._database.execute("SET lock_configuration = true")
-        self._checked: set[tuple[Path, str]] = set()
+        self._checked: set[_Query] = set()
 
     def __enter__(self) -> "QueryEngine":
         return self
@@ -62,30 +80,34 @@ class QueryEngine:
         are known only after the event, each with its source. Raises SpecError (exit 2) with
         file:line where the query is wrong, DataRejected (exit 3) where a value cannot be converted.
         """
-        text = _read(file)
+        query = _read(file)
         with self._database.cursor() as connection:
             for name, table in views.items():
                 connection.register(name, table)
             try:
-                if (file, text) not in self._checked:
-                    _check_statement(connection, file, text, self._fickle)
-                    self._checked.add((file, text))
-                return connection.sql(text).to_arrow_table()
+                if query not in self._checked:
+                    _check_statement(connection, query, self._fickle)
+                    self._checked.add(query)
+                return connection.sql(query.text).to_arrow_table()
             except duckdb.OutOfMemoryException as error:
                 raise DependencyUnavailable(f"{file}: {_first_line(error)}") from error
             except (*_DATA_FAULTS, *_QUERY_FAULTS) as error:
-                raise _explained(_located(connection, text, error), file, later) from error
+                raise _explained(_located(connection, query.text, error), query, later) from error
 
 
-def _read(file: Path) -> str:
+def _read(file: Path) -> _Query:
     try:
-        return file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{file}: not readable as UTF-8 text: {error}") from error
+    begin = _LEADING.match(text)
+    end = begin.end() if begin else 0
+    return _Query(file, text[end:], text.count("\n", 0, end))
 
 
-def _check_statement(connection: Any, file: Path, text: str, fickle: frozenset[str]) -> None:
+def _check_statement(connection: Any, query: _Query, fickle: frozenset[str]) -> None:
     """One SELECT, made only of functions that give the same answer for the same rows."""
+    file, text = query.file, query.text
     statements = connection.extract_statements(text)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise SpecError(f"{file}: the file must hold exactly one SELECT", remedy=_REMEDY)
@@ -93,8 +115,8 @@ def _check_statement(connection: Any, file: Path, text: str, fickle: frozenset[s
     for what, location in _fickle_parts(json.loads(tree), fickle):
         line = text.encode()[:location].count(b"\n") + 1
         raise SpecError(
-            f"{file}:{line}: {what} gives another answer at another time, so the same rows would "
-            "not make the same snapshot",
+            f"{query.at(line)}: {what} gives another answer at another time, so the same rows "
+            "would not make the same snapshot",
             remedy="Compute from columns of the sources only.",
         )
 
@@ -128,10 +150,10 @@ def _fickle_functions(connection: Any) -> frozenset[str]:
     return frozenset(str(name).lower() for (name,) in rows)
 
 
-def _explained(error: duckdb.Error, file: Path, later: Mapping[str, str]) -> FerrymanError:
+def _explained(error: duckdb.Error, query: _Query, later: Mapping[str, str]) -> FerrymanError:
     first = _first_line(error)
     place = _LINE.search(str(error))
-    shown = f"{file}:{place[1]}" if place else str(file)
+    shown = query.at(int(place[1])) if place else str(query.file)
     if isinstance(error, _DATA_FAULTS):
         return DataRejected(
             f"{shown}: {first}", remedy="Repair the value, or make the query expect it."
@@ -139,7 +161,7 @@ def _explained(error: duckdb.Error, file: Path, later: Mapping[str, str]) -> Fer
     if isinstance(error, duckdb.BinderException):
         meant = _withheld(first, place, later)
         if meant is not None:
-            column = _column_of_word(file, int(place[1]), meant) if place else None
+            column = _column_of_word(query.text, int(place[1]), meant) if place else None
             where = f"{shown}:{column}" if column else shown
             return SpecError(
                 f"{where}: column {meant!r} of source {later[meant]!r} is known only after the "
@@ -175,7 +197,6 @@ def _withheld(first: str, place: re.Match[str] | None, later: Mapping[str, str])
     return next((name for name in later if name.lower() in words), None)
 
 
-def _column_of_word(file: Path, line: int, word: str) -> int | None:
-    lines = _read(file).splitlines()
-    match = re.search(rf"\b{re.escape(word)}\b", lines[line - 1], re.IGNORECASE)
+def _column_of_word(text: str, line: int, word: str) -> int | None:
+    match = re.search(rf"\b{re.escape(word)}\b", text.splitlines()[line - 1], re.IGNORECASE)
     return match.start() + 1 if match else None

@@ -12,6 +12,9 @@ from ferryman.spec.windows import Window
 if TYPE_CHECKING:
     from conftest import World
 
+# A correct features query but for its FROM.
+SELECT = "SELECT began AS event_time, line, distance, 1.0 AS temp, began AS known"
+
 
 def at(day: int, hour: int = 0, minute: int = 0, year: int = 2013) -> dt.datetime:
     return dt.datetime(year, 1, day, hour, minute, tzinfo=dt.UTC)
@@ -63,7 +66,10 @@ def test_the_first_window_has_no_labels(world: "World") -> None:
 
 
 def test_a_column_known_later_does_not_exist_for_features(world: "World") -> None:
-    world.features_sql = "SELECT began AS event_time, line,\n  distance,\n  trips.delay AS temp, began AS known FROM trips"
+    world.features_sql = (
+        "SELECT began AS event_time, line,\n  distance,\n"
+        "  trips.delay AS temp, began AS known FROM trips"
+    )
     with pytest.raises(SpecError) as caught:
         world.build(5)
     assert f"{world.folder / 'features.sql'}:3:9: column 'delay' of source 'trips'" in str(
@@ -78,8 +84,27 @@ def test_a_column_known_later_does_not_exist_for_features(world: "World") -> Non
     ["delay", "DELAY", '"delay"', "(SELECT max(t.delay) FROM trips t WHERE t.line = trips.line)"],
 )
 def test_no_way_of_writing_reaches_it(world: "World", expression: str) -> None:
-    world.features_sql = f"SELECT began AS event_time, line, distance, {expression} AS temp, began AS known FROM trips"
+    world.features_sql = SELECT.replace("1.0 AS", f"{expression} AS") + " FROM trips"
     with pytest.raises(SpecError, match=r"features\.sql:1:\d+: column 'delay'"):
+        world.build(5)
+
+
+@pytest.mark.parametrize(
+    ("above", "line"),
+    [
+        ("-- it's a comment\n\n  -- another; one\n", 5),
+        ("/* one\n two */\n", 4),
+        ("\n\n", 4),
+    ],
+)
+def test_comments_above_the_query_do_not_move_its_lines(
+    world: "World", above: str, line: int
+) -> None:
+    world.features_sql = above + (
+        "SELECT began AS event_time, line, distance, -- so\n"
+        "  delay AS temp, began AS known\nFROM trips"
+    )
+    with pytest.raises(SpecError, match=rf"features\.sql:{line}:3: column 'delay'"):
         world.build(5)
 
 
@@ -106,7 +131,8 @@ def test_an_outcome_known_exactly_at_the_start_is_history(world: "World") -> Non
     world.trips.append({"began": at(9, 0, 1), "line": "N", "distance": 1, "delay": 1.0})
     world.features_sql = """
     SELECT trips.began AS event_time, trips.line, trips.distance,
-           (SELECT count(*) FROM trips_history WHERE line = 'N')::DOUBLE AS temp, trips.began AS known
+           (SELECT count(*) FROM trips_history WHERE line = 'N')::DOUBLE AS temp,
+           trips.began AS known
     FROM trips
     """
     assert world.build(10).features.column("temp").to_pylist() == [1.0, 1.0]
@@ -143,9 +169,6 @@ def test_a_late_time_of_a_value_that_is_null_is_no_leak(world: "World") -> None:
     assert world.build(5).features.column("temp").null_count == 2
 
 
-SELECT = "SELECT began AS event_time, line, distance, 1.0 AS temp, began AS known"
-
-
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
@@ -159,15 +182,15 @@ SELECT = "SELECT began AS event_time, line, distance, 1.0 AS temp, began AS know
             "no column 'temp'; did you mean its column 'tmp'?",
         ),
         (
-            "SELECT began AS event_time, line, 'x' AS distance, 1.0 AS temp, began AS known FROM trips",
+            SELECT.replace("distance", "'x' AS distance") + " FROM trips",
             "column 'distance' is string, and is declared integer",
         ),
         (
-            "SELECT began AS event_time, line, 1.5 AS distance, 1.0 AS temp, began AS known FROM trips",
+            SELECT.replace("distance", "1.5 AS distance") + " FROM trips",
             "column 'distance' is decimal128(2, 1), and is declared integer",
         ),
         (
-            "SELECT began::TIMESTAMP AS event_time, line, distance, 1.0 AS temp, began AS known FROM trips",
+            SELECT.replace("SELECT began", "SELECT began::TIMESTAMP") + " FROM trips",
             "column 'event_time' is timestamp[us], and must be a time with a zone",
         ),
         (f"{SELECT} FROM trip", "features.sql:1: Catalog Error"),
@@ -205,7 +228,7 @@ def test_wrong_queries(world: "World", sql: str, words: str) -> None:
             "2 events stand more than once, the first 2 times (rows 1 and 2): 'A|",
         ),
         (
-            SELECT.replace("SELECT began", "SELECT began - INTERVAL 1 DAY") + " FROM trips",
+            SELECT.replace("began AS e", "began - INTERVAL 1 DAY AS e") + " FROM trips",
             "2 rows have 'event_time' outside of",
         ),
         (

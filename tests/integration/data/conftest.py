@@ -1,0 +1,122 @@
+"""The real flights model in an installation of the test's own, with data that may be damaged."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from ferryman.runtime.messages import StepResult
+from ferryman.settings import Settings
+from ferryman.spec.loader import load_model
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.windows import Window
+from ferryman.steps.journey import Journey
+
+ROOT = Path(__file__).parents[3]
+SAMPLES = ROOT / "include" / "sample_data" / "flights"
+
+
+@dataclass
+class Installation:
+    """Settings, and the folder of the model's raw files."""
+
+    settings: Settings
+
+    @property
+    def raw(self) -> Path:
+        """Where the raw files are."""
+        return self.settings.source_root / "flights"
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder."""
+        return self.settings.zoo / "flights"
+
+    def model(self) -> DeclaredModel:
+        """The declaration as it is now."""
+        return load_model(self.folder)
+
+    def run(
+        self, what: str, first: str, days: int = 1, run_id: str | None = None
+    ) -> list[StepResult]:
+        """Run a step or pipeline on days, each time as a new run unless it is named."""
+        start = datetime.fromisoformat(first).replace(tzinfo=UTC)
+        span = Window(start=start, end=start + timedelta(days=days))
+        name = run_id or f"run {datetime.now(UTC).isoformat()}"
+        return list(Journey(self.settings, self.model()).run(what, window=span, run_id=name))
+
+    def data_files(self) -> set[str]:
+        """Every file and folder of the data root, hidden ones too."""
+        root = self.settings.data_root
+        return {path.relative_to(root).as_posix() for path in root.rglob("*")}
+
+    def rewrite(self, name: str, change: Callable[[Any], Any]) -> None:
+        """Replace a Parquet file by a changed table."""
+        file = self.raw / name
+        pq.write_table(change(pq.read_table(file)), file)
+
+    def use_daily_csv(self, *days: str) -> None:
+        """Deliver flights as one CSV file a day instead; the declaration is changed to it."""
+        declaration = self.folder / "model.yaml"
+        text = declaration.read_text()
+        monthly = "flights/flights_{year}-{month}.parquet"
+        assert monthly in text
+        declaration.write_text(text.replace(monthly, "flights/daily/{year}-{month}-{day}.csv"))
+        (self.raw / "daily").mkdir()
+        for day in days:
+            start = datetime.fromisoformat(day).replace(tzinfo=UTC)
+            table = pq.read_table(self.raw / f"flights_{day[:7]}.parquet")
+            date = pc.floor_temporal(table.column("time_hour"), unit="day")
+            table = table.filter(pc.equal(date, pa.scalar(start, date.type)))
+            place = table.column_names.index("time_hour")
+            texts = pc.cast(table.column("time_hour"), pa.string())
+            options = pyarrow.csv.WriteOptions(quoting_style="needed")
+            pyarrow.csv.write_csv(
+                table.set_column(place, "time_hour", texts),
+                self.raw / "daily" / f"{day}.csv",
+                options,
+            )
+
+
+def install(folder: Path) -> Installation:
+    """The raw files of two months and the declared model in a folder."""
+    raw = folder / "raw" / "flights"
+    raw.mkdir(parents=True)
+    months = ("flights_2013-01", "flights_2013-02", "weather_2013-01", "weather_2013-02")
+    for name in ("planes", *months):
+        shutil.copy(SAMPLES / f"{name}.parquet", raw)
+    zoo = folder / "zoo"
+    shutil.copytree(ROOT / "include" / "model_zoo" / "flights", zoo / "flights")
+    settings = Settings(
+        root=folder, home=folder / "home", zoo=zoo, source_root=folder / "raw", cpus=2
+    )
+    return Installation(settings)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """An installation in which nothing has been ingested yet."""
+    return install(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data root of an installation that has ingested 2013-01-01."""
+    made = install(tmp_path_factory.mktemp("first_day"))
+    made.run("ingest", "2013-01-01")
+    return made.settings.data_root
+
+
+@pytest.fixture
+def begun(installation: Installation, first_day: Path) -> Installation:
+    """An installation that has ingested 2013-01-01."""
+    shutil.copytree(first_day, installation.settings.data_root)
+    return installation
