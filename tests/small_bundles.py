@@ -2,7 +2,7 @@
 
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ def _small_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Smal
     return {strength: _make_bundle(root / str(strength), strength) for strength in (1.0, 0.1, 10.0)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_bundle(_small_bundles: dict[float, SmallBundle]) -> BundleMaker:
     """make_bundle(bundles_root, strength=1.0): a copy at its proper place below a root.
 
@@ -50,8 +50,8 @@ def make_bundle(_small_bundles: dict[float, SmallBundle]) -> BundleMaker:
     return make
 
 
-@pytest.fixture
-def free_ports() -> Iterator[Callable[[int], list[int]]]:
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
     """free_ports(n): ports that were free a moment ago, all different."""
 
     def find(count: int) -> list[int]:
@@ -61,19 +61,20 @@ def free_ports() -> Iterator[Callable[[int], list[int]]]:
                 probe.bind(("127.0.0.1", 0))
             return [int(probe.getsockname()[1]) for probe in probes]
 
-    yield find
+    return find
 
 
 def _make_bundle(folder: Path, strength: float) -> SmallBundle:
     import numpy as np
     import pandas as pd
-    from skl2onnx import convert_sklearn
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    from ferryman.packaging.export import export_onnx
+    from ferryman.spec.data import FeatureSpec
 
     random = np.random.default_rng(7)
     frame = pd.DataFrame(
@@ -92,13 +93,9 @@ def _make_bundle(folder: Path, strength: float) -> SmallBundle:
         ),
         LogisticRegression(C=strength / 100),
     ).fit(frame, labels)
-    kinds = {"category": StringTensorType, "number": FloatTensorType, "integer": FloatTensorType}
-    inputs = [(name, kinds[kind]([None, 1])) for name, kind in FEATURES.items()]
-    graph = convert_sklearn(
-        pipeline, initial_types=inputs, options={id(pipeline): {"zipmap": False}}
-    )
     folder.mkdir(parents=True)
-    (folder / ONNX).write_bytes(graph.SerializeToString())
+    columns = {name: FeatureSpec(type=kind) for name, kind in FEATURES.items()}
+    export_onnx(pipeline, columns, folder / ONNX, name="tiny")
     rows = [
         {"carrier": row.carrier, "distance": float(row.distance), "hour": int(row.hour)}
         for row in frame.head(20).itertuples()

@@ -16,7 +16,7 @@ from ferryman.errors import GateRefused, PolicyRefused, SpecError, Superseded
 from ferryman.evaluation.gates import GateVerdict, judge
 from ferryman.evaluation.metrics import score_binary
 from ferryman.ledger.ledger import PROMOTE, Ledger
-from ferryman.ledger.records import NEXT, VERDICTS, Candidate, Head, Op, State
+from ferryman.ledger.records import NEXT, VERDICTS, Candidate, Head, Op, State, utc_text
 from ferryman.packaging.onnx_scorer import OnnxScorer
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.bundle import verify
@@ -47,6 +47,7 @@ def run(context: StepContext) -> StepResult:
     released = ledger.released(model, candidate.digest)
     if released is not None:
         return _already_done(context, released)
+    _check_registered(context, candidate)
     finish_last_release(ledger, context.settings, model)
     reason = candidate.reason or "candidate registered"
     op = ledger.open_op(PROMOTE, model, candidate, context.settings.actor, reason)
@@ -55,8 +56,9 @@ def run(context: StepContext) -> StepResult:
     base = head.epoch if head else 0
     evidence = _given_verdict(ledger, op, base)
     if evidence is None:
-        _check_registered(context, candidate)
-        ledger.advance(op.op_id, State.REGISTERED, {"version": candidate.version})
+        # What is registered does not depend on the champion: it is written once, at epoch 0.
+        registered: dict[str, JsonValue] = {"version": candidate.version}
+        ledger.advance(op.op_id, State.REGISTERED, registered, base_epoch=0)
         evidence = _judge(context, candidate, head)
         state = State.GATED if evidence["outcome"] == "passed" else State.REJECTED
         ledger.advance(op.op_id, state, evidence, base_epoch=base)
@@ -145,7 +147,14 @@ def _check_registered(context: StepContext, candidate: Candidate) -> None:
 
 def _judge(context: StepContext, candidate: Candidate, head: Head | None) -> dict[str, Any]:
     spec, settings = context.spec, context.settings
-    frame = DatasetStore(settings.data_root).load(candidate.eval_dataset, spec.name)
+    datasets = DatasetStore(settings.data_root)
+    known = utc_text(datasets.get(candidate.eval_dataset, spec.name).cutoff)
+    if known != candidate.cutoff:
+        raise PolicyRefused(
+            f"evaluation dataset {candidate.eval_dataset[:12]} was cut off at {known}, "
+            f"not at {candidate.cutoff}"
+        )
+    frame = datasets.load(candidate.eval_dataset, spec.name)
     labels = frame["label"].to_numpy(dtype=bool)
     scores = _scorer(candidate.bundle, candidate.digest).score(frame)
     champion = _scorer(head.bundle, head.digest).score(frame) if head else None

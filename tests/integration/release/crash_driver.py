@@ -1,0 +1,75 @@
+"""Runs releases that are killed at a named point, then runs them again; called in a new process.
+
+It imports once and forks for each run, as Airflow's fork server does. A point is MODULE:NAME:WHEN:N
+(the process ends before or after the N-th call of that function).
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from release_world import Release
+
+from ferryman.settings import Settings
+from ferryman.steps import commit, gate, reconcile, stage
+
+KILLED = 99
+LOADED = (gate, stage, commit, reconcile)
+
+
+def arm(point: str) -> None:
+    """Let this process end at a point, with no clean-up at all."""
+    module, name, when, wanted = point.split(":")
+    owner: Any = importlib.import_module(module)
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    original: Callable[..., Any] = getattr(owner, last)
+    calls = 0
+
+    def lethal(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == int(wanted) and when == "before":
+            os._exit(KILLED)
+        result = original(*given, **named)
+        if calls == int(wanted):
+            os._exit(KILLED)
+        return result
+
+    setattr(owner, last, lethal)
+
+
+def run_in_child(task: dict[str, Any], point: str | None) -> int:
+    """Run the whole release in a forked child; its exit code."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if point:
+                arm(point)
+            settings = Settings(**task["settings"])
+            Release(settings, "crashing", task["candidate"]).run_all()
+            code = 0
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main() -> None:
+    """Read tasks, write {point: [exit code of the killed run, of the rerun]}."""
+    tasks = json.loads(Path(sys.argv[1]).read_text())
+    codes = {
+        task["point"]: [run_in_child(task, task["point"]), run_in_child(task, None)]
+        for task in tasks
+    }
+    Path(sys.argv[2]).write_text(json.dumps(codes))
+
+
+if __name__ == "__main__":
+    main()

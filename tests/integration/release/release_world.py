@@ -1,0 +1,186 @@
+"""A small installation with one registered, released model and a better candidate for it."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ferryman.data.dataset import DatasetStore
+from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.registry.mlflow_registry import MlflowRegistry
+from ferryman.runtime.messages import StepRequest, StepResult
+from ferryman.runtime.run_store import run_folder
+from ferryman.settings import Settings
+from ferryman.spec.loader import load_model
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.windows import Window, format_time
+from ferryman.steps.contract import run_step
+
+DECLARATION = """\
+spec_version: 1
+name: tiny
+description: Will this flight be late?
+owner: {team: tests, contact: tests@example.org}
+data:
+  sources:
+    flights:
+      kind: files
+      path: flights_{year}-{month}.parquet
+      event_time: at
+      columns: {at: {type: timestamp}, carrier: {type: category}}
+  label: {name: late, sql: labels.sql, known_after: 1d}
+features:
+  sql: features.sql
+  entity: [carrier, flight]
+  columns:
+    carrier: {type: category}
+    distance: {type: number}
+    hour: {type: integer}
+train:
+  framework: sklearn
+  task: binary
+  pipeline: pipeline.py:build
+  window: 1d
+  holdout: 2d
+  min_rows: 10
+gates:
+  thresholds: {log_loss: {max: 0.69}}
+  min_rows: 100
+  resamples: 200
+"""
+FIRST_DAY = datetime(2013, 1, 1, tzinfo=UTC)
+DAYS = 8
+ROWS = 700
+STEPS = ("gate", "stage", "commit", "reconcile")
+# Strength of a candidate's model (more is better on these rows) and its cut-off, by version.
+CANDIDATES = {1: (0.1, 4), 2: (10.0, 6), 3: (1.0, 5), 4: (0.1, 7)}
+
+
+def declare(zoo: Path) -> DeclaredModel:
+    """Write the declaration of `tiny` and read it back."""
+    folder = zoo / "tiny"
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        (folder / "model.yaml").write_text(DECLARATION)
+        for name in ("labels.sql", "features.sql", "pipeline.py"):
+            (folder / name).write_text("")
+    return load_model(folder)
+
+
+def fill(settings: Settings, make_bundle: Callable[..., Any]) -> None:
+    """Publish labelled days, and register the candidates in MLflow."""
+    spec = declare(settings.zoo).spec
+    store = SnapshotStore(settings.data_root)
+    tables = [_day_tables(day) for day in range(DAYS)]
+    for day in range(DAYS):
+        start = FIRST_DAY + timedelta(days=day)
+        window = Window(start=start, end=start + timedelta(days=1))
+        labels = tables[day - 1][1] if day else tables[0][1].slice(0, 0)
+        entry = SnapshotEntry(reason="test", actor="test")
+        snapshot = store.write("tiny", window, tables[day][0], labels, entry)
+        store.publish("tiny", window, snapshot.id, "test")
+    registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
+    for version, (strength, day) in CANDIDATES.items():
+        cutoff = FIRST_DAY + timedelta(days=day)
+        dataset = DatasetStore(settings.data_root).build(spec, cutoff, "eval")
+        bundle = make_bundle(settings.bundles_root, strength)
+        if version == 4:
+            continue  # never registered: see `candidate`
+        tags = {"ferryman.cutoff": format_time(cutoff), "ferryman.eval_dataset": dataset.id}
+        registered = registry.register(
+            "tiny", f"key-{version}", bundle.digest, str(bundle.folder), tags
+        )
+        assert registered.version == version
+
+
+def candidate(settings: Settings, version: int, make_bundle: Callable[..., Any]) -> dict[str, Any]:
+    """What a training run hands to the gate."""
+    strength, day = CANDIDATES[version]
+    cutoff = FIRST_DAY + timedelta(days=day)
+    bundle = make_bundle(settings.bundles_root, strength)
+    spec = declare(settings.zoo).spec
+    return {
+        "version": version,
+        "digest": bundle.digest,
+        "bundle": str(bundle.folder),
+        "run_key": f"key-{version}",
+        "cutoff": format_time(cutoff),
+        "sequence": version,
+        "eval_dataset": DatasetStore(settings.data_root).build(spec, cutoff, "eval").id,
+    }
+
+
+def copy_world(template: Settings, home: Path, ports: list[int]) -> Settings:
+    """The same installation in another folder, served on other ports."""
+    shutil.copytree(template.home, home)
+    for name in ("process.json", "start.lock"):
+        (home / "serving" / name).unlink(missing_ok=True)
+    return Settings(home=home, zoo=template.zoo, serving_port=ports[0], serving_admin_port=ports[1])
+
+
+class Release:
+    """One run of the release pipeline, step by step, as an operator runs it."""
+
+    def __init__(self, settings: Settings, run_id: str, given: dict[str, Any]) -> None:
+        self.settings = settings
+        self.model = declare(settings.zoo)
+        self.run_id = run_id
+        self.given = given
+        self.results: dict[str, StepResult] = {}
+
+    def run(self, step: str) -> StepResult:
+        """Run one step with the results of those before it."""
+        folder = run_folder(self.settings.runs_root, "tiny", "release", self.run_id)
+        request = StepRequest(
+            model="tiny",
+            step=step,
+            run_id=self.run_id,
+            run_uri=str(folder),
+            params={"candidate": self.given} if step == "gate" else {},
+            spec_digest=self.model.digest,
+            results=self.results,
+        )
+        self.results[step] = run_step(request, self.model, self.settings)
+        return self.results[step]
+
+    def run_all(self) -> StepResult:
+        """Run every step; the last one's result."""
+        return [self.run(step) for step in STEPS][-1]
+
+
+def _day_tables(day: int) -> tuple[pa.Table, pa.Table]:
+    """Features of a day's events, and their labels, known a day later."""
+    random = np.random.default_rng(100 + day)
+    hours = random.integers(5, 23, ROWS)
+    start = FIRST_DAY + timedelta(days=day)
+    times = [start + timedelta(hours=int(h), seconds=n) for n, h in enumerate(hours)]
+    carriers = random.choice(["UA", "AA", "B6"], ROWS)
+    keys = [
+        f"{c}|{n}|{format_time(t)}" for n, (c, t) in enumerate(zip(carriers, times, strict=True))
+    ]
+    moment = pa.timestamp("us", tz="UTC")
+    features = pa.table(
+        {
+            "entity_key": pa.array(keys, pa.string()),
+            "event_time": pa.array(times, moment),
+            "carrier": pa.array(carriers.tolist(), pa.string()),
+            "distance": pa.array(
+                [None if n % 50 == 0 else float(n) for n in range(ROWS)], pa.float64()
+            ),
+            "hour": pa.array(hours.tolist(), pa.int64()),
+        }
+    )
+    late = hours + random.normal(0, 4, ROWS) > 15
+    labels = pa.table(
+        {
+            "entity_key": pa.array(keys, pa.string()),
+            "event_time": pa.array(times, moment),
+            "label": pa.array(late.tolist(), pa.bool_()),
+            "known_at": pa.array([t + timedelta(days=1) for t in times], moment),
+        }
+    )
+    return features, labels

@@ -1,0 +1,52 @@
+"""Many contenders, shuffled cut-offs, random kills: the newest cut-off wins, each decided once."""
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ferryman.ledger.ledger import Ledger
+from ferryman.ledger.records import State
+
+RACER = Path(__file__).with_name("racer.py")
+DAYS = list(range(1, 13))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_newest_cut_off_wins(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a test's order, not a secret
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    days = chance.sample(DAYS, len(DAYS))
+    shares = [days[number::6] for number in range(6)]
+    shares[0].append(12)  # two contenders for the newest one: it is still decided once
+    killed = chance.sample(range(6), 2)
+    racers = [_start(url, share) for share in shares]
+    time.sleep(chance.uniform(0.3, 1.2))
+    for number in killed:
+        racers[number].kill()
+    endings = [racer.wait(timeout=120) for racer in racers]
+    assert all(code == 0 for n, code in enumerate(endings) if n not in killed)
+    again = [_start(url, shares[number]) for number in killed]
+    assert [racer.wait(timeout=120) for racer in again] == [0, 0]
+
+    ledger = Ledger(url)
+    assert ledger.verify() == []
+    head = ledger.head("tiny")
+    assert head is not None and head.version == 12
+    history = ledger.history("tiny")
+    commits = [op for op in history if op.state is State.COMMITTED]
+    assert [op.evidence["after"]["epoch"] for op in commits] == list(range(1, head.epoch + 1))
+    keys = [op.order_key for op in commits]
+    assert keys == sorted(keys)
+    assert max(Counter(op.op_id for op in commits).values()) == 1
+    ends = {op.candidate.version: op.state for op in ledger.ops("tiny")}
+    assert set(ends) == set(DAYS)
+    assert set(ends.values()) <= {State.COMMITTED, State.SUPERSEDED}
+
+
+def _start(url: str, days: list[int]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, str(RACER), url, ",".join(map(str, days))])
