@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +9,7 @@ from pydantic import JsonValue
 
 from ferryman.errors import GateRefused, Superseded
 from ferryman.replay.day_book import FIRST, DayBook, DayOutcome
+from ferryman.replay.lanes import KeepGoing
 from ferryman.replay.plan import Policy, ReplayPlan
 from ferryman.runtime.messages import StepResult
 from ferryman.settings import Settings
@@ -44,7 +44,7 @@ class PolicyLife:
         self._book = DayBook(plan.policy_home(policy))
         self._version: int | None = None
 
-    def live(self, keep_going: Callable[[], bool]) -> None:
+    def live(self, keep_going: KeepGoing) -> None:
         """Live every day that is not finished yet; stops between days when told to."""
         self._version = next(
             (past.version for past in reversed(self._book.read()) if past.version), None

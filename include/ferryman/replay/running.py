@@ -1,12 +1,8 @@
 """Runs a replay: ingests the days once, lives the policies side by side, writes the report."""
 
-import multiprocessing
-import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
 
 from rich.console import Console
 from rich.progress import (
@@ -20,20 +16,19 @@ from rich.progress import (
 )
 
 from ferryman.catalog import find_model
-from ferryman.errors import DependencyUnavailable
 from ferryman.replay.day_book import DayBook
+from ferryman.replay.lanes import Task, run_lanes
 from ferryman.replay.plan import POLICIES, Policy, ReplayPlan, make_plan
 from ferryman.replay.report import ReplayReport, make_report, report_table
-from ferryman.replay.workers import ingest_days, limit_threads, live_policy
+from ferryman.replay.tasks import ingest_days, live_policy
 from ferryman.settings import Settings
-from ferryman.spec.windows import DAY
 
 # (what, done, total): what is "ingest" or a policy; both count days.
 ProgressCallback = Callable[[str, int, int], None]
-# The longest life first, so that the two shorter ones share the other process.
-_ORDER: tuple[Policy, ...] = ("nightly", "decided", "never")
-_CHUNK = timedelta(days=7)
-_POLL = 0.5
+# Two processes, as long as each other: training every night costs more than the two other lives.
+_LIVES: tuple[tuple[Policy, ...], ...] = (("nightly",), ("decided", "never"))
+_LANES = len(_LIVES)
+_STRETCH = 7  # days that are ingested by one run
 
 
 def run_replay(
@@ -50,17 +45,8 @@ def run_replay(
     """
     began = time.perf_counter()
     plan = make_plan(find_model(settings.zoo, model_name), settings, start, end)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        max_workers=min(2, settings.core_count), mp_context=context, initializer=limit_threads
-    ) as pool:
-        try:
-            _ingest(pool, plan, progress)
-            _live(pool, plan, progress)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    _ingest(plan, progress)
+    _live(plan, progress)
     return make_report(plan, POLICIES, time.perf_counter() - began)
 
 
@@ -92,49 +78,26 @@ def replay_with_progress(
     return report
 
 
-def _ingest(pool: ProcessPoolExecutor, plan: ReplayPlan, progress: ProgressCallback) -> None:
+def _ingest(plan: ReplayPlan, progress: ProgressCallback) -> None:
     days = list(plan.all_days())
-    edges = list(range(0, len(days), _CHUNK // DAY))
-    futures = [
-        pool.submit(ingest_days, plan, days[edge].start, days[min(edge + 7, len(days)) - 1].end)
-        for edge in edges
-    ]
-    _watch(
-        futures,
-        lambda: progress("ingest", _sum_done(futures), len(days)),
+    stretches = [days[first : first + _STRETCH] for first in range(0, len(days), _STRETCH)]
+    tasks = [Task(ingest_days, (plan, part[0].start, part[-1].end)) for part in stretches]
+    run_lanes(
+        [tasks[lane::_LANES] for lane in range(_LANES)],
+        lambda done: progress("ingest", min(done * _STRETCH, len(days)), len(days)),
     )
 
 
-def _live(pool: ProcessPoolExecutor, plan: ReplayPlan, progress: ProgressCallback) -> None:
-    futures = [pool.submit(live_policy, plan, policy, os.getpid()) for policy in _ORDER]
+def _live(plan: ReplayPlan, progress: ProgressCallback) -> None:
     days = plan.days
     finished: dict[Policy, int] = {}
 
-    def show() -> None:
+    def show(_: int = 0) -> None:
         for policy in POLICIES:
             count = DayBook(plan.policy_home(policy)).done(days)
             if finished.get(policy) != count:
                 finished[policy] = count
                 progress(policy, count, len(days))
 
-    _watch(futures, show)
-    if any(count < len(days) for count in finished.values()):
-        raise DependencyUnavailable(
-            "the replay was stopped before its last day", remedy="Run it again: it continues."
-        )
-
-
-def _watch(futures: Sequence[Future[Any]], show: Callable[[], None]) -> None:
-    """Wait for all futures, showing how far they are; the first exception is raised."""
-    pending: set[Future[Any]] = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=_POLL, return_when=FIRST_EXCEPTION)
-        show()
-        for future in done:
-            future.result()
-
-
-def _sum_done(futures: Sequence[Future[int]]) -> int:
-    return sum(
-        future.result() for future in futures if future.done() and future.exception() is None
-    )
+    run_lanes([[Task(live_policy, (plan, policy)) for policy in lane] for lane in _LIVES], show)
+    show()
