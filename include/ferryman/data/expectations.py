@@ -55,8 +55,8 @@ class ExpectationSuite:
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
 
-        # Each worker thread of its metrics logs; the report says it all.
-        logging.getLogger("great_expectations").setLevel(logging.WARNING)
+        # It sets its own level to INFO on import, and tells of a folder that it does not keep.
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
         context = gx.get_context(mode="ephemeral")
         context.enable_analytics(False)
         context.variables.progress_bars = ProgressBarsConfig(globally=False)

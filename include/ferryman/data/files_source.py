@@ -19,7 +19,7 @@ from ferryman.errors import DataRejected, DependencyUnavailable
 from ferryman.spec.data import FilesSourceSpec
 from ferryman.spec.windows import Window
 
-_KEPT_TABLES = 4
+_KEPT_BYTES = 128 << 20
 
 
 class FilesSource:
@@ -127,7 +127,7 @@ class FilesSource:
         key = (relative, part)
         if key not in self._raw:
             self._raw[key] = load()
-            while len(self._raw) > _KEPT_TABLES:
+            while len(self._raw) > 1 and sum(t.nbytes for t in self._raw.values()) > _KEPT_BYTES:
                 del self._raw[next(iter(self._raw))]
         return self._raw[key]
 

@@ -257,3 +257,21 @@ def test_a_failed_expectation_publishes_nothing(begun: "Installation") -> None:
     assert "|2013-01-02T" in caught.value.text
     store = SnapshotStore(begun.settings.data_root)
     assert [s.window.start.day for s in store.published("flights")] == [1]
+
+
+def test_a_window_of_half_a_day_is_no_window(begun: "Installation") -> None:
+    with pytest.raises(FerrymanError, match="is not midnight UTC") as caught:
+        begun.run("ingest", "2013-01-02T12:00:00")
+    assert exit_code_of(caught.value) == ExitCode.SPEC
+
+
+def test_a_typo_in_the_expectations_has_a_line(begun: "Installation") -> None:
+    file = begun.folder / "expectations.yaml"
+    text = file.read_text()
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if "column: humid," in row)
+    file.write_text(text.replace("column: humid,", "column: humit,"))
+    with pytest.raises(FerrymanError, match=f"{file}:{line}: .*did you mean 'humid'") as caught:
+        begun.run("ingest", DAY)
+    assert exit_code_of(caught.value) == ExitCode.SPEC
+    store = SnapshotStore(begun.settings.data_root)
+    assert [s.window.start.day for s in store.published("flights")] == [1]

@@ -190,7 +190,7 @@ def test_a_late_time_of_a_value_that_is_null_is_no_leak(world: "World") -> None:
             "column 'distance' is decimal128(2, 1), and is declared integer",
         ),
         (
-            SELECT.replace("SELECT began", "SELECT began::TIMESTAMP") + " FROM trips",
+            SELECT.replace("began AS e", "began::TIMESTAMP AS e") + " FROM trips",
             "column 'event_time' is timestamp[us], and must be a time with a zone",
         ),
         (f"{SELECT} FROM trip", "features.sql:1: Catalog Error"),
