@@ -13,9 +13,14 @@ _RETRIED = frozenset({502, 503, 504})
 
 
 class RunFailed(FerrymanError):
-    """A DAG run ended as failed."""
+    """A DAG run ended as failed; `task` names the task that failed, `words` what it said."""
 
     default_remedy = "Read the task's log in Airflow; the run can be cleared there."
+
+    def __init__(self, dag: str, task: str, words: str) -> None:
+        super().__init__(f"{dag} / {task}: {words}")
+        self.task = task
+        self.words = words
 
 
 class AirflowApi:
@@ -144,7 +149,7 @@ class AirflowApi:
                 )
             time.sleep(0.25)
         if run["state"] == "failed":
-            raise RunFailed(self._why(dag_id, run_id))
+            raise RunFailed(dag_id, *self._why(dag_id, run_id))
         return run
 
     def _authorize(self) -> None:
@@ -156,15 +161,15 @@ class AirflowApi:
             )
         self._client.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def _why(self, dag_id: str, run_id: str) -> str:
+    def _why(self, dag_id: str, run_id: str) -> tuple[str, str]:
         for task in self.tasks(dag_id, run_id):
             if task["state"] != "failed":
                 continue
             lines = self.log(dag_id, run_id, task["task_id"], task["try_number"])
             told = [line for line in lines if "failed (exit" in line or line.startswith("Remedy:")]
             words = " ".join(told[-2:]) or "; ".join(lines)[-500:]
-            return f"{dag_id} / {task['task_id']}: {words}"
-        return f"{dag_id} run {run_id} failed"
+            return task["task_id"], words
+        return "?", f"run {run_id} failed"
 
 
 def _words(line: Any) -> str:

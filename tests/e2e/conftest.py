@@ -1,0 +1,109 @@
+"""One running stack for all tests here: free ports, a home of its own, real processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ferryman.settings import Settings
+from ferryman_airflow.stack.airflow_config import read_password
+from ferryman_airflow.stack.rest import AirflowApi
+from ferryman_airflow.stack.settings import StackSettings
+
+READY_WITHIN = 420.0  # seconds for start and life on a busy two-core machine; a quiet one needs 90
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@dataclass
+class RunningStack:
+    """The launcher's process, what it printed, and a client for its Airflow."""
+
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+    output: Path
+    settings: Settings
+    stack: StackSettings
+    api: AirflowApi
+
+    def command(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Run another stack command beside the launcher."""
+        return subprocess.run(
+            [sys.executable, "-m", "ferryman_airflow.stack", name],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """The living processes that the state file names."""
+        state = self.stack.state_file
+        entries = json.loads(state.read_bytes())["processes"] if state.is_file() else []
+        pids = [entry["pid"] for entry in entries]
+        return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """`make run` in a fresh home, at the moment when it says that all is done."""
+    home = tmp_path_factory.mktemp("stack")
+    airflow, mlflow, serving, admin = _free_ports(4)
+    values = {
+        "home": home / "ferryman",
+        "airflow_home": home / "airflow",
+        "airflow_port": airflow,
+        "mlflow_port": mlflow,
+        "serving_port": serving,
+        "serving_admin_port": admin,
+    }
+    environment = {**os.environ, **{f"FERRYMAN_{k.upper()}": str(v) for k, v in values.items()}}
+    settings = Settings(home=home / "ferryman", serving_port=serving, serving_admin_port=admin)
+    stack_settings = StackSettings(airflow_home=home / "airflow", airflow_port=airflow)
+    output = home / "output.txt"
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ferryman_airflow.stack", "up"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(process, output)
+        api = AirflowApi(stack_settings.airflow_url, "admin", read_password(stack_settings))
+        with closing(api):
+            yield RunningStack(process, environment, output, settings, stack_settings, api)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=90)
+
+
+def _wait_for(process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while "Ctrl-C ends everything" not in output.read_text():
+        assert process.poll() is None, output.read_text()
+        assert time.monotonic() < deadline, output.read_text()
+        time.sleep(0.5)

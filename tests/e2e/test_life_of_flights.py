@@ -1,0 +1,183 @@
+"""The life of `flights` in a running stack: what `make run` reaches, and what holds afterwards.
+
+The tests share one stack and run in the order of the file.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from ferryman.ledger.ledger import Ledger
+
+pytestmark = pytest.mark.timeout(600)
+
+WEEK = {"from_date": "2013-02-01T00:00:00Z", "to_date": "2013-02-07T00:00:00Z"}
+
+
+def _head(stack):
+    return Ledger(stack.settings.ledger_url).head("flights")
+
+
+def _result(stack, pipeline, run_id, step):
+    return stack.api.result(f"flights.{pipeline}", run_id, step)
+
+
+def _wait_until(condition, timeout=120.0):
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.5)
+    return found
+
+
+def test_make_run_reaches_a_served_prediction_of_the_ledgers_champion(stack):
+    text = stack.output.read_text()
+    head = _head(stack)
+    assert "flights is served" in text, text
+    assert re.search(r"gate +passed: ", text), text
+    assert stack.stack.airflow_url in text
+    command = next(line for line in text.splitlines() if line.startswith("curl "))
+    arguments = shlex.split(command)
+    body = arguments[arguments.index("-d") + 1]
+    answer = httpx.post(arguments[2], content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 200
+    assert answer.headers["x-model-version"] == str(head.version)
+    assert answer.headers["x-model-epoch"] == str(head.epoch) == "1"
+    [probability] = answer.json()["predictions"]
+    assert 0 < probability < 1
+    assert f"{probability:.4f}" in text
+
+
+def test_secrets_are_private_and_nothing_listens_beyond_this_machine(stack):
+    for name in ("airflow.cfg", "passwords.json", "secrets.json"):
+        assert (stack.stack.home / name).stat().st_mode & 0o077 == 0, name
+    assert httpx.get(f"{stack.stack.airflow_url}/api/v2/dags").status_code == 401
+    for process in stack.processes():
+        for member in [process, *process.children(recursive=True)]:
+            for connection in member.net_connections(kind="tcp"):
+                if connection.status == "LISTEN":
+                    assert connection.laddr.ip == "127.0.0.1", (member.name(), connection)
+
+
+def test_scheduled_runs_happen_by_themselves(stack):
+    for pipeline in ("ingest", "monitoring"):
+        runs = stack.api.runs(f"flights.{pipeline}", run_type="scheduled")
+        assert [run["state"] for run in runs] == ["success"], pipeline
+        end = datetime.fromisoformat(runs[0]["data_interval_end"])
+        start = datetime.fromisoformat(runs[0]["data_interval_start"])
+        assert end - start == timedelta(days=1)
+        assert end.date() == datetime.now(UTC).date()
+    sent = _result(stack, "monitoring", runs[0]["dag_run_id"], "score")["outputs"]["sent"]
+    assert sent > 300
+
+
+def test_a_rest_trigger_retrains_and_an_older_candidate_never_replaces_the_champion(stack):
+    before = _head(stack)
+    cutoff = f"{datetime.now(UTC) - timedelta(days=5):%Y-%m-%d}"
+    releases = len(stack.api.runs("flights.release"))
+    stack.api.trigger("flights.training", "by-rest", {"cutoff": cutoff, "reason": "e2e"})
+    stack.api.wait("flights.training", "by-rest", timeout=120)
+    registered = _result(stack, "training", "by-rest", "register")
+    assert registered["outputs"]["version"] == before.version + 1
+    assert _result(stack, "training", "by-rest", "train")["outputs"]["cutoff"][:10] == cutoff
+    _wait_until(lambda: len(stack.api.runs("flights.release")) > releases)
+    release = stack.api.runs("flights.release")[0]
+    assert release["run_type"] == "asset_triggered"
+    stack.api.wait("flights.release", release["dag_run_id"], timeout=60)
+    states = {
+        t["task_id"]: t["state"] for t in stack.api.tasks("flights.release", release["dag_run_id"])
+    }
+    assert set(states.values()) == {"skipped"}, states
+    assert _head(stack) == before
+
+
+def test_the_same_training_again_makes_no_second_version(stack):
+    stack.api.trigger("flights.training", "again", {"cutoff": _head(stack).order_key.cutoff})
+    stack.api.wait("flights.training", "again", timeout=120)
+    assert _result(stack, "training", "again", "register")["outputs"]["version"] == 1
+
+
+def _backfill(stack, behaviour):
+    body = {"dag_id": "flights.ingest", "max_active_runs": 2, "reprocess_behavior": behaviour}
+    answer = stack.api.call("POST", "/api/v2/backfills", json={**body, **WEEK})
+    path = f"/api/v2/backfills/{answer.json()['id']}"
+    _wait_until(lambda: stack.api.call("GET", path).json()["completed_at"])
+    runs = stack.api.runs("flights.ingest", run_type="backfill")
+    assert {run["state"] for run in runs} == {"success"}
+    results = [_result(stack, "ingest", run["dag_run_id"], "ingest") for run in runs]
+    return [one for result in results for one in result["outputs"]["snapshots"]]
+
+
+def _stored(stack):
+    return {
+        path.relative_to(stack.settings.data_root): path.stat().st_mtime_ns
+        for path in stack.settings.data_root.rglob("*.parquet")
+    }
+
+
+def test_a_backfill_makes_seven_snapshots_and_a_second_one_none(stack):
+    first = _backfill(stack, "none")
+    days = {one["window"]["start"][:10] for one in first}
+    assert days == {f"2013-02-0{day}" for day in range(1, 8)}
+    assert len(first) == 7
+    assert all(one["new"] for one in first)
+    stored = _stored(stack)
+    assert stored
+    second = _backfill(stack, "completed")
+    assert {one["id"] for one in second} == {one["id"] for one in first}
+    assert not any(one["new"] for one in second)
+    assert _stored(stack) == stored
+
+
+def test_an_unknown_conf_key_fails_with_the_nearest_name(stack):
+    stack.api.trigger("flights.training", "typo", {"cutof": "2013-03-01"})
+    run = _wait_until(
+        lambda: next((r for r in stack.api.runs("flights.training", state="failed")), None)
+    )
+    assert run["dag_run_id"] == "typo"
+    log = " ".join(stack.api.log("flights.training", "typo", "train", 1))
+    assert "exit 2" in log
+    assert "did you mean 'cutoff'?" in log
+    assert "Remedy: " in log
+
+
+def test_an_ended_server_comes_back_with_the_same_version(stack):
+    head = _head(stack)
+    entries = json.loads(stack.stack.state_file.read_bytes())["processes"]
+    pid = next(entry["pid"] for entry in entries if entry["name"] == "serving")
+    os.kill(pid, signal.SIGKILL)
+
+    def served():
+        try:
+            answer = httpx.get(f"{stack.settings.serving_url}/v2/health/ready", timeout=2)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200
+
+    time.sleep(0.5)
+    _wait_until(served, timeout=30)
+    row = stack.output.read_text().partition(" -d '")[2].partition("'\n")[0]
+    url = f"{stack.settings.serving_url}/v1/models/flights:predict"
+    answer = httpx.post(url, content=row, headers={"content-type": "application/json"})
+    assert answer.headers["x-model-version"] == str(head.version)
+
+
+def test_what_a_killed_launcher_leaves_is_ended_by_down(stack):
+    left = stack.processes()
+    assert len(left) == 6
+    members = [child for process in left for child in process.children(recursive=True)]
+    os.killpg(stack.process.pid, signal.SIGKILL)
+    stack.process.wait(timeout=10)
+    assert all(process.is_running() for process in left)
+    done = stack.command("down")
+    assert done.returncode == 0, done.stderr
+    assert "left behind" in done.stdout
+    assert not [p for p in (*left, *members) if p.is_running() and p.status() != "zombie"]
+    assert stack.command("down").stdout.strip() == "nothing is running"
