@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from ferryman.data.snapshots import SnapshotStore
-from ferryman.errors import DataRejected
+from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.client import ServingClient
 from ferryman.serving.prediction_log import read_predictions
@@ -24,8 +24,8 @@ class Params(StepParams):
 def run(context: StepContext) -> StepResult:
     """Score every event of the window that the prediction log does not hold yet.
 
-    Raises DataRejected (exit 3) when a day has no published snapshot or the server refuses a row,
-    DependencyUnavailable (exit 6) when the server is away.
+    Raises DataRejected (exit 3) when the server refuses a row, DependencyUnavailable (exit 6) when
+    a day's snapshot is not published yet or the server is away.
     """
     settings, model, window = context.settings, context.spec.name, context.window
     rows = [row for day in window.days() for row in _feature_rows(context, day)]
@@ -50,7 +50,7 @@ def _feature_rows(context: StepContext, day: Window) -> list[dict[str, Any]]:
     store = SnapshotStore(context.settings.data_root)
     snapshot = store.current(context.spec.name, day)
     if snapshot is None:
-        raise DataRejected(
+        raise DependencyUnavailable(
             f"{context.spec.name} has no published snapshot of {day}",
             remedy=f"Run ingest for {day.start:%Y-%m-%d} first.",
         )
