@@ -254,3 +254,7 @@ def _open_ledger(settings: Settings) -> "Ledger":
     from ferryman.ledger.ledger import Ledger
 
     return Ledger(settings.ledger_url)
+
+
+if __name__ == "__main__":
+    main()

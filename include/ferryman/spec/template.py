@@ -17,9 +17,9 @@ data:
     events:
       kind: files
       path: {name}/events_{{year}}-{{month}}.csv # below the source root
-      event_time: at
+      event_time: happened_at
       columns:
-        at: {{type: timestamp}}
+        happened_at: {{type: timestamp}}
         customer: {{type: category}}
         amount: {{type: number, nullable: true}}
         outcome: {{type: integer, nullable: true, known: later}}
@@ -45,12 +45,14 @@ gates:
 
 _FEATURES = """\
 -- One row an event, from what is known when it happens. Columns with `known: later` are not here.
-SELECT at AS event_time, customer, amount FROM events ORDER BY at, customer
+SELECT happened_at AS event_time, customer, amount FROM events ORDER BY happened_at, customer
 """
 
 _LABELS = """\
 -- The outcome of each event; NULL where it will never be known.
-SELECT at AS event_time, customer, outcome > 0 AS target FROM events ORDER BY at, customer
+SELECT happened_at AS event_time, customer, outcome > 0 AS target
+FROM events
+ORDER BY happened_at, customer
 """
 
 _PIPELINE = '''\

@@ -1,5 +1,6 @@
 """The prediction log holds what was answered, in whole files, and never gets in the way."""
 
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +26,8 @@ def model(tmp_path: Path, make_bundle) -> OnnxModel:
 
 
 def entry(model: OnnxModel, rows: list[dict[str, Any]], request: str = "r1") -> Entry:
-    read = model.schema.read_rows(rows)
-    return Entry(request, model, read, [0.25] * read.size, time.time())
+    body = json.dumps({"instances": rows}).encode()
+    return Entry(request.encode(), model, "v1", body, [0.25] * len(rows), time.time())
 
 
 @pytest.fixture
@@ -84,8 +85,11 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path, model, drops: list[int]) 
     log = PredictionLog(tmp_path / "log", drops.append, capacity=3)
     log.put(entry(model, [ROW] * 2))  # the writer does not run yet
     log.put(entry(model, [ROW] * 2))
-    log.put(entry(model, [ROW]))
     assert drops == [2]
+    padded = entry(model, [ROW])
+    log.put(padded._replace(body=padded.body + b" " * 65_000_000 * 2))
+    assert drops == [2, 1]
+    log.put(entry(model, [ROW]))
     log.start()
     assert log.flush()
     assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 3

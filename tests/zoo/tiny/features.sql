@@ -1,1 +1,1 @@
-SELECT at AS event_time, station, humidity FROM days ORDER BY at, station
+SELECT seen AS event_time, station, humidity FROM days ORDER BY seen, station

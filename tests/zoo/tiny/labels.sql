@@ -1,1 +1,1 @@
-SELECT at AS event_time, station, rain > 0 AS wet FROM days ORDER BY at, station
+SELECT seen AS event_time, station, rain > 0 AS wet FROM days ORDER BY seen, station

@@ -1,0 +1,136 @@
+"""A new user's first hour: `ferryman new`, some data, and the whole life by commands alone."""
+
+import csv
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+DAYS, ROWS = 45, 160
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Shell:
+    """Runs the installed command in an installation of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.port, admin = free_ports(2)
+        self.root = root
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("FERRYMAN_")},
+            "FERRYMAN_HOME": str(root / "home"),
+            "FERRYMAN_ZOO": str(root / "zoo"),
+            "FERRYMAN_SOURCE_ROOT": str(root / "source"),
+            "FERRYMAN_SERVING_PORT": str(self.port),
+            "FERRYMAN_SERVING_ADMIN_PORT": str(admin),
+        }
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "ferryman.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def ferryman(tmp_path: Path) -> Iterator[Shell]:
+    shell = Shell(tmp_path)
+    yield shell
+    shell("serve", "--stop")
+
+
+def write_events(root: Path) -> None:
+    """Customers whose amount says a good deal, not all, about the outcome."""
+    dice = random.Random(1)  # noqa: S311 - no secret is made of it
+    months: dict[str, list[list[str]]] = {}
+    for number in range(DAYS * ROWS):
+        at = FIRST + timedelta(days=number // ROWS, minutes=number % ROWS)
+        amount = dice.gauss(0, 1)
+        outcome = int(dice.gauss(amount, 0.7) > 0)
+        row = [
+            at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            f"c{number % ROWS}",
+            f"{amount:.4f}",
+            str(outcome),
+        ]
+        months.setdefault(f"{at:%Y-%m}", []).append(row)
+    folder = root / "source" / "churn"
+    folder.mkdir(parents=True)
+    for month, rows in months.items():
+        with (folder / f"events_{month}.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["happened_at", "customer", "amount", "outcome"])
+            writer.writerows(rows)
+
+
+def test_from_new_to_a_served_prediction(ferryman: Shell, tmp_path: Path) -> None:
+    ferryman("new", "churn")
+    ferryman("validate")
+    write_events(tmp_path)
+    ferryman("run", "ingest", "--model", "churn", "--window", "2026-03-01..2026-04-14")
+    assert "register done: version 1" in ferryman("run", "training", "--model", "churn")
+    ferryman("run", "release", "--model", "churn", code=6)  # nothing serves yet: it says so
+    ferryman("serve", "--detach")
+    assert "epoch 1" in ferryman("run", "release", "--model", "churn")
+    answer = httpx.post(
+        f"http://127.0.0.1:{ferryman.port}/v1/models/churn:predict",
+        json={"instances": [{"amount": 3.0}, {"amount": -3.0}, {"amount": None}]},
+    )
+    assert answer.status_code == 200
+    high, low, middle = answer.json()["predictions"]
+    assert high > 0.95
+    assert 0.3 < middle < 0.7
+    assert low < 0.05
+    assert (answer.headers["x-model-version"], answer.headers["x-model-epoch"]) == ("1", "1")
+    assert "epoch 1, version 1" in ferryman("ledger", "show", "--model", "churn")
+    assert "whole" in ferryman("ledger", "verify")
+    assert "already done (epoch 1)" in ferryman(
+        "run", "release", "--model", "churn", "--run-id", "b"
+    )
+    rows = json.loads(ferryman("run", "gate", "--model", "churn", "--run-id", "b", "--json"))
+    assert rows["step"] == "gate"
+
+
+def test_a_killed_command_is_continued_by_the_same_command(ferryman: Shell, tmp_path: Path) -> None:
+    ferryman("new", "churn")
+    write_events(tmp_path)
+    ferryman("run", "ingest", "--model", "churn", "--window", "2026-03-01..2026-04-14")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ferryman.cli", "run", "training", "--model", "churn"],
+        env=ferryman.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    runs = tmp_path / "home" / "runs" / "churn" / "training"
+    while not list(runs.glob("*/train")):
+        assert started.poll() is None
+    started.kill()
+    started.wait()
+    assert "register done: version 1" in ferryman("run", "training", "--model", "churn")
+    assert len(list(runs.iterdir())) == 1
+    again = ferryman("run", "training", "--model", "churn")  # a new run of the same work
+    assert "register done: version 1" in again
+    assert len(list(runs.iterdir())) == 2
