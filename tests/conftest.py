@@ -36,7 +36,7 @@ def rain_hours() -> "Callable[..., pd.DataFrame]":
         hours = pd.date_range(start, periods=days * 24, freq="h", tz="UTC")
         frame = pd.DataFrame(
             [(at, station) for at in hours for station in ("north", "south", "east", "west")],
-            columns=["at", "station"],
+            columns=["observed_at", "station"],
         )
         rows = len(frame)
         frame["sky"] = generator.choice(["clear", "grey", "black"], rows)
@@ -66,8 +66,18 @@ def rain_frame(
         hours = rain_hours(days, seed)
         hours["label"] = hours.pop("millimetres") > 0
         hours["sky"] = hours["sky"].fillna("")
-        hours["event_time"] = hours["at"]
-        hours["entity_key"] = hours["station"] + "|" + hours.pop("at").astype(str)
+        hours["event_time"] = hours["observed_at"]
+        hours["entity_key"] = hours["station"] + "|" + hours.pop("observed_at").astype(str)
         return hours
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a fresh `mlflow.db`: making one takes seconds, copying the folder nothing."""
+    from ferryman.registry.mlflow_connection import prepare
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    prepare(f"sqlite:///{folder / 'mlflow.db'}")
+    return folder

@@ -49,16 +49,6 @@ class MlflowBench:
         return int(made.version)
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow database; its creation takes seconds, a copy of it none."""
-    from ferryman.registry.mlflow_connection import prepare
-
-    folder = tmp_path_factory.mktemp("mlflow")
-    prepare(f"sqlite:///{folder / 'mlflow.db'}")
-    return folder
-
-
 @pytest.fixture(params=["memory", "mlflow"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     folder = tmp_path / "artifacts"
@@ -66,7 +56,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "memory":
         yield MemoryBench(folder)
         return
-    shutil.copytree(request.getfixturevalue("empty_database"), tmp_path / "mlflow")
+    shutil.copytree(request.getfixturevalue("empty_mlflow"), tmp_path / "mlflow")
     yield MlflowBench(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}", folder)
 
 

@@ -55,20 +55,11 @@ class MlflowBench:
         return bool(self._run(run).info.status == "FINISHED")
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from ferryman.registry.mlflow_connection import prepare
-
-    folder = tmp_path_factory.mktemp("mlflow")
-    prepare(f"sqlite:///{folder / 'mlflow.db'}")
-    return folder
-
-
 @pytest.fixture(params=["memory", "mlflow"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     if request.param == "memory":
         return MemoryBench(tmp_path / "artifacts")
-    shutil.copytree(request.getfixturevalue("empty_database"), tmp_path / "mlflow")
+    shutil.copytree(request.getfixturevalue("empty_mlflow"), tmp_path / "mlflow")
     uri = f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}"
     return MlflowBench(uri, tmp_path / "artifacts")
 

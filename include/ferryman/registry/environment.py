@@ -37,4 +37,4 @@ def installed_packages() -> list[str]:
             if match:
                 name = re.sub(r"[-_.]+", "-", match["name"]).lower()
                 found.setdefault(name, match["version"])
-    return [f"{name}=={version}" for name, version in sorted(found.items())]
+    return sorted(f"{name}=={version}" for name, version in found.items())

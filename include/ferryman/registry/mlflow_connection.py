@@ -9,11 +9,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import requests
+import sqlalchemy
 import sqlalchemy.exc
 from mlflow import MlflowClient, environment_variables
 from mlflow.exceptions import MlflowException
 
-from ferryman.errors import DependencyUnavailable
+from ferryman.errors import DependencyUnavailable, IntegrityBroken
 from ferryman.runtime.files import space_errors
 
 logger = logging.getLogger(__name__)
@@ -36,36 +37,66 @@ def connect(uri: str) -> MlflowClient:
     key = (os.getpid(), uri)
     if key not in _connected:
         _configure()
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         with mlflow_errors(uri):
             prepare(uri)
+            _check_database(uri)
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
         _connected[key] = client
     return _connected[key]
 
 
 def prepare(uri: str) -> None:
-    """Create the tables of a SQLite tracking database, once, whoever comes first.
+    """Create a SQLite tracking database, once and whole, whoever comes first.
 
-    Two processes that initialise at once break each other's migrations; so the first one in holds
-    a lock file beside the database. Does nothing for servers: they own their database.
+    MLflow's first initialisation is a chain of migrations: two at once break each other, and a
+    killed one leaves a database that no later one repairs. So it is made aside, under a lock, and
+    then moved into place. Does nothing for servers: they own their database. Whoever starts a
+    server on the same file calls this first.
     """
     file = _sqlite_file(uri)
-    if file is None:
+    if file is None or file.exists():
         return
     with space_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.with_name(f".{file.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            ready = file.with_name(f".{file.name}.ready")
-            if ready.exists() and file.exists():
-                return
-            logger.info("creating MLflow's tables in %s", file)
-            MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+            if not file.exists():
+                logger.info("creating MLflow's database %s", file)
+                _create_database(file)
+
+
+def _create_database(file: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    aside = file.with_name(f".{file.name}.new")
+    for leftover in file.parent.glob(f"{aside.name}*"):
+        leftover.unlink()
+    store = SqlAlchemyStore(f"{_SQLITE}{aside}", (file.parent / "artifacts").as_uri())
+    store.engine.dispose()
+    with closing(sqlite3.connect(aside, timeout=20)) as database:
+        # Readers (the UI) and a writer do not wait for each other; the file remembers it.
+        database.execute("PRAGMA journal_mode=WAL")
+    aside.rename(file)
+
+
+def _check_database(uri: str) -> None:
+    """Try a database once: MLflow itself tries for 100 s before it says that it cannot."""
+    file = _sqlite_file(uri)
+    if file is not None:
+        try:
             with closing(sqlite3.connect(file, timeout=20)) as database:
-                # Readers (the UI) and a writer do not wait for each other; kept in the file.
-                database.execute("PRAGMA journal_mode=WAL")
-            ready.touch()
+                database.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.OperationalError as error:
+            raise _unavailable(uri, error) from error
+        except sqlite3.DatabaseError as error:
+            raise IntegrityBroken(f"{file}: {error}") from error
+    elif not uri.startswith(("http://", "https://", "file:")):
+        engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 10})
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
 
 
 @contextmanager

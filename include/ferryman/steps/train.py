@@ -17,6 +17,7 @@ from ferryman.registry.environment import environment_files
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.registry.tracking import TrackedRun
 from ferryman.runtime.messages import StepResult
+from ferryman.spec.durations import format_duration
 from ferryman.spec.windows import format_time
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.training.run_keys import UNKNOWN, code_version, run_key
@@ -141,8 +142,8 @@ def _start(context: StepContext, tracker: MlflowTracker, training: _Training) ->
         "seed": spec.train.seed,
         "framework": spec.train.framework,
         "pipeline": spec.train.pipeline,
-        "train_window": spec.train.window,
-        "holdout": spec.train.holdout,
+        "train_window": format_duration(spec.train.window),
+        "holdout": format_duration(spec.train.holdout),
         "features": len(spec.features.columns),
     }
     tracker.log(tracked.id, params={**spec.train.params, **declared})

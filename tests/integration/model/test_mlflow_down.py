@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.errors import DependencyUnavailable
+from ferryman.errors import DependencyUnavailable, IntegrityBroken
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.registry.mlflow_tracking import MlflowTracker
 
@@ -81,5 +81,15 @@ def test_the_registry_is_unavailable_too(tmp_path: Path) -> None:
 
 def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").mkdir()
-    with pytest.raises(DependencyUnavailable):
-        MlflowTracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path).start("rain", "r", "k", {})
+    tracker = MlflowTracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    started = time.monotonic()
+    with pytest.raises(DependencyUnavailable, match="unable to open database file"):
+        tracker.start("rain", "r", "k", {})
+    assert time.monotonic() - started < 30
+
+
+def test_a_file_that_is_no_database_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this has never been a database" * 100)
+    tracker = MlflowTracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    with pytest.raises(IntegrityBroken, match="not a database"):
+        tracker.start("rain", "r", "k", {})

@@ -1,1 +1,1 @@
-SELECT at AS event_time, station, sky, humidity, clouds FROM hours ORDER BY at, station
+SELECT observed_at AS event_time, station, sky, humidity, clouds FROM hours ORDER BY observed_at, station

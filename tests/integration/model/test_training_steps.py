@@ -1,0 +1,189 @@
+"""train, evaluate, package, register: on real windows, into a real MLflow, again and again."""
+
+import json
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from training_line import Line
+
+from ferryman.data.dataset import DatasetStore
+from ferryman.errors import DataRejected, SpecError
+from ferryman.packaging.onnx_scorer import OnnxScorer
+from ferryman.registry.mlflow_connection import connect
+from ferryman.registry.mlflow_registry import MlflowRegistry
+from ferryman.runtime.bundle import verify
+from ferryman.spec.loader import load_model
+
+STEPS = ("train", "evaluate", "package", "register")
+
+
+def registry(line: Line) -> MlflowRegistry:
+    return MlflowRegistry(line.settings.mlflow_uri, line.settings.mlflow_artifacts)
+
+
+def test_whole_training(line: Line) -> None:
+    results = line.run(*STEPS, reason="a test")
+    train, evaluate = results["train"], results["evaluate"]
+    assert train.outputs["cutoff"] == "2024-01-25T00:00:00Z"
+    assert train.outputs["reason"] == "a test"
+    datasets = DatasetStore(line.settings.data_root)
+    fitted_on = datasets.load(str(train.outputs["train_dataset"]), "rain")
+    judged_on = datasets.load(str(train.outputs["eval_dataset"]), "rain")
+    assert train.metrics["train_rows"] == len(fitted_on) == 14 * 96
+    assert fitted_on["event_time"].max() < judged_on["event_time"].min()
+
+    metrics = evaluate.metrics
+    assert metrics["rows"] == len(judged_on) == 7 * 96
+    for name in ("roc_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1"):
+        low, value, high = (metrics[f"{name}{end}"] for end in ("_low", "", "_high"))
+        assert low is not None
+        assert value is not None
+        assert high is not None
+        assert low < value < high
+    predictions = pq.read_table(str(evaluate.outputs["predictions"]))
+    assert predictions.column_names == ["entity_key", "event_time", "label", "score"]
+
+    register = results["register"]
+    assert (register.outputs["version"], register.outputs["canonical"]) == (1, True)
+    bundle = Path(str(register.outputs["bundle"]))
+    verify(bundle, digest=str(register.outputs["digest"]))
+    scores = OnnxScorer(bundle).score(judged_on)
+    assert np.abs(scores - predictions.column("score").to_numpy()).max() < 1e-5
+
+
+def test_what_mlflow_shows(line: Line) -> None:
+    results = line.run(*STEPS)
+    run = connect(line.settings.mlflow_uri).get_run(str(results["train"].outputs["mlflow_run_id"]))
+    assert run.info.status == "FINISHED"
+    assert run.data.params["max_iter"] == "20"
+    assert run.data.params["train_window"] == "14d"
+    assert run.data.metrics["roc_auc"] == results["evaluate"].metrics["roc_auc"]
+    assert run.data.metrics["train_rows"] == 14 * 96
+    assert run.data.tags["ferryman.run_id"] == "r1"
+    for name in ("cutoff", "train_dataset", "eval_dataset", "code_version"):
+        assert run.data.tags[f"ferryman.{name}"] == results["train"].outputs[name]
+    root = Path(unquote(urlparse(run.info.artifact_uri).path))
+    found = {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()}
+    assert found == {
+        "environment/python.json",
+        "environment/requirements.txt",
+        "evaluation/confusion_matrix.json",
+        "evaluation/confusion_matrix.png",
+        *(f"bundle/{name}" for name in ("manifest.json", "model.onnx", "model.skops")),
+        *(f"bundle/{name}" for name in ("signature.json", "golden.json", "reference.json")),
+    }
+    matrix = json.loads((root / "evaluation" / "confusion_matrix.json").read_text())
+    assert sum(value for name, value in matrix.items() if name != "threshold") == 7 * 96
+    assert (root / "evaluation" / "confusion_matrix.png").read_bytes()[:4] == b"\x89PNG"
+    (version,) = registry(line).versions("rain")
+    assert version.source == f"{run.info.artifact_uri}/bundle"
+    assert version.tags["ferryman.cutoff"] == "2024-01-25T00:00:00Z"
+    assert version.run_key == results["train"].outputs["run_key"]
+
+
+def test_running_again_without_the_results_changes_nothing(line: Line) -> None:
+    first = line.run(*STEPS)
+    for step in STEPS:
+        (line.settings.runs_root / "rain" / "training" / "r1" / step / "result.json").unlink()
+    second = line.run(*STEPS)
+    assert second["register"].outputs == first["register"].outputs
+    assert second["train"].outputs == first["train"].outputs
+    assert second["evaluate"].metrics == first["evaluate"].metrics
+    assert len(registry(line).versions("rain")) == 1
+    client = connect(line.settings.mlflow_uri)
+    experiment = client.get_experiment_by_name("rain")
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+
+
+def test_another_run_of_the_same_training_is_the_same_version(line: Line) -> None:
+    first = line.run(*STEPS)["register"].outputs
+    second = line.run(*STEPS, run_id="r2")["register"].outputs
+    assert {**second, "canonical": True} == first
+    assert second["canonical"] is False
+
+
+def test_the_canonical_bundle_is_fetched_where_it_differs(line: Line) -> None:
+    """Another machine's libraries may give other bytes for the same run key."""
+    first = line.run(*STEPS)["register"].outputs
+    key, digest = str(first["run_key"]), str(first["digest"])
+    results = line.run("train", "evaluate", "package", run_id="r2")
+    other = results["package"].outputs
+    store = registry(line)
+    (version,) = store.versions("rain")
+    assert version.run_key == key
+    # as if r2's bundle were another one: r1's is only in MLflow
+    foreign = line.settings.bundles_root / "rain" / digest
+    shutil.rmtree(foreign)
+    changed = results["package"].model_copy(update={"outputs": _other_bundle(line, other)})
+    from ferryman.runtime.messages import StepRequest
+    from ferryman.steps.contract import run_step
+
+    request = StepRequest(
+        model="rain",
+        step="register",
+        run_id="r2",
+        run_uri=str(line.settings.runs_root / "rain" / "training" / "r2"),
+        spec_digest=line.model.digest,
+        results={"train": results["train"], "package": changed},
+    )
+    done = run_step(request, line.model, line.settings).outputs
+    assert (done["version"], done["digest"], done["canonical"]) == (1, digest, False)
+    assert done["bundle"] == str(foreign)
+    verify(foreign, digest=digest)
+
+
+def _other_bundle(line: Line, outputs: dict[str, object]) -> dict[str, object]:
+    from ferryman.registry.mlflow_registry import MlflowRegistry
+    from ferryman.runtime.bundle import seal
+
+    folder = line.settings.bundles_root / "rain" / "aside"
+    folder.mkdir()
+    store = MlflowRegistry(line.settings.mlflow_uri, line.settings.mlflow_artifacts)
+    store.download(store.versions("rain")[0], folder)
+    (folder / "manifest.json").unlink()
+    (folder / "reference.json").write_text('{"other": 1}')
+    manifest = seal(folder, model="rain", task="binary", framework="sklearn")
+    target = folder.with_name(manifest.digest)
+    folder.rename(target)
+    return {**outputs, "bundle": str(target), "digest": manifest.digest}
+
+
+def test_a_changed_parameter_is_another_version(line: Line) -> None:
+    line.run(*STEPS)
+    file = line.model.folder / "model.yaml"
+    file.write_text(file.read_text().replace("max_iter: 20", "max_iter: 25"))
+    changed = Line(line.settings, load_model(line.model.folder))
+    assert changed.run(*STEPS, run_id="r2")["register"].outputs["version"] == 2
+
+
+def test_the_cutoff_bounds_what_training_sees(line: Line) -> None:
+    outputs = line.run("train", cutoff="2024-01-23T00:00:00+00:00")["train"].outputs
+    datasets = DatasetStore(line.settings.data_root)
+    frame = datasets.load(str(outputs["eval_dataset"]), "rain")
+    assert frame["event_time"].max().isoformat() == "2024-01-21T23:00:00+00:00"
+    with pytest.raises(SpecError, match="cutoff"):
+        line.run("train", run_id="r3", cutoff="2024-01-23T00:00:00")
+
+
+def test_a_pinned_dataset_is_trained_on(line: Line) -> None:
+    first = line.run("train", cutoff="2024-01-23T00:00:00Z")["train"].outputs
+    pinned = line.run("train", run_id="r2", pin=first["train_dataset"])["train"].outputs
+    for name in ("train_dataset", "eval_dataset", "cutoff", "run_key"):
+        assert pinned[name] == first[name]
+    with pytest.raises(SpecError, match="pin"):
+        line.run("train", run_id="r3", pin="../x")
+
+
+def test_too_few_rows_are_rejected(line: Line) -> None:
+    with pytest.raises(DataRejected, match=r"96 labelled training rows .*min_rows is 200"):
+        line.run("train", cutoff="2024-01-10T00:00:00Z")
+
+
+def test_no_window_is_rejected(line: Line) -> None:
+    shutil.rmtree(line.settings.data_root)
+    with pytest.raises(DataRejected, match="no window of 'rain' has been published"):
+        line.run("train")
