@@ -42,7 +42,7 @@ def run_lanes(lanes: Sequence[Sequence[Task]], tick: Callable[[int], None]) -> N
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     open_ends: dict[Connection, BaseProcess] = {}
-    for tasks in lanes:
+    for tasks in (lane for lane in lanes if lane):
         ours, theirs = context.Pipe(duplex=False)
         process: BaseProcess = context.Process(
             target=_run_lane, args=(list(tasks), theirs, stop, os.getpid())

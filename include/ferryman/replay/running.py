@@ -20,7 +20,7 @@ from ferryman.replay.day_book import DayBook
 from ferryman.replay.lanes import Task, run_lanes
 from ferryman.replay.plan import POLICIES, Policy, ReplayPlan, make_plan
 from ferryman.replay.report import ReplayReport, make_report, report_table
-from ferryman.replay.tasks import ingest_days, live_policy
+from ferryman.replay.tasks import are_ingested, ingest_days, live_policy
 from ferryman.settings import Settings
 
 # (what, done, total): what is "ingest" or a policy; both count days.
@@ -80,12 +80,16 @@ def replay_with_progress(
 
 def _ingest(plan: ReplayPlan, progress: ProgressCallback) -> None:
     days = list(plan.all_days())
-    stretches = [days[first : first + _STRETCH] for first in range(0, len(days), _STRETCH)]
-    tasks = [Task(ingest_days, (plan, part[0].start, part[-1].end)) for part in stretches]
-    run_lanes(
-        [tasks[lane::_LANES] for lane in range(_LANES)],
-        lambda done: progress("ingest", min(done * _STRETCH, len(days)), len(days)),
-    )
+    parts = [days[first : first + _STRETCH] for first in range(0, len(days), _STRETCH)]
+    spans = [(part[0].start, part[-1].end) for part in parts]
+    tasks = [Task(ingest_days, (plan, *span)) for span in spans if not are_ingested(plan, *span)]
+    before = len(parts) - len(tasks)
+
+    def show(done: int) -> None:
+        progress("ingest", min((before + done) * _STRETCH, len(days)), len(days))
+
+    show(0)
+    run_lanes([tasks[lane::_LANES] for lane in range(_LANES)], show)
 
 
 def _live(plan: ReplayPlan, progress: ProgressCallback) -> None:
@@ -99,5 +103,7 @@ def _live(plan: ReplayPlan, progress: ProgressCallback) -> None:
                 finished[policy] = count
                 progress(policy, count, len(days))
 
-    run_lanes([[Task(live_policy, (plan, policy)) for policy in lane] for lane in _LIVES], show)
+    show()
+    lives = [[policy for policy in lane if finished[policy] < len(days)] for lane in _LIVES]
+    run_lanes([[Task(live_policy, (plan, policy)) for policy in lane] for lane in lives], show)
     show()

@@ -14,11 +14,26 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.replay.lanes import KeepGoing
 from ferryman.replay.life import PolicyLife
 from ferryman.replay.plan import Policy, ReplayPlan
+from ferryman.runtime.run_store import run_folder, run_results
 from ferryman.spec.windows import Window
 from ferryman.steps.journey import Journey
 from ferryman.steps.pipelines import PIPELINES
 
 _WAIT_SECONDS = 60.0
+
+
+def ingest_run(start: datetime, end: datetime) -> str:
+    """The run id of ingesting the days [start, end)."""
+    return f"replay-{start:%Y%m%d}-{end:%Y%m%d}"
+
+
+def are_ingested(plan: ReplayPlan, start: datetime, end: datetime) -> bool:
+    """Whether these days were ingested and validated before."""
+    pipeline = PIPELINES["ingest"]
+    run_id = ingest_run(start, end)
+    settings = plan.shared_settings
+    folder = run_folder(settings.runs_root, plan.model.name, pipeline.name, run_id)
+    return pipeline.steps[-1] in run_results(folder)
 
 
 def ingest_days(plan: ReplayPlan, start: datetime, end: datetime, keep_going: KeepGoing) -> None:
@@ -29,7 +44,7 @@ def ingest_days(plan: ReplayPlan, start: datetime, end: datetime, keep_going: Ke
     pipeline = PIPELINES["ingest"]
     for step in pipeline.steps:
         if keep_going():
-            journey.run_one(pipeline, step, f"replay-{start:%Y%m%d}-{end:%Y%m%d}", window, {})
+            journey.run_one(pipeline, step, ingest_run(start, end), window, {})
 
 
 def live_policy(plan: ReplayPlan, policy: Policy, keep_going: KeepGoing) -> None:
