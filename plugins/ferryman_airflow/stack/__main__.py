@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.table import Table
 
 from ferryman.catalog import find_model
@@ -79,7 +78,7 @@ def _try_to_live(stack: StackSettings, launcher: Launcher, name: str) -> Ferryma
 
 
 def _live(stack: StackSettings, launcher: Launcher, name: str) -> None:
-    from ferryman_airflow.stack.life import Life  # the ledger: not for `down` and `status`
+    from ferryman_airflow.stack.life import Life  # pyarrow: not for `down` and `status`
 
     settings = launcher.settings
     api = AirflowApi(stack.airflow_url, stack.user, read_password(stack))
@@ -87,11 +86,12 @@ def _live(stack: StackSettings, launcher: Launcher, name: str) -> None:
         outcome = Life(api, settings, find_model(settings.zoo, name), out).live()
     head = outcome.head
     lines = [
-        f"[bold]gate[/]        {outcome.gate}",
+        f"[bold]gate[/]        {escape(outcome.gate)}",
         f"[bold]champion[/]    version {head.version}, epoch {head.epoch}, {head.digest[:12]}",
         f"[bold]prediction[/]  {outcome.probability:.4f}, answered by {outcome.answered_by}",
     ]
-    out.print(Panel("\n".join(lines), title=f"{name} is served"))
+    out.rule(f"{name} is served")
+    out.print("\n".join(lines), highlight=False)
     out.print(outcome.curl, highlight=False, markup=False)
 
 

@@ -14,6 +14,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
+from ferryman.data.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head
@@ -24,6 +25,7 @@ from ferryman.spec.windows import DAY, Window, day_window, format_time
 from ferryman_airflow.stack.rest import AirflowApi, RunFailed
 
 _PATIENCE = 900.0  # seconds for one run, on a busy machine
+_OURS = "make-run-"  # how the ids of our own runs begin
 _WEEKS_BACK = 4
 _MARKS = {"success": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
 
@@ -70,21 +72,25 @@ class Life:
         """What the ledger says is served."""
         return Ledger(self.settings.ledger_url).head(self.model.name)
 
-    def needed_window(self, weeks: int = 0) -> Window:
+    def needed_days(self, weeks: int = 0) -> list[Window]:
         """The days until today 00:00 UTC that training (some weeks ago) and monitoring read."""
         spec = self.model.spec
         watched = max(spec.monitor.quality.window, spec.monitor.drift.window)
         past = spec.train.window + spec.train.holdout + spec.data.label.known_after + watched
         start = day_window(self.today - past - weeks * 7 * DAY).start
-        return Window(start=start, end=self.today)
+        return list(Window(start=start, end=self.today).days())
 
     def ingest(self, weeks: int = 0) -> None:
         """Bring in the days that are needed and not yet published; the nightly schedule goes on."""
-        dag = f"{self.model.name}.ingest"
-        window = self.needed_window(weeks)
-        days = {"window_start": f"{window.start:%Y-%m-%d}", "window_end": f"{window.end:%Y-%m-%d}"}
+        dag, needed = f"{self.model.name}.ingest", self.needed_days(weeks)
         self.api.unpause(dag)
-        self._ensure(dag, f"make-run-{window.start:%Y%m%d}-{window.end:%Y%m%d}", days)
+        for _ in range(2):  # a run that an earlier `make run` began may bring in other days
+            published = {snapshot.window for snapshot in self._published()}
+            missing = [day for day in needed if day not in published]
+            if not missing:
+                self.console.print(f"data: the {len(needed)} days that are needed are published")
+                return
+            self._run(dag, _days(missing[0].start, missing[-1].end))
 
     def release_first(self) -> Head:
         """Train, and follow the candidate's asset event to the release that it starts."""
@@ -109,10 +115,8 @@ class Life:
         """
         if weeks:
             self.ingest(weeks)
-        new = f"make-run-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        run_id = (self._open_runs(training) or [new])[0]
         cutoff = format_time(self.today - weeks * 7 * DAY)
-        self._ensure(training, run_id, {"reason": "first model", "cutoff": cutoff})
+        run_id = self._run(training, {"reason": "first model", "cutoff": cutoff})
         try:
             self._follow_release(release, self.api.run(training, run_id))
         except RunFailed as error:
@@ -127,11 +131,10 @@ class Life:
         self.api.unpause(dag)
         scheduled = self._scheduled_run(dag) if self.model.spec.schedule.monitoring else None
         window = day_window(self.today - DAY)
-        days = {"window_start": f"{window.start:%Y-%m-%d}", "window_end": f"{window.end:%Y-%m-%d}"}
         if scheduled is not None:
             self._continue(dag, scheduled)
         else:
-            self._ensure(dag, f"make-run-{window.start:%Y%m%d}", days)
+            self._run(dag, _days(window.start, window.end))
 
     def gate_words(self) -> str:
         """What the gate said of the newest candidate that it let pass."""
@@ -159,21 +162,25 @@ class Life:
         return float(answer.json()["predictions"][0]), said, shlex.join(command)
 
     def _newest_row(self) -> dict[str, Any]:
-        from ferryman.data.snapshots import SnapshotStore  # pyarrow: not for `down` and `status`
-
-        store = SnapshotStore(self.settings.data_root)
-        snapshot = store.published(self.model.name)[-1]
         names = list(self.model.spec.features.columns)
-        rows = store.read_features(snapshot).select(names).to_pylist()
+        store = SnapshotStore(self.settings.data_root)
+        rows = store.read_features(self._published()[-1]).select(names).to_pylist()
         return dict(rows[-1])
 
-    def _ensure(self, dag: str, run_id: str, conf: dict[str, str]) -> None:
-        """Have this run succeed: start it, wait for it, or clear what failed in it and wait."""
-        if self.api.trigger(dag, run_id, conf):
-            self.console.print(f"[bold]{dag}[/bold] triggered by REST: {run_id}", highlight=False)
-            self._watch(dag, run_id)
-        else:
-            self._continue(dag, run_id)
+    def _published(self) -> list[Snapshot]:
+        return SnapshotStore(self.settings.data_root).published(self.model.name)
+
+    def _run(self, dag: str, conf: dict[str, str]) -> str:
+        """Have a run succeed, one that is open already or a new one; its id."""
+        for run_id in self._open_runs(dag):
+            if run_id.startswith(_OURS):
+                self._continue(dag, run_id)
+                return run_id
+        run_id = f"{_OURS}{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        self.api.trigger(dag, run_id, conf)
+        self.console.print(f"[bold]{dag}[/bold] triggered by REST: {run_id}", highlight=False)
+        self._watch(dag, run_id)
+        return run_id
 
     def _continue(self, dag: str, run_id: str) -> None:
         """Wait for a run that exists; what failed in it is run again."""
@@ -218,9 +225,10 @@ class Life:
             )
             self._watch(release, run_id)
             return
-        name, run = self.model.name, trained["dag_run_id"]
-        folder = run_folder(self.settings.runs_root, name, "training", run)
-        self._ensure(release, f"release-{folder.name}", {"run": folder.name})
+        folder = run_folder(
+            self.settings.runs_root, self.model.name, "training", trained["dag_run_id"]
+        )
+        self._run(release, {"run": folder.name})
 
     def _scheduled_run(self, dag: str) -> str | None:
         """The id of the schedule's run for the newest window, which unpausing starts by itself."""
@@ -245,3 +253,7 @@ class Life:
             f"Airflow does not know {', '.join(wanted)}",
             remedy="Look at the import errors on Airflow's front page.",
         )
+
+
+def _days(start: datetime, end: datetime) -> dict[str, str]:
+    return {"window_start": f"{start:%Y-%m-%d}", "window_end": f"{end:%Y-%m-%d}"}
