@@ -1,0 +1,28 @@
+"""Every night: what was predicted meets what came true; a fall in quality asks for a retrain.
+
+The window is the run's data interval. Where the window's data is not published yet, the run waits
+and tries again. A backfill restates the past and never asks for a retrain.
+"""
+
+from airflow.sdk import DAG
+
+from ferryman_airflow.asset_events import backfill_params
+from ferryman_airflow.assets import retrain_asset
+from ferryman_airflow.declarations import about, by_interval, declared_models
+from ferryman_airflow.operators import step
+from ferryman_airflow.params import declare
+
+for model in declared_models("monitoring"):
+    with DAG(
+        schedule=by_interval(model.spec.schedule.monitoring),
+        params=declare("window_start", "window_end"),
+        max_active_runs=1,
+        **about(model, "monitoring", __doc__, hours=2, retries=30),
+    ):
+        join = step(model, "join_labels")
+        decide = step(
+            model, "decide_retrain", derive=backfill_params, outlets=[retrain_asset(model)]
+        )
+        join >> step(model, "monitor") >> decide
+        if model.spec.data.replay is not None:
+            step(model, "score") >> join  # nobody else sends a recorded year's requests

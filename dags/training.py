@@ -1,0 +1,27 @@
+"""A new model from the newest data: fitted, evaluated on later days, packaged, registered.
+
+Runs when monitoring asks for it, when somebody triggers it, and at the declared times. The param
+`cutoff` trains as of an earlier moment, `pin` on a known dataset version.
+"""
+
+from airflow.sdk import DAG
+
+from ferryman_airflow.asset_events import retrain_params
+from ferryman_airflow.assets import candidate_asset, retrain_asset
+from ferryman_airflow.declarations import about, by_asset_or_time, declared_models
+from ferryman_airflow.operators import step
+from ferryman_airflow.params import declare
+
+for model in declared_models("training"):
+    with DAG(
+        schedule=by_asset_or_time(retrain_asset(model), model.spec.schedule.training),
+        params=declare("cutoff", "reason", "pin"),
+        max_active_runs=1,
+        **about(model, "training", __doc__, hours=4),
+    ):
+        (
+            step(model, "train", takes=("cutoff", "reason", "pin"), derive=retrain_params)
+            >> step(model, "evaluate")
+            >> step(model, "package")
+            >> step(model, "register", outlets=[candidate_asset(model)])
+        )
