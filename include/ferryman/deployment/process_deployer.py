@@ -33,9 +33,6 @@ _SAME_START_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
-# Popen warns when it is dropped while its process lives. These are meant to outlive us.
-_started: list[subprocess.Popen[bytes]] = []
-
 
 class _State(BaseModel):
     """What is remembered of a started process; the start time tells a reused pid apart."""
@@ -121,7 +118,8 @@ class ProcessDeployer:
                 start_new_session=True,
                 close_fds=True,
             )
-        _started.append(process)
+        # Popen warns when it is dropped while its process lives; this one is meant to outlive us.
+        process.returncode = 0
         state = _State(
             pid=process.pid,
             started=psutil.Process(process.pid).create_time(),
@@ -136,9 +134,13 @@ class ProcessDeployer:
         try:
             state = _State.model_validate(read_json(self._file))
             process = psutil.Process(state.pid)
-            same = abs(process.create_time() - state.started) < _SAME_START_SECONDS
-            return state if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            if abs(process.create_time() - state.started) >= _SAME_START_SECONDS:
+                return None
+            if process.status() == psutil.STATUS_ZOMBIE:
+                process.wait(timeout=0.1)  # our own child, ended: nobody else can bury it
+                return None
+            return state
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.TimeoutExpired):
             return None
 
     def _wait_until_loaded(self, pid: int) -> Deployment:

@@ -1,9 +1,9 @@
 """The two request forms: TensorFlow Serving's REST and the Open Inference Protocol (V2)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from ferryman.serving.answers import Refusal
+from ferryman.serving.answers import Refusal, read_json_object
 from ferryman.serving.onnx_model import OnnxModel
 from ferryman.serving.rows import RowError, Rows, RowSchema
 
@@ -11,6 +11,15 @@ _DATATYPES = {"integer": "INT64", "number": "FP64", "category": "BYTES"}
 _NUMERIC = frozenset(
     {"FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32"}
 )
+
+
+Dialect = Literal["v1", "v2"]
+
+
+def read_rows(body: bytes, dialect: Dialect, schema: RowSchema) -> Rows:
+    """The rows of a request's body; Refusal or RowError where it holds none."""
+    content = read_json_object(body)
+    return read_v2(content, schema) if dialect == "v2" else read_v1(content, schema)
 
 
 def read_v1(content: Mapping[str, Any], schema: RowSchema) -> Rows:

@@ -9,29 +9,38 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
+from ferryman.serving.dialects import Dialect, read_rows
 from ferryman.serving.onnx_model import OnnxModel
-from ferryman.serving.prediction_log import OWN_COLUMNS, own_fields
+from ferryman.serving.prediction_log import own_fields
 from ferryman.serving.rows import ENTITY_KEY, EVENT_TIME, Rows
 from ferryman.spec.windows import format_time
 
 FLUSH_SECONDS = 10.0
-_CAPACITY = 200_000
-_FILE_ROWS = 50_000
+_CAPACITY = 200_000  # rows in the queue
+_CAPACITY_BYTES = 64 * 1024 * 1024
+_FILE_ROWS = 20_000
 
 logger = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """One answered request; `at` is seconds since 1970."""
+    """One answered request as it came in; `at` is seconds since 1970.
 
-    request_id: str
+    The body is read again when it is written: a queue of bytes costs a tenth of the memory of a
+    queue of rows, and the garbage collector nothing.
+    """
+
+    request_id: bytes
     model: OnnxModel
-    rows: Rows
+    dialect: Dialect
+    body: bytes
     scores: list[float]
     at: float
 
@@ -50,6 +59,7 @@ class PredictionLog:
         self._capacity = capacity
         self._entries: deque[Entry] = deque()
         self._queued = 0
+        self._queued_bytes = 0
         self._files = 0
         self._wake = threading.Condition()
         self._closing = False
@@ -65,15 +75,18 @@ class PredictionLog:
 
     def put(self, entry: Entry) -> None:
         """Queue an answered request, or count its rows as dropped when the queue is full."""
+        rows = len(entry.scores)
         with self._wake:
-            if self._queued + entry.rows.size <= self._capacity:
+            before = self._queued
+            size = self._queued_bytes + len(entry.body)
+            if before + rows <= self._capacity and size <= _CAPACITY_BYTES:
                 self._entries.append(entry)
-                before = self._queued
-                self._queued += entry.rows.size
+                self._queued += rows
+                self._queued_bytes = size
                 if before < _FILE_ROWS <= self._queued:
                     self._wake.notify_all()
                 return
-        self._on_drop(entry.rows.size)
+        self._on_drop(rows)
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until all that was put before is on disk (or dropped); False after `timeout` s."""
@@ -95,7 +108,7 @@ class PredictionLog:
             with self._wake:
                 self._wake.wait_for(self._has_cause, FLUSH_SECONDS)
                 entries, self._entries = list(self._entries), deque()
-                self._queued = 0
+                self._queued = self._queued_bytes = 0
                 wanted, closing = self._wanted, self._closing
             self._write(entries)
             with self._wake:
@@ -112,7 +125,7 @@ class PredictionLog:
         for entry in entries:
             groups.setdefault(entry.model, []).append(entry)
         for model, group in groups.items():
-            count = sum(entry.rows.size for entry in group)
+            count = sum(len(entry.scores) for entry in group)
             try:
                 self._write_model(model, group)
             except Exception:
@@ -121,14 +134,14 @@ class PredictionLog:
                 self._on_drop(count)
 
     def _write_model(self, model: OnnxModel, entries: Sequence[Entry]) -> None:
-        import pyarrow as pa  # here: 40 MB that a server needs only once it logs
-        import pyarrow.compute as pc
-
-        columns = _columns(model, entries)
-        table = pa.table(columns, schema=_schema(model))
-        days = pa.array([moment.strftime("%Y-%m-%d") for moment in columns["event_time"]])
-        for day in sorted(set(days.to_pylist())):
-            self._write_file(model.identity.name, day, table.filter(pc.equal(days, day)))
+        # One growing buffer a day: orjson's small results hold 4 kB each for as long as they live.
+        days: dict[str, bytearray] = {}
+        for entry in entries:
+            for line in _lines(model, entry):
+                lines = days.setdefault(line["event_time"][:10], bytearray())
+                lines += orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        for day, lines in sorted(days.items()):
+            self._write_file(model.identity.name, day, _read_lines(model, lines))
 
     def _write_file(self, name: str, day: str, table: Any) -> None:
         import pyarrow.parquet as pq
@@ -149,48 +162,63 @@ class PredictionLog:
             raise
 
 
-def _schema(model: OnnxModel) -> Any:
-    import pyarrow as pa
+def _read_lines(model: OnnxModel, lines: bytearray) -> Any:
+    """Lines of JSON as a pyarrow Table.
+
+    By way of JSON, because pyarrow makes columns of Python lists only after it imported pandas,
+    wherever it is installed: 40 MB and a second without answers.
+    """
+    import pyarrow as pa  # here: 25 MB that a server needs only once it logs
+    import pyarrow.json as pj
 
     kinds = {"integer": pa.int64(), "number": pa.float64(), "category": pa.string()}
     features = [pa.field(name, kinds[kind]) for name, kind in model.schema.types.items()]
-    return pa.schema(own_fields() + features)
+    schema = pa.schema(own_fields() + features)
+    table = pj.read_json(
+        pa.py_buffer(lines),
+        read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
+    )
+    return table.select(schema.names)
 
 
-def _columns(model: OnnxModel, entries: Sequence[Entry]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in (*OWN_COLUMNS, *model.schema.names)}
-    for entry in entries:
-        count = entry.rows.size
-        at = datetime.fromtimestamp(entry.at, UTC)
-        times = [moment or at for moment in entry.rows.given.get(EVENT_TIME, [None] * count)]
-        columns["request_id"].extend([entry.request_id] * count)
-        columns["entity_key"].extend(_entity_keys(entry, times))
-        columns["event_time"].extend(times)
-        columns["version"].extend([model.identity.version] * count)
-        columns["epoch"].extend([model.identity.epoch] * count)
-        columns["score"].extend(entry.scores)
-        columns["logged_at"].extend([at] * count)
-        for name in model.schema.names:
-            columns[name].extend(_as_logged(entry.rows.columns[name], model.schema.types[name]))
-    return columns
+def _lines(model: OnnxModel, entry: Entry) -> Iterator[dict[str, Any]]:
+    """What is logged of each row of a request, as JSON values."""
+    rows = read_rows(entry.body, entry.dialect, model.schema)
+    at = datetime.fromtimestamp(entry.at, UTC)
+    given_times = rows.given.get(EVENT_TIME, [None] * rows.size)
+    times = [moment or at for moment in given_times]
+    keys = _entity_keys(entry, rows, times)
+    identity = model.identity
+    for row in range(rows.size):
+        line = {
+            "request_id": entry.request_id.decode(),
+            ENTITY_KEY: keys[row],
+            EVENT_TIME: format_time(times[row]),
+            "version": identity.version,
+            "epoch": identity.epoch,
+            "score": entry.scores[row],
+            "logged_at": format_time(at),
+        }
+        for name, kind in model.schema.types.items():
+            line[name] = _as_logged(rows.columns[name][row], kind)
+        yield line
 
 
-def _as_logged(values: list[Any], kind: str) -> list[Any]:
-    """Clients may write a whole number as 5.0; the log keeps the declared type."""
-    if kind == "integer":
-        return [None if value is None else int(value) for value in values]
-    if kind == "number":
-        return [None if value is None else float(value) for value in values]
-    return values
+def _as_logged(value: Any, kind: str) -> Any:
+    """Clients may write a whole number as 5.0, or a fraction as 5; the log keeps the type."""
+    if value is None or kind == "category":
+        return value
+    return int(value) if kind == "integer" else float(value)
 
 
-def _entity_keys(entry: Entry, times: Sequence[datetime]) -> list[str]:
+def _entity_keys(entry: Entry, rows: Rows, times: Sequence[datetime]) -> list[str]:
     """The given key; else the entity columns and the event time; else the request and the row."""
-    count = entry.rows.size
-    given = entry.rows.given.get(ENTITY_KEY, [None] * count)
-    values = {**entry.rows.columns, **entry.rows.given}
+    count = rows.size
+    given = rows.given.get(ENTITY_KEY, [None] * count)
+    values = {**rows.columns, **rows.given}
     parts = [values.get(name) for name in entry.model.schema.entity]
-    known = bool(parts) and EVENT_TIME in entry.rows.given
+    known = bool(parts) and EVENT_TIME in rows.given
     keys = []
     for row in range(count):
         if given[row] is not None:
@@ -200,5 +228,5 @@ def _entity_keys(entry: Entry, times: Sequence[datetime]) -> list[str]:
         if known and len(cells) == len(parts) and None not in cells:
             keys.append("|".join([*map(str, cells), format_time(times[row])]))
         else:
-            keys.append(f"{entry.request_id}#{row}")
+            keys.append(f"{entry.request_id.decode()}#{row}")
     return keys

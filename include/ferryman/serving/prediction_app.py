@@ -26,6 +26,7 @@ from ferryman.serving.answers import (
     send_text,
 )
 from ferryman.serving.dialects import (
+    Dialect,
     answer_v1,
     answer_v2,
     metadata_v2,
@@ -36,7 +37,7 @@ from ferryman.serving.dialects import (
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.metrics import UNKNOWN, ServingMetrics
 from ferryman.serving.onnx_model import OnnxModel
-from ferryman.serving.rows import RowError, Rows
+from ferryman.serving.rows import RowError
 from ferryman.serving.served_models import ServedModels
 
 MAX_BODY = 8 * 1024 * 1024
@@ -122,9 +123,10 @@ class PredictionApp:
                 scored = _score(route, model, body)
         except RowError as error:
             raise bad_row(error) from error
-        answer, rows, scores = scored
-        self._metrics.scored(model.identity.name, rows.size)
-        self._log.put(Entry(request_id.decode(), model, rows, scores, time.time()))
+        answer, scores = scored
+        self._metrics.scored(model.identity.name, len(scores))
+        dialect: Dialect = "v2" if route == "v2" else "v1"
+        self._log.put(Entry(request_id, model, dialect, body, scores, time.time()))
         return answer
 
     def _state(
@@ -163,14 +165,10 @@ class PredictionApp:
         return b"%b-%x" % (self._prefix, next(self._numbers))
 
 
-def _score(
-    route: str, model: OnnxModel, body: bytes
-) -> tuple[Mapping[str, Any], Rows, list[float]]:
+def _score(route: str, model: OnnxModel, body: bytes) -> tuple[Mapping[str, Any], list[float]]:
     content = read_json_object(body)
     if route == "v2":
-        rows = read_v2(content, model.schema)
-        scores = model.score(rows)
-        return answer_v2(content, model, scores), rows, scores
-    rows = read_v1(content, model.schema)
-    scores = model.score(rows)
-    return answer_v1(content, scores), rows, scores
+        scores = model.score(read_v2(content, model.schema))
+        return answer_v2(content, model, scores), scores
+    scores = model.score(read_v1(content, model.schema))
+    return answer_v1(content, scores), scores

@@ -22,7 +22,7 @@ def read_predictions(root: Path, model: str, start: datetime, end: datetime) -> 
     import pyarrow.parquet as pq
 
     first, last = (moment.astimezone(UTC).strftime("%Y-%m-%d") for moment in (start, end))
-    tables = [pa.table({name: [] for name in OWN_COLUMNS}, schema=pa.schema(own_fields()))]
+    tables = [pa.schema(own_fields()).empty_table()]
     for folder in sorted((root / model).glob("date=*")):
         if first <= folder.name.removeprefix("date=") <= last:
             for file in sorted(folder.glob("[!.]*.parquet")):
