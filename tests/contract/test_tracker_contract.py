@@ -1,5 +1,6 @@
 """One suite for every tracker adapter: MLflow on SQLite, and memory."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ class Bench(Protocol):
 
     def kept(self, run: str) -> Mapping[str, Mapping[str, object]]: ...
 
+    def datasets(self, run: str) -> set[str]: ...
+
     def finished(self, run: str) -> bool: ...
 
 
@@ -30,6 +33,9 @@ class MemoryBench:
     def kept(self, run: str) -> Mapping[str, Mapping[str, object]]:
         found = self._memory.runs[run]
         return {"tags": found.tags, "params": found.params, "metrics": found.metrics}
+
+    def datasets(self, run: str) -> set[str]:
+        return {f"{key}={value}" for key, value in self._memory.runs[run].datasets.items()}
 
     def finished(self, run: str) -> bool:
         return self._memory.runs[run].finished
@@ -50,6 +56,12 @@ class MlflowBench:
     def kept(self, run: str) -> Mapping[str, Mapping[str, object]]:
         data = self._run(run).data
         return {"tags": data.tags, "params": data.params, "metrics": data.metrics}
+
+    def datasets(self, run: str) -> set[str]:
+        return {
+            f"{entry.tags[0].value}={json.loads(entry.dataset.source)['dataset']}"
+            for entry in self._run(run).inputs.dataset_inputs
+        }
 
     def finished(self, run: str) -> bool:
         return bool(self._run(run).info.status == "FINISHED")
@@ -93,6 +105,13 @@ def test_values_are_kept_once_and_none_is_left_out(bench: Bench) -> None:
     assert kept["params"] == {"depth": "3", "name": "x"}
     assert kept["metrics"] == {"auc": 0.75}
     assert kept["tags"]["digest"] == "d"
+
+
+def test_datasets_are_kept_once_with_their_purpose(bench: Bench) -> None:
+    run = bench.tracker.start("rain", "r", "k", {})
+    for _ in range(2):
+        bench.tracker.log_datasets(run.id, {"train": "a" * 64, "eval": "b" * 64})
+    assert bench.datasets(run.id) == {f"train={'a' * 64}", f"eval={'b' * 64}"}
 
 
 def test_files_and_folders_are_below_the_runs_uri(bench: Bench, tmp_path: Path) -> None:

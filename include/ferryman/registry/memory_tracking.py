@@ -16,6 +16,7 @@ class MemoryRun:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    datasets: dict[str, str] = field(default_factory=dict)
     finished: bool = False
 
 
@@ -52,6 +53,10 @@ class MemoryTracker:
         numbers = {key: value for key, value in (metrics or {}).items() if value is not None}
         kept.metrics.update(numbers)
         kept.tags.update(tags or {})
+
+    def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
+        """Log which dataset versions a run read."""
+        self.runs[run].datasets.update(datasets)
 
     def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
         """Log small files by name."""

@@ -1,13 +1,29 @@
 """The tracker port on MLflow tracking: one experiment a model, one run a training."""
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_SOURCE_NAME, MLFLOW_USER
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_RUN_NAME,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_USER,
+)
 
 from ferryman.registry.mlflow_connection import artifact_location, connect, mlflow_errors
 from ferryman.registry.registry import RUN_KEY_TAG
@@ -77,6 +93,24 @@ class MlflowTracker:
                 ],
                 tags=[RunTag(name, value[:_MAX_TAG]) for name, value in (tags or {}).items()],
             )
+
+    def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
+        """Log which dataset versions a run read; MLflow's pages show them as its datasets."""
+        inputs = [
+            DatasetInput(
+                # A digest may have 36 characters there; the whole id is the source's.
+                Dataset(
+                    name=f"{purpose}-{dataset[:12]}",
+                    digest=dataset[:36],
+                    source_type="ferryman",
+                    source=json.dumps({"dataset": dataset}),
+                ),
+                tags=[InputTag(MLFLOW_DATASET_CONTEXT, purpose)],
+            )
+            for purpose, dataset in datasets.items()
+        ]
+        with mlflow_errors(self._uri):
+            connect(self._uri).log_inputs(run, datasets=inputs)
 
     def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
         """Log small files by name."""

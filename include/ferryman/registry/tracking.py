@@ -42,6 +42,10 @@ class Tracker(Protocol):
         """Log values in one batch; metrics that are None are left out."""
         ...
 
+    def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
+        """Log which dataset versions a run read: what for ("train") to dataset id."""
+        ...
+
     def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
         """Log small files by name."""
         ...

@@ -147,5 +147,6 @@ def _start(context: StepContext, tracker: MlflowTracker, training: _Training) ->
         "features": len(spec.features.columns),
     }
     tracker.log(tracked.id, params={**spec.train.params, **declared})
+    tracker.log_datasets(tracked.id, {"train": train.id, "eval": training.evaluation.id})
     tracker.log_files(tracked.id, environment_files(), "environment")
     return tracked
