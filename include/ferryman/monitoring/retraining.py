@@ -17,6 +17,7 @@ Cause = Literal["quality", "calibration", "drift", "age"]
 _LARGER_IS_WORSE = frozenset({"log_loss", "brier"})
 _WEEK = timedelta(days=7)
 _SHOWN = 3
+_LONGEST = 200  # what a training run takes as its reason
 
 
 @dataclass(frozen=True)
@@ -177,4 +178,5 @@ def _reason(causes: Mapping[Cause, str], block: str | None, evidence: Evidence) 
     called = "; ".join(f"{cause}: {text}" for cause, text in causes.items())
     if not called:
         return block or f"nothing calls for it ({evidence.text or 'no evidence'})"
-    return f"{called}, but {block}" if block else called
+    text = f"{called}, but {block}" if block else called
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

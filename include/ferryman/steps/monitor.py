@@ -133,6 +133,7 @@ def _metrics(quality: Quality, columns: list[ColumnDrift]) -> dict[str, float | 
     largest = [column.psi for column in columns if column.psi is not None]
     return {
         **(quality.metrics or {}),
+        quality.metric: quality.value,
         f"{quality.metric}_low": quality.low,
         f"{quality.metric}_high": quality.high,
         "labelled": float(quality.labelled),

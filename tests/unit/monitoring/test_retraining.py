@@ -60,6 +60,23 @@ def test_reasons(evidence: Evidence, causes: list[str]) -> None:
     assert decision.retrain is bool(causes)
 
 
+def test_the_reason_is_a_line_that_a_training_run_takes() -> None:
+    all_at_once = Evidence(
+        value=0.6,
+        low=0.55,
+        high=0.7,
+        shift=0.06,
+        shift_low=0.03,
+        shift_high=0.09,
+        drifted=tuple(f"column_with_a_long_name_{number}" for number in range(9)),
+    )
+    decision = ask(all_at_once)
+    assert decision.causes == ["quality", "calibration", "drift"]
+    assert len(decision.reason) <= 200
+    assert decision.reason.startswith("quality: log_loss 0.6000, the gate saw 0.5000")
+    assert decision.evidence["drifted"] == list(all_at_once.drifted)
+
+
 def test_where_more_is_better_a_fall_is_worse() -> None:
     spec = MonitorSpec.model_validate({"quality": {"metric": "roc_auc", "tolerance": 0.02}})
     champion = Champion(version=1, cutoff=CHAMPION.cutoff, gate_value=0.70)
