@@ -114,11 +114,12 @@ def paired_difference(  # noqa: PLR0913 - the rest are settings, by keyword
     if points[0] is None or points[1] is None:
         return None
     models = [_Resampled(truth, scores, threshold) for scores in (first, second)]
-    parts = []
-    for counts in _draw(len(truth), resamples, seed):
-        values = [model.metrics(counts, [metric])[metric] for model in models]
-        parts.append(sign * (values[0] - values[1]))
-    drawn = np.concatenate(parts)
+    drawn = np.concatenate(
+        [
+            sign * np.subtract(*(model.metrics(counts, [metric])[metric] for model in models))
+            for counts in _draw(len(truth), resamples, seed)
+        ]
+    )
     interval = _interval(drawn, confidence)
     if interval is None:
         return None

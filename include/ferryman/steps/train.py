@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pydantic import AwareDatetime, Field
 
@@ -61,24 +62,12 @@ def run(context: StepContext) -> StepResult:
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
     tracked = _start(context, tracker, training)
 
-    frame = datasets.load(train.id, spec.name)
-    if len(frame) < spec.train.min_rows:
-        raise DataRejected(
-            f"{len(frame)} labelled training rows before {format_time(train.cutoff)}, "
-            f"train.min_rows is {spec.train.min_rows}",
-            remedy="Ingest more windows, or lower train.min_rows.",
-        )
-    trainer = make_trainer(spec.train.framework, cores=min(settings.core_count, spec.runtime.cpu))
-    started = time.perf_counter()
-    fitted = trainer.fit(frame, context.model)
-    seconds = time.perf_counter() - started
     model_file = context.folder / MODEL_FILE
-    fitted.save(model_file)
-
-    metrics: dict[str, float | None] = {"train_rows": len(frame), "fit_seconds": seconds}
+    rows, seconds = _fit(context, datasets, train, model_file)
+    metrics: dict[str, float | None] = {"train_rows": rows, "fit_seconds": seconds}
     tracker.log(tracked.id, metrics=metrics)
     return context.result(
-        text=f"trained on {len(frame)} rows known before {format_time(train.cutoff)}",
+        text=f"trained on {rows} rows known before {format_time(train.cutoff)}",
         outputs={
             "train_dataset": train.id,
             "eval_dataset": evaluation.id,
@@ -93,6 +82,26 @@ def run(context: StepContext) -> StepResult:
         metrics=metrics,
         artifacts={"model": str(model_file)},
     )
+
+
+def _fit(
+    context: StepContext, datasets: DatasetStore, train: DatasetVersion, model_file: Path
+) -> tuple[int, float]:
+    """Fit and save; the number of training rows, and the seconds that fitting took."""
+    spec = context.spec
+    frame = datasets.load(train.id, spec.name)
+    if len(frame) < spec.train.min_rows:
+        raise DataRejected(
+            f"{len(frame)} labelled training rows before {format_time(train.cutoff)}, "
+            f"train.min_rows is {spec.train.min_rows}",
+            remedy="Ingest more windows, or lower train.min_rows.",
+        )
+    cores = min(context.settings.core_count, spec.runtime.cpu)
+    started = time.perf_counter()
+    fitted = make_trainer(spec.train.framework, cores=cores).fit(frame, context.model)
+    seconds = time.perf_counter() - started
+    fitted.save(model_file)
+    return len(frame), seconds
 
 
 def _plan(context: StepContext, params: Params, datasets: DatasetStore) -> _Training:
