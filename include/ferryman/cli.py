@@ -124,16 +124,13 @@ def serve(
     if not (detach or stop or status):
         from ferryman.serving.__main__ import main as serve_here
 
-        serve_here()
-        return
+        raise typer.Exit(serve_here())
     from ferryman.deployment.process_deployer import ProcessDeployer
 
     deployer = ProcessDeployer(settings)
-    if stop:
-        deployer.stop()
-        out.print("stopped")
-    else:
-        out.print(deployer.start() if detach else deployer.status())
+    deployment = deployer.stop() if stop else deployer.start() if detach else deployer.status()
+    # Its own text form: rich would take a dataclass apart.
+    out.print(str(deployment), highlight=False)
 
 
 @app.command()

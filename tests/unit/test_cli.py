@@ -1,5 +1,7 @@
 """The `ferryman` command: what it prints, what it exits with, and what it does not import."""
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +118,17 @@ def test_the_command_starts_light() -> None:
     code = "import sys, ferryman.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_serving_on_a_taken_port_exits_6_and_names_the_holder(
+    tmp_path, monkeypatch, capsys, caplog
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("FERRYMAN_SERVING_PORT", str(port))
+        for arguments in (("serve",), ("serve", "--detach")):
+            caplog.clear()
+            assert run_cli(monkeypatch, tmp_path, *arguments) == 6
+            said = capsys.readouterr().err + caplog.text
+            assert str(port) in said
+            assert str(os.getpid()) in said
