@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 DAYS, ROWS = 45, 160
+COLUMNS = ["happened_at", "customer", "amount", "measured_at", "outcome"]
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -62,6 +63,25 @@ def ferryman(tmp_path: Path) -> Iterator[Shell]:
     shell("serve", "--stop")
 
 
+def declare(ferryman: Shell) -> None:
+    """The template, with a time at which the amount became known."""
+    ferryman("new", "churn")
+    folder = ferryman.root / "zoo" / "churn"
+    changes = {
+        "model.yaml": [
+            ("        outcome:", "        measured_at: {type: timestamp}\n        outcome:"),
+            ("    amount: {type: number}", "    amount: {type: number, known_at: measured_at}"),
+        ],
+        "features.sql": [("customer, amount FROM", "customer, amount, measured_at FROM")],
+    }
+    for name, pairs in changes.items():
+        text = (folder / name).read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+
+
 def write_events(root: Path) -> None:
     """Customers whose amount says a good deal, not all, about the outcome."""
     dice = random.Random(1)  # noqa: S311 - no secret is made of it
@@ -70,24 +90,20 @@ def write_events(root: Path) -> None:
         at = FIRST + timedelta(days=number // ROWS, minutes=number % ROWS)
         amount = dice.gauss(0, 1)
         outcome = int(dice.gauss(amount, 0.7) > 0)
-        row = [
-            at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            f"c{number % ROWS}",
-            f"{amount:.4f}",
-            str(outcome),
-        ]
+        moment = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        row = [moment, f"c{number % ROWS}", f"{amount:.4f}", moment, str(outcome)]
         months.setdefault(f"{at:%Y-%m}", []).append(row)
     folder = root / "source" / "churn"
     folder.mkdir(parents=True)
     for month, rows in months.items():
         with (folder / f"events_{month}.csv").open("w", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["happened_at", "customer", "amount", "outcome"])
+            writer.writerow(COLUMNS)
             writer.writerows(rows)
 
 
 def test_from_new_to_a_served_prediction(ferryman: Shell, tmp_path: Path) -> None:
-    ferryman("new", "churn")
+    declare(ferryman)
     ferryman("validate")
     write_events(tmp_path)
     ferryman("run", "ingest", "--model", "churn", "--window", "2026-03-01..2026-04-14")
@@ -112,10 +128,52 @@ def test_from_new_to_a_served_prediction(ferryman: Shell, tmp_path: Path) -> Non
     )
     rows = json.loads(ferryman("run", "gate", "--model", "churn", "--run-id", "b", "--json"))
     assert rows["step"] == "gate"
+    refuse_damaged_days(ferryman)
+
+
+def refuse_damaged_days(ferryman: Shell) -> None:
+    """Each damage of the newest day exits 3 with its place; champion and served version stay."""
+    file = ferryman.root / "source" / "churn" / "events_2026-04.csv"
+    good = file.read_text()
+    header, *rows = good.splitlines()
+    day = [row.replace("2026-04-14T", "2026-04-15T") for row in rows if "2026-04-14T" in row]
+    whole = [header, *rows, *day]
+    line = len(whole)
+    last = day[-1].split(",")
+    damages = {
+        "cut row": ("\n".join(whole)[:-25], [f"line {line}"]),
+        "wrong type": (
+            "\n".join([*whole[:-1], ",".join([*last[:2], "much", *last[3:]])]) + "\n",
+            ["amount", str(line)],
+        ),
+        "missing column": (
+            "\n".join(",".join(row.split(",")[:2] + row.split(",")[3:]) for row in whole) + "\n",
+            ["amount"],
+        ),
+        "late-known feature": (
+            "\n".join([*whole[:-1], ",".join([*last[:3], "2026-04-15T23:00:00Z", last[4]])]) + "\n",
+            ["amount", "row 160", "2026-04-15T23:00:00Z"],
+        ),
+    }
+    head = ferryman("ledger", "show", "--model", "churn")
+    windows = ferryman("data", "list", "--model", "churn")
+    for damage, (text, told) in damages.items():
+        file.write_text(text)
+        said = ferryman("run", "ingest", "--model", "churn", "--window", "2026-04-15", code=3)
+        missing = [words for words in told if words not in said]
+        assert not missing, f"{damage}: {said} does not say {missing}"
+    file.write_text(good)
+    assert ferryman("ledger", "show", "--model", "churn") == head
+    assert ferryman("data", "list", "--model", "churn") == windows
+    answer = httpx.post(
+        f"http://127.0.0.1:{ferryman.port}/v1/models/churn:predict",
+        json={"instances": [{"amount": 3.0}]},
+    )
+    assert (answer.status_code, answer.headers["x-model-epoch"]) == (200, "1")
 
 
 def test_a_killed_command_is_continued_by_the_same_command(ferryman: Shell, tmp_path: Path) -> None:
-    ferryman("new", "churn")
+    declare(ferryman)
     write_events(tmp_path)
     ferryman("run", "ingest", "--model", "churn", "--window", "2026-03-01..2026-04-14")
     started = subprocess.Popen(
