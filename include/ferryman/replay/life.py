@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from ferryman.data.snapshots import SnapshotStore
 from ferryman.errors import GateRefused, Superseded
 from ferryman.replay.day_book import FIRST, DayBook, DayOutcome
 from ferryman.replay.lanes import KeepGoing
@@ -16,6 +17,8 @@ from ferryman.settings import Settings
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.journey import Journey
 from ferryman.steps.pipelines import PIPELINES, Pipeline
+
+_POLL_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +56,19 @@ class PolicyLife:
             self._book.write(FIRST, self._first_champion())
         for day in self._plan.days:
             if not self._book.has(day.key):
-                if not keep_going():
+                if not self._is_there(day, keep_going):
                     logger.warning("replay of %s stops before %s", self._policy, day)
                     return
                 self._book.write(day.key, self._live_day(day))
+
+    def _is_there(self, day: Window, keep_going: KeepGoing) -> bool:
+        """Wait until a day is ingested; False when it is time to stop."""
+        store = SnapshotStore(self._journey.settings.data_root)
+        while keep_going():
+            if store.current(self._plan.model.name, day) is not None:
+                return True
+            time.sleep(_POLL_SECONDS)
+        return False
 
     def _first_champion(self) -> DayOutcome:
         started = time.perf_counter()

@@ -12,6 +12,7 @@ from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import DAY, Window, day_window, format_time
 
 Policy = Literal["never", "nightly", "decided"]
+STRETCH = 7  # days that are ingested by one run
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
@@ -63,6 +64,13 @@ class ReplayPlan:
         if self.history is not None:
             yield from self.history.days()
         yield from self.days
+
+    @property
+    def stretches(self) -> list[tuple[datetime, datetime]]:
+        """The days to ingest as spans [start, end) of a week, the last one shorter."""
+        days = list(self.all_days())
+        parts = [days[first : first + STRETCH] for first in range(0, len(days), STRETCH)]
+        return [(part[0].start, part[-1].end) for part in parts]
 
     @property
     def shared_settings(self) -> Settings:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -18,17 +18,18 @@ from rich.progress import (
 from ferryman.catalog import find_model
 from ferryman.replay.day_book import DayBook
 from ferryman.replay.lanes import Task, run_lanes
-from ferryman.replay.plan import POLICIES, Policy, ReplayPlan, make_plan
+from ferryman.replay.plan import POLICIES, STRETCH, Policy, ReplayPlan, make_plan
 from ferryman.replay.report import ReplayReport, make_report, report_table
 from ferryman.replay.tasks import are_ingested, ingest_days, live_policy
 from ferryman.settings import Settings
 
 # (what, done, total): what is "ingest" or a policy; both count days.
 ProgressCallback = Callable[[str, int, int], None]
-# Two processes, as long as each other: training every night costs more than the two other lives.
+# Two processes: training every night costs more than the two other lives.
 _LIVES: tuple[tuple[Policy, ...], ...] = (("nightly",), ("decided", "never"))
 _LANES = len(_LIVES)
-_STRETCH = 7  # days that are ingested by one run
+# Days that are ingested before life begins; from then on ingesting is much faster than living.
+_AHEAD = timedelta(days=14)
 
 
 def run_replay(
@@ -45,7 +46,7 @@ def run_replay(
     """
     began = time.perf_counter()
     plan = make_plan(find_model(settings.zoo, model_name), settings, start, end)
-    _ingest(plan, progress)
+    _begin(plan, progress)
     _live(plan, progress)
     return make_report(plan, POLICIES, time.perf_counter() - began)
 
@@ -78,32 +79,56 @@ def replay_with_progress(
     return report
 
 
-def _ingest(plan: ReplayPlan, progress: ProgressCallback) -> None:
+def _begin(plan: ReplayPlan, progress: ProgressCallback) -> None:
+    """Ingest what the first training needs and the first days, with all hands."""
     days = list(plan.all_days())
-    parts = [days[first : first + _STRETCH] for first in range(0, len(days), _STRETCH)]
-    spans = [(part[0].start, part[-1].end) for part in parts]
-    tasks = [Task(ingest_days, (plan, *span)) for span in spans if not are_ingested(plan, *span)]
-    before = len(parts) - len(tasks)
+    tasks = [task for task in _ingest_tasks(plan) if _is_early(task, plan)]
+    before = _ingested(plan)
 
     def show(done: int) -> None:
-        progress("ingest", min((before + done) * _STRETCH, len(days)), len(days))
+        progress("ingest", min((before + done) * STRETCH, len(days)), len(days))
 
     show(0)
     run_lanes([tasks[lane::_LANES] for lane in range(_LANES)], show)
 
 
 def _live(plan: ReplayPlan, progress: ProgressCallback) -> None:
-    days = plan.days
+    """Live the policies; the lane with less to do ingests the later days first."""
+    days, all_days = plan.days, len(list(plan.all_days()))
     finished: dict[Policy, int] = {}
+    before, later = _ingested(plan), _ingest_tasks(plan)
 
-    def show(_: int = 0) -> None:
+    def show(done: int) -> None:
+        progress("ingest", min((before + min(done, len(later))) * STRETCH, all_days), all_days)
         for policy in POLICIES:
             count = DayBook(plan.policy_home(policy)).done(days)
             if finished.get(policy) != count:
                 finished[policy] = count
                 progress(policy, count, len(days))
 
-    show()
-    lives = [[policy for policy in lane if finished[policy] < len(days)] for lane in _LIVES]
-    run_lanes([[Task(live_policy, (plan, policy)) for policy in lane] for lane in lives], show)
-    show()
+    show(0)
+    lives = [
+        [Task(live_policy, (plan, policy)) for policy in lane if finished[policy] < len(days)]
+        for lane in _LIVES
+    ]
+    run_lanes([lives[0], [*later, *lives[1]]], show)
+    show(len(later))
+
+
+def _ingest_tasks(plan: ReplayPlan) -> list[Task]:
+    """What is still to be ingested, a stretch of days a task."""
+    return [
+        Task(ingest_days, (plan, *stretch))
+        for stretch in plan.stretches
+        if not are_ingested(plan, *stretch)
+    ]
+
+
+def _ingested(plan: ReplayPlan) -> int:
+    return len(plan.stretches) - len(_ingest_tasks(plan))
+
+
+def _is_early(task: Task, plan: ReplayPlan) -> bool:
+    start = task.arguments[1]
+    assert isinstance(start, datetime)  # noqa: S101 - as _ingest_tasks makes them
+    return start < plan.start + _AHEAD
