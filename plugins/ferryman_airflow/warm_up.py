@@ -11,6 +11,7 @@ A failure is logged and the task then imports for itself: warming may never stop
 import gc
 import importlib
 import logging
+import pkgutil
 import sqlite3
 import tempfile
 import time
@@ -34,6 +35,7 @@ AIRFLOW_MODULES = (
     "ferryman_airflow.asset_events",
     "ferryman_airflow.declarations",
 )
+ROOMS = ("data", "training", "evaluation", "registry", "packaging", "ledger", "monitoring")
 
 
 def warm_up() -> dict[str, float]:
@@ -41,11 +43,11 @@ def warm_up() -> dict[str, float]:
     # skops looks through every loaded module's names, and Airflow warns about its old ones.
     warnings.filterwarnings("ignore", module=r"skops\.io\._utils")
     seconds: dict[str, float] = {}
-    modules = (*AIRFLOW_MODULES, *(f"ferryman.steps.{name}" for name in STEP_NAMES))
-    for module in modules:
+    steps = (f"ferryman.steps.{name}" for name in STEP_NAMES)
+    for module in (*AIRFLOW_MODULES, *steps, *_room_modules()):
         _attempt(module, partial(importlib.import_module, module), seconds)
     with tempfile.TemporaryDirectory(prefix="ferryman-preload-") as scratch:
-        for run in (_tables, _expectations, _model, _tracking):
+        for run in (_tables, _expectations, _model, _picture, _tracking):
             _attempt(run.__name__.strip("_"), partial(run, Path(scratch)), seconds)
     _dispose_engines()
     gc.collect()
@@ -61,6 +63,15 @@ def _attempt(name: str, call: Callable[[], object], seconds: dict[str, float]) -
         logger.exception("warming %s failed; tasks will import for themselves", name)
     else:
         seconds[name] = time.monotonic() - start
+
+
+def _room_modules() -> list[str]:
+    """Every module of the rooms that steps use; some are imported late, when they are needed."""
+    return [
+        f"ferryman.{room}.{module.name}"
+        for room in ROOMS
+        for module in pkgutil.iter_modules(importlib.import_module(f"ferryman.{room}").__path__)
+    ]
 
 
 def _dispose_engines() -> None:
@@ -136,6 +147,16 @@ def _model(scratch: Path) -> None:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         session.run(None, {session.get_inputs()[0].name: values.reshape(-1, 1)})
         del session
+
+
+def _picture(_: Path) -> None:
+    import numpy as np
+
+    from ferryman.evaluation.metrics import confusion
+    from ferryman.evaluation.report import confusion_png
+
+    answers = np.array([0.2, 0.8])
+    confusion_png(confusion(answers > 0.5, answers), label="warm")
 
 
 def _tracking(scratch: Path) -> None:

@@ -10,7 +10,7 @@ from ferryman_airflow import warm_up
 
 seconds = warm_up.warm_up()
 expected = set(warm_up.AIRFLOW_MODULES) | {f"ferryman.steps.{n}" for n in warm_up.STEP_NAMES}
-expected |= {"tables", "expectations", "model", "tracking"}
+expected |= {"tables", "expectations", "model", "picture", "tracking"}
 print("missing", sorted(expected - set(seconds)))
 print("threads", [thread.name for thread in threading.enumerate()])
 
@@ -32,7 +32,7 @@ if child == 0:
         pq.write_table(pa.table({"a": values[:, 0]}), "a.parquet")
         found = duckdb.execute("SELECT count(*) FROM read_parquet('a.parquet')").fetchall()
         assert found == [(20_000,)] and fitted.score(values, values[:, 0] > 0.5) > 0.9
-        heavy = {"sklearn", "duckdb", "pandas", "mlflow", "great_expectations", "onnxruntime"}
+        heavy = {"sklearn", "duckdb", "pandas", "mlflow", "great_expectations", "matplotlib"}
         late = {name for name in set(sys.modules) - before if name.partition(".")[0] in heavy}
         print("late imports", sorted(late))
         print("child done", flush=True)
