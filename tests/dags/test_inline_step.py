@@ -6,7 +6,6 @@ import pytest
 
 from ferryman.spec.windows import day_window
 
-
 # Airflow in one process loads its API server, whose own libraries warn of one another.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*")
 
