@@ -14,8 +14,8 @@ from ferryman.settings import Settings
 from ferryman.spec.windows import DAY, Window
 
 ROLLING_DAYS = 28
-# Fewer labels than this give no point of a rolling line.
-_LEAST = 200
+# Fewer labels or days than this give no point of a rolling line: one stormy day is no trend.
+_LEAST_LABELS, _LEAST_DAYS = 200, 7
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,16 @@ class Track:
     def rolling(self, days: Sequence[date], metric: str) -> list[float | None]:
         """The metric over the 28 days that end with each day; None where labels are too few.
 
-        The first days have a shorter past: what there is of it counts.
+        The first days have a shorter past: what there is of it counts, from a week on.
         """
         values: list[float | None] = []
         for day in days:
             number = (day - date(1970, 1, 1)).days
             inside = (self.days > number - ROLLING_DAYS) & (self.days <= number)
-            enough = int(inside.sum()) >= _LEAST
+            enough = (
+                int(inside.sum()) >= _LEAST_LABELS
+                and len(np.unique(self.days[inside])) >= _LEAST_DAYS
+            )
             values.append(
                 score_binary(self.labels[inside], self.scores[inside])[metric] if enough else None
             )
