@@ -123,6 +123,16 @@ def by_rest(api: AirflowApi, name: str, into: Measured) -> None:
     into.modules.append(modules)
 
 
+def by_stack(home: Path, data: Path, into: Measured, rounds: int, *, fork_server: bool) -> None:
+    """Rounds in a stack of their own; the first run after its start is not counted."""
+    print(f"starting {home.name} Airflow ...")
+    with running_stack(home, data, warm=fork_server) as api:
+        by_rest(api, "first", Measured())
+        for number in range(rounds):
+            time.sleep(2)
+            by_rest(api, f"round-{number}", into)
+
+
 def by_script(home: Path, data: Path, name: str, into: Measured) -> None:
     command = [sys.executable, str(Path(__file__).with_name("plain_script.py"))]
     start = time.perf_counter()
@@ -145,7 +155,8 @@ def prepare_data(home: Path, data: Path) -> None:
 
 
 def report(warm: Measured, script: Measured, default: Measured) -> None:
-    print(f"\n{len(warm.walls)} rounds in turn; median seconds; {len(STEPS)} steps a run")
+    load = os.getloadavg()[1]
+    print(f"\nmedian of {len(warm.walls)} runs, {len(STEPS)} steps each, seconds (load {load:.1f})")
     print(f"{'':24}{'wall':>8}{'in steps':>10}{'outside/task':>14}{'vs script':>11}")
     for name, one in (("warm Airflow", warm), ("plain script, cold", script), ("default", default)):
         inside = statistics.median(one.inside)
@@ -173,25 +184,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     warm, script, default = Measured(), Measured(), Measured()
-    with contextlib.ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ferryman-bench-")))
+    with tempfile.TemporaryDirectory(prefix="ferryman-bench-") as folder:
+        root = Path(folder)
         data = root / "data"
         print("preparing the data ...")
         prepare_data(root / "script", data)
-        print("starting two stacks ...")
-        fast = stack.enter_context(running_stack(root / "warm", data, warm=True))
-        slow = stack.enter_context(running_stack(root / "default", data, warm=False))
-        for api in (fast, slow):  # the first run after a start is not counted
-            by_rest(api, "first", Measured())
-        by_script(root / "script", data, "first", Measured())
+        # One after the other: an idle stack beside the measured one would take part of a core.
+        by_stack(root / "warm", data, warm, rounds, fork_server=True)
         for number in range(rounds):
-            by_rest(fast, f"round-{number}", warm)
             by_script(root / "script", data, f"round-{number}", script)
-            by_rest(slow, f"round-{number}", default)
-            print(
-                f"round {number + 1}: warm {warm.walls[-1]:.2f}, script {script.walls[-1]:.2f}, "
-                f"default {default.walls[-1]:.2f} s"
-            )
+        by_stack(root / "default", data, default, rounds, fork_server=False)
     report(warm, script, default)
 
 
