@@ -30,7 +30,11 @@ AIRFLOW_MODULES = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.xcom",
+    "airflow.sdk.definitions.connection",
     "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.bundles.local",
+    "airflow.providers.common.io.assets.file",
+    "ferryman_airflow.assets",
     "ferryman_airflow.operators",
     "ferryman_airflow.asset_events",
     "ferryman_airflow.declarations",
@@ -47,7 +51,7 @@ def warm_up() -> dict[str, float]:
     for module in (*AIRFLOW_MODULES, *steps, *_room_modules()):
         _attempt(module, partial(importlib.import_module, module), seconds)
     with tempfile.TemporaryDirectory(prefix="ferryman-preload-") as scratch:
-        for run in (_tables, _expectations, _model, _picture, _tracking):
+        for run in (_plugins, _tables, _expectations, _model, _picture, _tracking):
             _attempt(run.__name__.strip("_"), partial(run, Path(scratch)), seconds)
     _dispose_engines()
     gc.collect()
@@ -80,6 +84,14 @@ def _dispose_engines() -> None:
 
     for engine in [found for found in gc.get_objects() if isinstance(found, Engine)]:
         engine.dispose()
+
+
+def _plugins(_: Path) -> None:
+    from airflow.sdk.listener import get_listener_manager
+    from airflow.sdk.plugins_manager import integrate_macros_plugins
+
+    get_listener_manager()  # looks for plugins in the folder and in every installed package
+    integrate_macros_plugins()
 
 
 def _tables(scratch: Path) -> None:

@@ -10,7 +10,7 @@ from ferryman_airflow import warm_up
 
 seconds = warm_up.warm_up()
 expected = set(warm_up.AIRFLOW_MODULES) | {f"ferryman.steps.{n}" for n in warm_up.STEP_NAMES}
-expected |= {"tables", "expectations", "model", "picture", "tracking"}
+expected |= {"plugins", "tables", "expectations", "model", "picture", "tracking"}
 print("missing", sorted(expected - set(seconds)))
 print("threads", [thread.name for thread in threading.enumerate()])
 

@@ -90,7 +90,7 @@ def _parse(file: Path) -> yaml.MappingNode:
     if len(data) > _MAX_BYTES:
         raise DeclarationError([Mistake(file, 1, f"{len(data)} bytes; at most {_MAX_BYTES}")])
     try:
-        node = yaml.compose(data.decode("utf-8"), Loader=yaml.SafeLoader)
+        node = _compose(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DeclarationError([Mistake(file, line, "not UTF-8 text")]) from error
@@ -105,6 +105,15 @@ def _parse(file: Path) -> yaml.MappingNode:
         raise DeclarationError([Mistake(file, 1, "the file holds no mapping of keys to values")])
     _refuse_aliases_and_duplicates(node, file)
     return node
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The document's nodes; libyaml is five times faster, and every task pays for this."""
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.compose(text, Loader=fast)
+    except yaml.YAMLError:
+        return yaml.compose(text, Loader=yaml.SafeLoader)  # its words say better what is wrong
 
 
 def _refuse_aliases_and_duplicates(root: yaml.MappingNode, file: Path) -> None:
