@@ -46,6 +46,7 @@ def warm_up() -> dict[str, float]:
     """Import everything and make each dry run; seconds by name, of those that went well."""
     # skops looks through every loaded module's names, and Airflow warns about its old ones.
     warnings.filterwarnings("ignore", module=r"skops\.io\._utils")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # tells of every function
     seconds: dict[str, float] = {}
     steps = (f"ferryman.steps.{name}" for name in STEP_NAMES)
     for module in (*AIRFLOW_MODULES, *steps, *_room_modules()):
@@ -109,7 +110,7 @@ def _tables(scratch: Path) -> None:
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("rows", table)
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SELECT c, avg(n), now() FROM rows GROUP BY c").to_arrow_table()
+        connection.sql("SELECT c, avg(n), now() FROM rows GROUP BY c").to_arrow_table()
         connection.execute("SELECT count(*) FROM read_parquet(?)", [str(file)]).fetchall()
 
 
