@@ -3,6 +3,7 @@
 No other module reads the environment. Secrets are files with mode 0600, never values in a variable.
 """
 
+import getpass
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
             "data_root": home / "data",
             "ledger_url": f"sqlite:///{home / 'ledger.db'}",
             "mlflow_uri": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
-            "actor": os.environ.get("USER") or os.environ.get("LOGNAME") or "unknown",
+            "actor": _login_name(),
         }
         given = {key: value for key, value in values.items() if value not in ("", None)}
         return {**defaults, **given, "root": root, "home": home}
@@ -105,6 +106,13 @@ class Settings(BaseSettings):
     def core_count(self) -> int:
         """Cores that a step may use."""
         return self.cpus or os.cpu_count() or 1
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return f"uid {os.getuid()}"
 
 
 @lru_cache(maxsize=1)

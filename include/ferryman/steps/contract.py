@@ -37,6 +37,11 @@ STEP_NAMES = (
     "decide_retrain",
 )
 
+# What these make follows from the request alone, and is dear: a finished result is returned as it
+# is. All others look at the world (a source, the ledger, the server, new labels), which may have
+# changed since; they are cheap, and repeating them writes nothing twice.
+REMEMBERED = frozenset({"train", "evaluate", "package", "register"})
+
 logger = logging.getLogger(__name__)
 
 
@@ -129,11 +134,11 @@ def load_step(name: str) -> Step:
 
 
 def run_step(request: StepRequest, model: DeclaredModel, settings: Settings) -> StepResult:
-    """Run one request, or return the result that it already has.
+    """Run one request, or return the result that it already has (see REMEMBERED).
 
     Raises the FerrymanError of the step, after writing it beside where the result would stand.
     """
-    done = finished_result(request)
+    done = finished_result(request) if request.step in REMEMBERED else None
     if done is not None:
         logger.info("%s %s: already done: %s", request.model, request.step, done.text)
         return done

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from conftest import FIRST, LAST, World
+from rain_world import FIRST, LAST, World
 
 from ferryman.catalog import find_model
 from ferryman.ledger.ledger import Ledger

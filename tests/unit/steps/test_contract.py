@@ -71,6 +71,17 @@ def test_the_same_request_is_done_once(step: Counting, settings: Settings) -> No
     assert step.runs == 2
 
 
+def test_a_step_that_looks_at_the_world_looks_again(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    module = Counting()
+    monkeypatch.setitem(sys.modules, "ferryman.steps.reconcile", module)
+    model, request = load_model(settings.zoo / "tiny"), request_for(settings, step="reconcile")
+    run_step(request, model, settings)
+    run_step(request, model, settings)
+    assert module.runs == 2
+
+
 def test_a_failure_is_kept_beside_and_gone_after_success(
     step: Counting, settings: Settings
 ) -> None:
