@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -76,7 +77,15 @@ class AirflowApi:
 
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> bool:
         """Start a run, or find that this run id exists already; whether it is new."""
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+        # Airflow compares run_after with SQLite's clock, which has whole seconds only: a run that
+        # is due "now" would wait for the next one.
+        due = datetime.now(UTC) - timedelta(seconds=1)
+        body = {
+            "dag_run_id": run_id,
+            "logical_date": None,
+            "run_after": due.isoformat(),
+            "conf": dict(conf),
+        }
         path = f"/api/v2/dags/{dag_id}/dagRuns"
         answer = self.call("POST", path, json=body, ok=(200, 201, 400, 409, 422))
         if answer.status_code in (400, 422):
