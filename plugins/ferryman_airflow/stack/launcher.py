@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import importlib.metadata
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import httpx
+import psutil
 from rich.console import Console
 
 from ferryman.errors import DependencyUnavailable
@@ -58,16 +58,17 @@ class Launcher:
                 watch.start()
                 yield
             finally:
-                self._stopping.set()
                 with _signals_wait():
+                    self._stopping.set()
                     self.console.print("ending the processes ...")
                     self.group.stop(first="scheduler")
                     self.console.print("all ended")
 
     def stay(self) -> None:
         """Do nothing until a signal comes; DependencyUnavailable when a process ends for good."""
-        while not self._stopping.wait(0.5):
-            pass
+        # Not Event.wait: a signal that raises inside it can leave its lock taken for ever.
+        while not self._stopping.is_set():
+            time.sleep(0.2)
         name = max(self._restarts, key=lambda one: self._restarts[one])
         raise DependencyUnavailable(
             f"{name} ended {self._restarts[name]} times: {self._last_words(name)}",
@@ -215,14 +216,23 @@ def end_stack(stack: StackSettings, console: Console) -> None:
         return
     if launcher is not None:
         console.print(f"ending the stack of {stack.home} ...")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(launcher.pid, signal.SIGTERM)
-        launcher.wait(timeout=60)
+        end_launcher(launcher, patience=60)
     left = group.adopt()
     if left:
         console.print(f"ending {len(left)} processes that were left behind ...")
     group.stop(first="scheduler")
     console.print("all ended")
+
+
+def end_launcher(launcher: psutil.Process, patience: float) -> None:
+    """Ask a launcher to end; after so many seconds, end it. What it started is left behind."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        launcher.terminate()
+        try:
+            launcher.wait(patience)
+        except psutil.TimeoutExpired:
+            launcher.kill()
+            launcher.wait(5)
 
 
 def _answers(url: str) -> bool:

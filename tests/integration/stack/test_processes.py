@@ -3,15 +3,21 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
+from rich.console import Console
 
 from ferryman.errors import DependencyUnavailable
+from ferryman.settings import Settings
+from ferryman_airflow.stack.launcher import Launcher, end_launcher
 from ferryman_airflow.stack.ports import require_free, require_space
 from ferryman_airflow.stack.processes import ProcessGroup, Running, session_members
+from ferryman_airflow.stack.settings import StackSettings
 
 # A parent that ignores TERM, with a child that does too.
 _STUBBORN = """
@@ -104,3 +110,32 @@ def test_too_little_space_is_told(tmp_path):
     require_space(tmp_path / "not" / "there", at_least=1)
     with pytest.raises(DependencyUnavailable, match="are free in"):
         require_space(tmp_path, at_least=10**18)
+
+
+def test_a_launcher_that_does_not_end_is_ended():
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stubborn:
+        assert stubborn.stdout is not None
+        assert stubborn.stdout.readline() == "ready\n"
+        end_launcher(psutil.Process(stubborn.pid), patience=0.5)
+        assert not psutil.pid_exists(stubborn.pid)
+
+
+def test_staying_waits_on_no_lock(tmp_path):
+    """A signal that raised inside Event.wait once left its lock taken, and the end hung on it."""
+
+    class NotWaitedOn(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise AssertionError("the main thread may not wait on the event")
+
+    stack, settings = StackSettings(airflow_home=tmp_path), Settings(home=tmp_path)
+    launcher = Launcher(stack, settings, Console())
+    launcher._stopping = NotWaitedOn()
+    launcher._restarts = {"scheduler": 6}
+    threading.Timer(0.3, launcher._stopping.set).start()
+    with pytest.raises(DependencyUnavailable, match="scheduler ended 6 times"):
+        launcher.stay()
