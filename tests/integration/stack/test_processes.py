@@ -130,7 +130,7 @@ def test_staying_waits_on_no_lock(tmp_path):
 
     class NotWaitedOn(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
-            raise AssertionError("the main thread may not wait on the event")
+            raise AssertionError(f"the main thread waits on the event for {timeout} s")
 
     stack, settings = StackSettings(airflow_home=tmp_path), Settings(home=tmp_path)
     launcher = Launcher(stack, settings, Console())
