@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ferryman.runtime.ports import free_ports
 from ferryman_airflow.stack.airflow_config import read_password
 from ferryman_airflow.stack.rest import AirflowApi
 from ferryman_airflow.stack.settings import StackSettings
@@ -56,16 +56,6 @@ class Measured:
 def environment(home: Path, data: Path, **values: object) -> dict[str, str]:
     given = {"HOME": home, "DATA_ROOT": data, **values}
     return {**os.environ, **{f"FERRYMAN_{name.upper()}": str(v) for name, v in given.items()}}
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,23 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ferryman.runtime.ports import free_ports
 from ferryman.settings import Settings
 from ferryman_airflow.stack.airflow_config import read_password
 from ferryman_airflow.stack.rest import AirflowApi
 from ferryman_airflow.stack.settings import StackSettings
 
 READY_WITHIN = 420.0  # seconds for start and life on a busy two-core machine; a quiet one needs 90
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass
@@ -68,7 +57,7 @@ class RunningStack:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """`make run` in a fresh home, at the moment when it says that all is done."""
     home = tmp_path_factory.mktemp("stack")
-    airflow, mlflow, serving, admin = _free_ports(4)
+    airflow, mlflow, serving, admin = free_ports(4)
     values = {
         "home": home / "ferryman",
         "airflow_home": home / "airflow",

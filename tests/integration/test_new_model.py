@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,17 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ferryman.runtime.ports import free_ports
+
 DAYS, ROWS = 45, 160
 COLUMNS = ["happened_at", "customer", "amount", "measured_at", "outcome"]
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class Shell:

@@ -2,7 +2,6 @@
 
 import fcntl
 import logging
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.replay.lanes import KeepGoing
 from ferryman.replay.life import PolicyLife
 from ferryman.replay.plan import Policy, ReplayPlan
+from ferryman.runtime.ports import free_ports
 from ferryman.runtime.run_store import run_folder, run_results
 from ferryman.spec.windows import Window
 from ferryman.steps.journey import Journey
@@ -54,7 +54,7 @@ def live_policy(plan: ReplayPlan, policy: Policy, keep_going: KeepGoing) -> None
 
     _settle()
     with _alone(plan.policy_home(policy)):
-        port, admin_port = _free_ports(plan.settings.serving_host)
+        port, admin_port = free_ports(2, plan.settings.serving_host)
         settings = plan.policy_settings(policy, port=port, admin_port=admin_port)
         deployer = ProcessDeployer(settings)
         deployer.stop()  # one that a killed replay left behind; its port is not ours
@@ -92,14 +92,6 @@ def _locked(lock: TextIO) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _free_ports(host: str) -> tuple[int, int]:
-    """Two ports that are free now; both are held until both are known."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((host, 0))
-        second.bind((host, 0))
-        return int(first.getsockname()[1]), int(second.getsockname()[1])
 
 
 def _settle() -> None:

@@ -5,9 +5,8 @@ import os
 import socket
 from pathlib import Path
 
-import psutil
-
 from ferryman.errors import DependencyUnavailable
+from ferryman.runtime.ports import holder_of
 from ferryman_airflow.stack.settings import HOST
 
 
@@ -19,20 +18,9 @@ def require_free(port: int, use: str, variable: str) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise DependencyUnavailable(
-                f"port {port}, wanted for {use}, cannot be used: {holder(port) or error}",
+                f"port {port}, wanted for {use}, cannot be used: {error.strerror}{holder_of(port)}",
                 remedy=f"End that process, or choose another port: {variable}=PORT make run.",
             ) from error
-
-
-def holder(port: int) -> str | None:
-    """Name and pid of the process that listens on a port, where we may see it."""
-    for process in psutil.process_iter(["pid", "name"]):
-        with contextlib.suppress(psutil.Error):
-            for connection in process.net_connections(kind="tcp"):
-                listening = connection.status == psutil.CONN_LISTEN
-                if listening and connection.laddr and connection.laddr.port == port:
-                    return f"{process.info['name']} (pid {process.info['pid']}) listens on it"
-    return None
 
 
 def require_space(folder: Path, at_least: int = 1_000_000_000) -> None:
