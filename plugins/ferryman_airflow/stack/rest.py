@@ -7,13 +7,13 @@ from typing import Any
 
 import httpx
 
-from ferryman.errors import DependencyUnavailable, FerrymanError, SpecError
+from ferryman.errors import DependencyUnavailable, SpecError
 
 _FINISHED = frozenset({"success", "failed"})
 _RETRIED = frozenset({502, 503, 504})
 
 
-class RunFailed(FerrymanError):
+class RunFailed(DependencyUnavailable):
     """A DAG run ended as failed; `task` names the task that failed, `words` what it said."""
 
     default_remedy = "Read the task's log in Airflow; the run can be cleared there."
