@@ -66,7 +66,7 @@ $(READY): requirements.txt requirements-bootstrap.txt pyproject.toml
 	@test "$$(df -Pk . | awk 'NR==2 {print $$4}')" -gt 5000000 || \
 		{ echo "the environment needs 5 GB in $(CURDIR); free some space first"; exit 1; }
 	@echo "Preparing the environment in $(VENV) (about 3 GB; a few minutes with a cold cache)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
 		{ echo "python3-venv is missing (Debian: apt install python3-venv)"; exit 1; }
 	@echo "  1/3 uv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
