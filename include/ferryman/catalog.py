@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman.errors import SpecError
-from ferryman.spec.loader import FILE_NAME, load_model, nearest
+from ferryman.spec.loader import FILE_NAME, load_model
+from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel
 
 

@@ -1,6 +1,6 @@
 """Where things are: read once, at the door, from FERRYMAN_* environment variables.
 
-No other module reads the environment. Secrets are files with mode 0600, never values in a variable.
+No other module reads the environment.
 """
 
 import getpass
@@ -8,7 +8,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -28,6 +28,16 @@ class Settings(BaseSettings):
         default=Path(), description="What `files` sources resolve in; default include/sample_data."
     )
     data_root: Path = Field(default=Path(), description="Snapshots, datasets; default <home>/data.")
+    data_connection: str = Field(
+        default="", description="Connection (s3:// or file://) that takes the place of data_root."
+    )
+    connections_file: Path = Field(
+        default=Path(), description="Connections without secrets; default include/connections.yaml."
+    )
+    connection_urls: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Connections by name, each set as FERRYMAN_CONNECTION_<NAME>=URL.",
+    )
     ledger_url: str = Field(default="", description="SQLAlchemy URL; default SQLite in <home>.")
     mlflow_uri: str = Field(
         default="", description="MLflow tracking URI; default SQLite in <home>."
@@ -50,6 +60,8 @@ class Settings(BaseSettings):
             "zoo": root / "include" / "model_zoo",
             "source_root": root / "include" / "sample_data",
             "data_root": home / "data",
+            "connections_file": root / "include" / "connections.yaml",
+            "connection_urls": _connection_urls(),
             "ledger_url": f"sqlite:///{home / 'ledger.db'}",
             "mlflow_uri": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
             "actor": _login_name(),
@@ -106,6 +118,12 @@ class Settings(BaseSettings):
     def core_count(self) -> int:
         """Cores that a step may use."""
         return self.cpus or os.cpu_count() or 1
+
+
+def _connection_urls() -> dict[str, str]:
+    prefix = "FERRYMAN_CONNECTION_"
+    found = {key: value for key, value in os.environ.items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix).lower(): value for key, value in found.items()}
 
 
 def _login_name() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from ferryman.errors import SpecError
-from ferryman.spec.loader import nearest
+from ferryman.spec.mistakes import nearest
 
 _SHOWN = 100
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"

@@ -14,7 +14,7 @@ from ferryman.data.files_source import FilesSource
 from ferryman.data.memory_source import MemorySource
 from ferryman.data.source import Source
 from ferryman.errors import DataRejected
-from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.sources import FilesSourceSpec
 from ferryman.spec.windows import Window
 
 Maker = Callable[..., Source]
@@ -95,7 +95,7 @@ def test_rows_of_the_span_in_declared_order_and_type(make: Maker) -> None:
     assert read.table.column_names == ["place", "at", "heat", "wet", "count"]
     assert {field.name: field.type for field in read.table.schema} == TYPES
     assert read.table.column("count").to_pylist() == list(range(24, 48))
-    assert read.dropped == 0
+    assert read.cleaning.dropped == 0
 
 
 def test_the_start_belongs_to_the_span_and_the_end_does_not(make: Maker) -> None:
@@ -136,7 +136,7 @@ def test_bad_rows_up_to_the_declared_share_are_dropped_and_counted(make: Maker) 
     values = rows()
     values["place"][1] = values["place"][2] = None
     read = make(values, share=0.1).read(span(0, 24))
-    assert (read.table.num_rows, read.dropped) == (22, 2)
+    assert (read.table.num_rows, read.cleaning.dropped) == (22, 2)
     with pytest.raises(DataRejected, match="2 of 24 rows are bad"):
         make(values, share=0.05).read(span(0, 24))
 

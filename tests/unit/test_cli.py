@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman import cli
+from ferryman.cli import main as cli
 from ferryman.errors import (
     DataRejected,
     DependencyUnavailable,
@@ -117,7 +117,7 @@ def fail() -> None:
 
 def test_the_command_starts_light() -> None:
     heavy = {"pandas", "numpy", "sklearn", "mlflow", "duckdb", "pyarrow", "airflow", "fastapi"}
-    code = "import sys, ferryman.cli; print(*sys.modules)"
+    code = "import sys, ferryman.cli.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy.isdisjoint(done.stdout.split())
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ferryman.spec.data import ColumnSpec, ColumnType
+from ferryman.spec.sources import ColumnSpec, ColumnType
 
 ARROW_TYPES: Mapping[ColumnType, Any] = {
     "integer": pa.int64(),

@@ -17,7 +17,7 @@ import yaml
 
 from ferryman.data.column_types import shorten
 from ferryman.errors import SpecError
-from ferryman.spec.loader import nearest
+from ferryman.spec.mistakes import nearest
 
 # Crashes Great Expectations 1.24: its result does not turn into JSON.
 BANNED = {

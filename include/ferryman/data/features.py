@@ -20,7 +20,7 @@ from ferryman.data.query import QueryEngine
 from ferryman.data.replay_calendar import ReplayedSpan
 from ferryman.errors import DataRejected, SpecError
 from ferryman.spec.data import FeaturesSpec, FeatureType
-from ferryman.spec.loader import nearest
+from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import format_time
 

@@ -9,14 +9,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ferryman.data.cleaning import Cleaning
 from ferryman.data.column_types import ARROW_TYPES
 from ferryman.data.csv_shape import line_of_row
 from ferryman.data.path_template import PathTemplate
 from ferryman.data.prechecks import CheckedFile, check_file
 from ferryman.data.row_intake import RowIntake
-from ferryman.data.source import SourceFile, SourceRows
+from ferryman.data.source import SourcePart, SourceRows
 from ferryman.errors import DataRejected, DependencyUnavailable
-from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.sources import FilesSourceSpec
 from ferryman.spec.windows import Window
 
 _KEPT_BYTES = 128 << 20
@@ -54,9 +55,14 @@ class FilesSource:
                 table, bad = self._read_file(relative, checked, span)
                 tables += [table] if table is not None else []
                 dropped += bad
-                files.append(SourceFile(relative, checked.sha256, checked.size, checked.rows))
+                files.append(SourcePart(relative, checked.sha256, checked.size, checked.rows))
         rows = pa.concat_tables(tables).combine_chunks() if tables else self._no_rows()
-        return SourceRows(table=rows, files=tuple(files), dropped=dropped)
+        return SourceRows(
+            table=rows,
+            parts=tuple(files),
+            query=self.spec.path,
+            cleaning=Cleaning(dropped=dropped),
+        )
 
     def _present_paths(self, span: Window | None, required: Window | None) -> list[str]:
         """The files to read: all that the span touches, but for those before the first."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from ferryman.data.column_types import shorten
 from ferryman.errors import DataRejected
-from ferryman.spec.loader import nearest
+from ferryman.spec.mistakes import nearest
 
 _SHOWN_NAMES = 5
 

@@ -11,13 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from ferryman.data.features import build_features
-from ferryman.data.files_source import FilesSource
 from ferryman.data.labels import SCHEMA, build_labels
 from ferryman.data.profile import profile_table
 from ferryman.data.query import QueryEngine
 from ferryman.data.replay_calendar import ReplayedSpan, replayed_spans
 from ferryman.data.snapshots import SnapshotEntry, SourceUse
-from ferryman.data.source import Source, SourceFile
+from ferryman.data.source import Source, SourcePart
 from ferryman.data.views import Views, feature_views, label_views, withheld_columns
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window
@@ -38,19 +37,19 @@ class IngestedWindow:
 
 @dataclass
 class _Uses:
-    files: dict[str, dict[str, SourceFile]] = field(default_factory=dict)
+    files: dict[str, dict[str, SourcePart]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
 
     def add(self, views: Views) -> None:
         for name, files in views.files.items():
-            self.files.setdefault(name, {}).update({file.path: file for file in files})
+            self.files.setdefault(name, {}).update({file.name: file for file in files})
         for name, count in views.dropped.items():
             self.dropped[name] = max(self.dropped.get(name, 0), count)
 
     def finish(self) -> dict[str, SourceUse]:
         return {
             name: SourceUse(
-                files=[asdict(files[path]) for path in sorted(files)], dropped=self.dropped[name]
+                parts=[asdict(files[path]) for path in sorted(files)], dropped=self.dropped[name]
             )
             for name, files in self.files.items()
         }
@@ -129,15 +128,6 @@ class Ingestion:
 
     def _outcomes(self) -> set[str]:
         return set(self._later.values())
-
-
-def open_sources(model: DeclaredModel, source_root: Path) -> dict[str, Source]:
-    """The declared sources of a model, by name."""
-    data = model.spec.data
-    return {
-        name: FilesSource(name, spec, source_root, max_rejected=data.max_rejected)
-        for name, spec in data.sources.items()
-    }
 
 
 def _digest(file: Path) -> str:

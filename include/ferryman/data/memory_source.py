@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from ferryman.data.cleaning import Cleaning
 from ferryman.data.header import check_names
 from ferryman.data.row_intake import RowIntake
 from ferryman.data.source import SourceRows
 from ferryman.errors import DataRejected
-from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.sources import SourceSpec
 from ferryman.spec.windows import Window
 
 
@@ -14,7 +15,7 @@ class MemorySource:
     """Serves one pyarrow Table; it is checked against the declaration as a file would be."""
 
     def __init__(
-        self, name: str, spec: FilesSourceSpec, table: Any, *, max_rejected: float = 0.0
+        self, name: str, spec: SourceSpec, table: Any, *, max_rejected: float = 0.0
     ) -> None:
         self.name = name
         self.spec = spec
@@ -32,4 +33,4 @@ class MemorySource:
         )
         intake.add(self._table, 0)
         rows, dropped = intake.finish(self._max_rejected)
-        return SourceRows(table=rows, files=(), dropped=dropped)
+        return SourceRows(table=rows, cleaning=Cleaning(dropped=dropped))

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ferryman.data.column_types import Fault, type_column, type_table
 from ferryman.errors import DataRejected
-from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.sources import SourceSpec
 from ferryman.spec.windows import Window
 
 _SHOWN_FAULTS = 5
@@ -27,7 +27,7 @@ class RowIntake:
 
     def __init__(
         self,
-        spec: FilesSourceSpec,
+        spec: SourceSpec,
         span: Window | None,
         *,
         text: bool,

@@ -42,10 +42,16 @@ class Record(BaseModel):
 
 
 class SourceUse(Record):
-    """What one source gave: its files with sha256, size and rows; rows that were dropped."""
+    """What one source gave: what was asked, what was read, and what cleaning did to it."""
 
-    files: list[dict[str, JsonValue]]
+    described: str = Field(default="", description="Kind, connection and path, table or query.")
+    query: str = Field(default="", description="What was asked, without secrets.")
+    parts: list[dict[str, JsonValue]] = Field(
+        default_factory=list, description="What was read: name, sha256, size in bytes, rows."
+    )
     dropped: int = 0
+    changed: int = 0
+    counts: dict[str, int] = Field(default_factory=dict, description="Rows by reason of cleaning.")
 
 
 class SnapshotEntry(Record):

@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ferryman.data.source import Source, SourceFile
+from ferryman.data.source import Source, SourcePart
 from ferryman.errors import DataRejected
-from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.sources import SourceSpec
 from ferryman.spec.windows import Window
 
 HISTORY = "_history"
@@ -30,11 +30,11 @@ class Views:
     """Tables by view name; the files that they came from, by source; rows dropped, by source."""
 
     tables: Mapping[str, Any]
-    files: Mapping[str, tuple[SourceFile, ...]]
+    files: Mapping[str, tuple[SourcePart, ...]]
     dropped: Mapping[str, int]
 
 
-def later_columns(spec: FilesSourceSpec) -> list[str]:
+def later_columns(spec: SourceSpec) -> list[str]:
     """The columns that are known only after the event."""
     return [name for name, column in spec.columns.items() if column.known == "later"]
 
@@ -87,26 +87,26 @@ def label_views(sources: Mapping[str, Source], span: Window) -> Views:
 class _Collected:
     def __init__(self) -> None:
         self.tables: dict[str, Any] = {}
-        self._files: dict[str, tuple[SourceFile, ...]] = {}
+        self._files: dict[str, tuple[SourcePart, ...]] = {}
         self._dropped: dict[str, int] = {}
 
     def read(self, source: Source, reach: Window, required: Window | None) -> Any:
         lookup = source.spec.event_time is None
         rows = source.read(None if lookup else reach, None if lookup else required)
-        self._files[source.name] = rows.files
-        self._dropped[source.name] = rows.dropped
+        self._files[source.name] = rows.parts
+        self._dropped[source.name] = rows.cleaning.dropped
         return rows.table
 
     def finish(self) -> Views:
         return Views(tables=self.tables, files=self._files, dropped=self._dropped)
 
 
-def _reach(spec: FilesSourceSpec, span: Window) -> Window:
+def _reach(spec: SourceSpec, span: Window) -> Window:
     """The span and what the source may look back to."""
     return Window(start=span.start - (spec.lookback or timedelta()), end=span.end)
 
 
-def _between(rows: Any, spec: FilesSourceSpec, span: Window) -> Any:
+def _between(rows: Any, spec: SourceSpec, span: Window) -> Any:
     times = rows.column(spec.event_time)
     edge = times.type
     return rows.filter(
@@ -117,7 +117,7 @@ def _between(rows: Any, spec: FilesSourceSpec, span: Window) -> Any:
     )
 
 
-def _known_before(rows: Any, spec: FilesSourceSpec, past: Window, known_after: timedelta) -> Any:
+def _known_before(rows: Any, spec: SourceSpec, past: Window, known_after: timedelta) -> Any:
     """Past rows whose outcome was known at the end of `past`, all columns."""
     known = past.end - known_after + timedelta(microseconds=1)  # known exactly then counts
     if known <= past.start:

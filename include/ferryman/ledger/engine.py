@@ -99,6 +99,8 @@ def _prepare_folder(database: str | None) -> None:
         raise SpecError(
             "the ledger needs a database file", remedy="Give sqlite:///PATH with a file's path."
         )
+    if database.startswith("file:"):
+        return  # a URI, whose options say whether anything may be made
     try:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

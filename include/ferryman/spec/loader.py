@@ -1,34 +1,20 @@
 """Reads a model.yaml: every mistake with file and line, the bad key and the nearest legal one."""
 
-import difflib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ferryman.errors import SpecError
+from ferryman.spec.mistakes import Location, Mistake, line_of, mistakes_of, nearest
 from ferryman.spec.model import DeclaredModel, ModelSpec
 
 FILE_NAME = "model.yaml"
 _MAX_SHOWN = 20
 _MAX_BYTES = 1_000_000
-_Location = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One mistake in a declaration: where it stands and what is wrong with it."""
-
-    file: Path
-    line: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}"
 
 
 class DeclarationError(SpecError):
@@ -56,7 +42,7 @@ def load_model(path: Path) -> DeclaredModel:
     try:
         spec = ModelSpec.model_validate(_to_python(node, file))
     except ValidationError as error:
-        raise DeclarationError(_mistakes(error, file, lines)) from error
+        raise DeclarationError(mistakes_of(error, file, lines)) from error
     mistakes = _check_references(spec, file, lines)
     if mistakes:
         raise DeclarationError(mistakes)
@@ -74,12 +60,6 @@ def folder_digest(folder: Path) -> str:
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             total.update(f"{relative.as_posix()}\0{content}\n".encode())
     return total.hexdigest()
-
-
-def nearest(word: str, legal: Sequence[str]) -> str | None:
-    """The legal word that the writer most likely meant."""
-    matches = difflib.get_close_matches(word, legal, n=1, cutoff=0.6)
-    return matches[0] if matches else None
 
 
 def _parse(file: Path) -> yaml.MappingNode:
@@ -152,10 +132,10 @@ def _to_python(node: yaml.MappingNode, file: Path) -> Any:
         loader.dispose()
 
 
-def _line_index(root: yaml.Node) -> dict[_Location, int]:
+def _line_index(root: yaml.Node) -> dict[Location, int]:
     """The line of every key and item, by its path from the top."""
-    lines: dict[_Location, int] = {(): 1}
-    stack: list[tuple[_Location, yaml.Node]] = [((), root)]
+    lines: dict[Location, int] = {(): 1}
+    stack: list[tuple[Location, yaml.Node]] = [((), root)]
     while stack:
         where, node = stack.pop()
         if isinstance(node, yaml.MappingNode):
@@ -170,72 +150,17 @@ def _line_index(root: yaml.Node) -> dict[_Location, int]:
     return lines
 
 
-def _mistakes(error: ValidationError, file: Path, lines: dict[_Location, int]) -> list[Mistake]:
-    found = []
-    for detail in error.errors(include_url=False):
-        location = tuple(detail["loc"])
-        found.append(Mistake(file, _line_of(location, lines), _explain(detail, location, lines)))
-    return sorted(found, key=lambda mistake: mistake.line)
-
-
-def _line_of(location: _Location, lines: dict[_Location, int]) -> int:
-    while location not in lines:
-        location = location[:-1]
-    return lines[location]
-
-
-def _explain(detail: Any, location: _Location, lines: dict[_Location, int]) -> str:
-    written = [part for i, part in enumerate(location) if location[: i + 1] in lines]
-    path = ".".join(str(part) for part in written) or "the file"
-    if detail["type"] == "missing":
-        parent = ".".join(str(part) for part in location[:-1])
-        return f"key {str(location[-1])!r} is missing" + (f" in {parent}" if parent else "")
-    if detail["type"] != "extra_forbidden":
-        message = str(detail["msg"]).removeprefix("Value error, ")
-        given = detail.get("input")
-        shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-        return f"{path}: {message}{shown}"
-    key = str(location[-1])
-    legal = _legal_keys(ModelSpec, location[:-1])
-    meant = nearest(key, legal)
-    hint = f"did you mean {meant!r}?" if meant else f"legal keys: {', '.join(legal)}"
-    return f"unknown key {path!r}; {hint}"
-
-
-def _legal_keys(model: type[BaseModel], location: _Location) -> list[str]:
-    """The field names of the part that a path leads to."""
-    current: Any = model
-    for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(part))
-            current = _inner_model(field.annotation) if field else None
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return list(current.model_fields)
-    return []
-
-
-def _inner_model(annotation: Any) -> Any:
-    """The pydantic model inside an annotation such as `dict[str, X]` or `X | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in get_args(annotation):
-        found = _inner_model(inner)
-        if found is not None:
-            return found
-    return None
-
-
-def _check_references(spec: ModelSpec, file: Path, lines: dict[_Location, int]) -> list[Mistake]:
+def _check_references(spec: ModelSpec, file: Path, lines: dict[Location, int]) -> list[Mistake]:
     """What one key promises of another: files exist, names agree."""
     folder = file.parent
     mistakes = []
 
-    def mistake(location: _Location, text: str) -> None:
-        mistakes.append(Mistake(file, _line_of(location, lines), text))
+    def mistake(location: Location, text: str) -> None:
+        mistakes.append(Mistake(file, line_of(location, lines), text))
 
     if folder.name != spec.name:
         mistake(("name",), f"name {spec.name!r} differs from its folder {folder.name!r}")
-    files: list[tuple[_Location, str | None]] = [
+    files: list[tuple[Location, str | None]] = [
         (("features", "sql"), spec.features.sql),
         (("data", "label", "sql"), spec.data.label.sql),
         (("train", "pipeline"), spec.train.pipeline.partition(":")[0]),

@@ -7,16 +7,21 @@ import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from ferryman.errors import FerrymanError, SpecError
+from ferryman.runtime.connections import Connections
+from ferryman.runtime.data_store import open_data_store
+from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.messages import StepRequest, StepResult, Verdict
+from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.run_store import finished_result, step_folder, store_error, store_result
 from ferryman.settings import Settings
-from ferryman.spec.loader import nearest
+from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel, ModelSpec
 from ferryman.spec.windows import Window
 
@@ -59,11 +64,17 @@ class StepContext:
     model: DeclaredModel
     settings: Settings
     params: StepParams
+    connections: Connections
 
     @property
     def spec(self) -> ModelSpec:
         """The model's declaration."""
         return self.model.spec
+
+    @cached_property
+    def data_store(self) -> ObjectStore:
+        """Where snapshots, datasets and all that belongs to them are kept."""
+        return open_data_store(self.settings, self.connections)
 
     @property
     def folder(self) -> Path:
@@ -133,9 +144,15 @@ def load_step(name: str) -> Step:
     return cast(Step, importlib.import_module(f"ferryman.steps.{name}"))
 
 
-def run_step(request: StepRequest, model: DeclaredModel, settings: Settings) -> StepResult:
+def run_step(
+    request: StepRequest,
+    model: DeclaredModel,
+    settings: Settings,
+    connections: Connections | None = None,
+) -> StepResult:
     """Run one request, or return the result that it already has (see REMEMBERED).
 
+    Connections are those of the installation unless others are given.
     Raises the FerrymanError of the step, after writing it beside where the result would stand.
     """
     done = finished_result(request) if request.step in REMEMBERED else None
@@ -145,7 +162,13 @@ def run_step(request: StepRequest, model: DeclaredModel, settings: Settings) -> 
     step = load_step(request.step)
     try:
         params = parse_params(step.Params, request)
-        context = StepContext(request=request, model=model, settings=settings, params=params)
+        context = StepContext(
+            request=request,
+            model=model,
+            settings=settings,
+            params=params,
+            connections=connections or DeclaredConnections(settings),
+        )
         result = step.run(context)
     except FerrymanError as error:
         store_error(request, int(error.exit_code), str(error))

@@ -5,7 +5,8 @@ from typing import cast
 
 from pydantic import Field, JsonValue
 
-from ferryman.data.ingestion import IngestedWindow, Ingestion, open_sources
+from ferryman.data.ingestion import IngestedWindow, Ingestion
+from ferryman.data.open_sources import open_sources
 from ferryman.data.query import QueryEngine
 from ferryman.data.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import SpecError
@@ -26,7 +27,7 @@ def run(context: StepContext) -> StepResult:
     Raises DataRejected (exit 3), SpecError (exit 2) or DependencyUnavailable (exit 6).
     """
     days = _days(context.window)
-    sources = open_sources(context.model, context.settings.source_root)
+    sources = open_sources(context.model, context.settings.source_root, context.connections)
     workers = min(context.settings.core_count, len(days))
     # Each query runs on one thread (see data.query), so days run side by side instead.
     with QueryEngine() as engine, ThreadPoolExecutor(workers) as pool:

@@ -130,7 +130,7 @@ def test_a_killed_replay_ends_as_one_that_was_not(world: World, settings_for) ->
         "FERRYMAN_SOURCE_ROOT": str(settings.source_root),
         "FERRYMAN_CODE_VERSION": settings.code_version,
     }
-    command = [sys.executable, "-c", "from ferryman.cli import main; main()", "replay"]
+    command = [sys.executable, "-c", "from ferryman.cli.main import main; main()", "replay"]
     days = ["--model", "rain", "--from", f"{FIRST:%Y-%m-%d}", "--to", f"{LAST:%Y-%m-%d}"]
     with subprocess.Popen(
         [*command, *days], env=environment, stdout=subprocess.DEVNULL, start_new_session=True

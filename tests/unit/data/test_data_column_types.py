@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from ferryman.data.column_types import shorten, type_column
-from ferryman.spec.data import ColumnSpec
+from ferryman.spec.sources import ColumnSpec
 
 UTC = dt.UTC
 

@@ -11,7 +11,7 @@ import pytest
 from ferryman.data.files_source import FilesSource
 from ferryman.data.path_template import PathTemplate
 from ferryman.errors import DataRejected, DependencyUnavailable, PolicyRefused
-from ferryman.spec.data import FilesSourceSpec
+from ferryman.spec.sources import FilesSourceSpec
 from ferryman.spec.windows import Window
 
 
@@ -53,8 +53,8 @@ def test_a_span_over_two_files_is_one_table(tmp_path: Path) -> None:
     month_file(tmp_path, 2)
     read = source(tmp_path).read(day(1, 31, 2), day(1, 31, 2))
     assert read.table.column("n").to_pylist() == [31, 1]
-    assert [file.path for file in read.files] == ["d/rows_2013-01.csv", "d/rows_2013-02.csv"]
-    assert [file.rows for file in read.files] == [31, 28]
+    assert [part.name for part in read.parts] == ["d/rows_2013-01.csv", "d/rows_2013-02.csv"]
+    assert [part.rows for part in read.parts] == [31, 28]
 
 
 def test_the_window_s_own_file_must_be_there(tmp_path: Path) -> None:

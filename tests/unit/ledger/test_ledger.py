@@ -238,7 +238,10 @@ def test_verify_finds_tampering(ledger: Ledger, file: Path, statement: str, foun
     assert any(found in text for text in ledger.verify()), ledger.verify()
 
 
-def test_read_only_ledger_refuses(ledger: Ledger, file: Path) -> None:
+def test_read_only_ledger_refuses(
+    ledger: Ledger, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     op = staged(ledger, make_candidate(1, 1), 0)
     raw = sqlite3.connect(file)
     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -247,6 +250,7 @@ def test_read_only_ledger_refuses(ledger: Ledger, file: Path) -> None:
     with pytest.raises(DependencyUnavailable, match="readonly"):
         readonly.commit(op.op_id, 0)
     assert ledger.head(MODEL) is None
+    assert not Path("file:").exists(), "a URI is no folder to be made"
 
 
 def test_full_disk_refuses_and_recovers(ledger: Ledger, file: Path) -> None:

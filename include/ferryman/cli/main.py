@@ -5,38 +5,30 @@ Exit codes are those of `ferryman.errors`; errors go to standard error with thei
 
 import logging
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-import yaml
-from pydantic import JsonValue
-from rich.console import Console
 from rich.table import Table
 
 from ferryman.catalog import find_model, load_catalog
-from ferryman.errors import ExitCode, FerrymanError, SpecError, exit_code_of
-from ferryman.settings import Settings, load_settings
+from ferryman.cli import data, ledger
+from ferryman.cli.options import (
+    ModelOption,
+    WindowOption,
+    out,
+    parse_day,
+    parse_params,
+    parse_window,
+)
+from ferryman.errors import ExitCode, FerrymanError, exit_code_of
+from ferryman.settings import load_settings
 from ferryman.spec.loader import DeclarationError, load_model
-from ferryman.spec.windows import DAY, Window, format_time
 from ferryman.steps.journey import Journey
 
-if TYPE_CHECKING:
-    from ferryman.ledger.ledger import Ledger
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-data_app = typer.Typer(no_args_is_help=True, help="Versions of data.")
-ledger_app = typer.Typer(no_args_is_help=True, help="The truth about releases.")
-app.add_typer(data_app, name="data")
-app.add_typer(ledger_app, name="ledger")
-out = Console(soft_wrap=True)
-
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="Name of a declared model.")]
-WindowOption = Annotated[
-    str | None,
-    typer.Option("--window", help="A day (2013-02-01) or days, both included (A..B), UTC."),
-]
+app.add_typer(data.app, name="data")
+app.add_typer(ledger.app, name="ledger")
 
 
 def main() -> None:
@@ -160,98 +152,3 @@ def new(name: Annotated[str, typer.Argument(help="Lower-case name, such as churn
 
     folder = write_template(load_settings().zoo, name)
     out.print(f"wrote {folder}; edit it, then: ferryman validate {folder / 'model.yaml'}")
-
-
-@data_app.command("list")
-def data_list(model: ModelOption) -> None:
-    """The published windows of a model's data."""
-    from ferryman.data.listing import list_windows
-
-    rows = list_windows(load_settings().data_root, model)
-    table = Table("window", "snapshot", "rows", "labels", "why")
-    for row in rows:
-        table.add_row(row.window, row.snapshot[:16], str(row.rows), str(row.labels), row.why)
-    out.print(table)
-
-
-@data_app.command("show")
-def data_show(model: ModelOption, snapshot: Annotated[str, typer.Argument()]) -> None:
-    """The catalogue entry of one snapshot (a unique beginning of its id will do)."""
-    from ferryman.data.listing import show_snapshot
-
-    out.print_json(data=show_snapshot(load_settings().data_root, model, snapshot))
-
-
-@ledger_app.command("show")
-def ledger_show(model: ModelOption) -> None:
-    """The head of a model and the history of its releases."""
-    ledger = _open_ledger(load_settings())
-    head = ledger.head(model)
-    out.print(
-        f"{model}: epoch {head.epoch}, version {head.version}, digest {head.digest}"
-        if head
-        else f"{model}: nothing released yet"
-    )
-    table = Table("at", "kind", "state", "version", "cut-off", "actor", "reason")
-    for op in ledger.ops(model):
-        candidate = op.candidate
-        table.add_row(
-            format_time(op.at),
-            op.kind,
-            op.state,
-            str(candidate.version),
-            str(candidate.order_key[0]),
-            op.actor,
-            op.reason,
-        )
-    out.print(table)
-
-
-@ledger_app.command("verify")
-def ledger_verify() -> None:
-    """Check the hash chain; exit 7 when a row was changed or removed."""
-    broken = _open_ledger(load_settings()).verify()
-    for text in broken:
-        sys.stderr.write(text + "\n")
-    if broken:
-        raise typer.Exit(int(ExitCode.INTEGRITY))
-    out.print("the ledger's chain is whole")
-
-
-def parse_day(text: str) -> datetime:
-    """Midnight UTC of a day such as 2013-02-01; SpecError (exit 2) otherwise."""
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise SpecError(f"{text!r} is not a day", remedy="Write it as 2013-02-01.") from None
-
-
-def parse_window(text: str) -> Window:
-    """The window of `A` or `A..B` (days in UTC, both included)."""
-    first, _, last = text.partition("..")
-    start, end = parse_day(first), parse_day(last or first) + DAY
-    if end - start < timedelta(days=1):
-        raise SpecError(f"window {text!r} ends before it starts", remedy="Write FIRST..LAST.")
-    return Window(start=start, end=end)
-
-
-def parse_params(pairs: list[str]) -> dict[str, JsonValue]:
-    """NAME=VALUE pairs; a value is read as a YAML scalar (3, 0.5, true, null, text)."""
-    params: dict[str, JsonValue] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise SpecError(f"parameter {pair!r} has no value", remedy="Write NAME=VALUE.")
-        read = yaml.safe_load(value)
-        params[name] = read if isinstance(read, str | int | float | bool | None) else value
-    return params
-
-
-def _open_ledger(settings: Settings) -> "Ledger":
-    from ferryman.ledger.ledger import Ledger
-
-    return Ledger(settings.ledger_url)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""The `ferryman` command, one module for each group of commands."""

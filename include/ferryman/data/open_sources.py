@@ -1,0 +1,34 @@
+"""Opens the declared sources of a model: one adapter for each kind."""
+
+from pathlib import Path
+
+from ferryman.data.files_source import FilesSource
+from ferryman.data.source import Source
+from ferryman.errors import SpecError
+from ferryman.runtime.connections import Connections
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.sources import FilesSourceSpec, SourceSpec
+
+
+def open_sources(
+    model: DeclaredModel, source_root: Path, connections: Connections
+) -> dict[str, Source]:
+    """The declared sources of a model, by name; none is asked for anything yet."""
+    return {
+        name: _open(name, spec, model, source_root, connections)
+        for name, spec in model.spec.data.sources.items()
+    }
+
+
+def _open(
+    name: str,
+    spec: SourceSpec,
+    model: DeclaredModel,
+    source_root: Path,
+    connections: Connections,
+) -> Source:
+    default = model.spec.data.max_rejected
+    share = default if spec.max_rejected is None else spec.max_rejected
+    if isinstance(spec, FilesSourceSpec):
+        return FilesSource(name, spec, source_root, max_rejected=share)
+    raise SpecError(f"source {name!r}: {connections.get(spec.connection)}")

@@ -1,0 +1,27 @@
+"""Opens the place where an installation keeps its data: a folder, or what a connection names."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ferryman.errors import SpecError
+from ferryman.runtime.connections import Connection, Connections
+from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.runtime.object_store import ObjectStore
+from ferryman.settings import Settings
+
+
+def open_data_store(settings: Settings, connections: Connections) -> ObjectStore:
+    """Where snapshots and datasets are kept; SpecError (exit 2) for an unfit connection."""
+    if settings.data_connection:
+        return open_object_store(connections.get(settings.data_connection))
+    return LocalObjectStore(settings.data_root)
+
+
+def open_object_store(connection: Connection) -> ObjectStore:
+    """The place that a connection leads to: s3://bucket/prefix or file:///folder."""
+    if connection.scheme == "file":
+        return LocalObjectStore(Path(unquote(urlsplit(connection.url).path)))
+    raise SpecError(
+        f"connection {connection.name!r}: {connection.scheme}:// is no place for files",
+        remedy="Give s3://BUCKET/PREFIX or file:///FOLDER.",
+    )
