@@ -52,7 +52,9 @@ def test_what_a_snapshot_of_a_real_day_holds(installation: "Installation") -> No
     assert features.column_names == ["entity_key", "event_time", *columns]
     assert snapshot.entry.cutoff == max(features.column("event_time").to_pylist())
     assert set(labels.column("label").to_pylist()) == {True, False, None}
-    files = {name: [part["name"] for part in use.parts] for name, use in snapshot.entry.sources.items()}
+    files = {
+        name: [part["name"] for part in use.parts] for name, use in snapshot.entry.sources.items()
+    }
     assert files["flights"] == [
         "flights/flights_2013-01.parquet",
         "flights/flights_2013-02.parquet",
