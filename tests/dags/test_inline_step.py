@@ -30,10 +30,11 @@ def _states(run):
 
 def test_a_run_publishes_its_window_and_hands_results_on(ingest, tmp_path):
     from ferryman.data.snapshots import SnapshotStore
+    from ferryman.runtime.local_object_store import LocalObjectStore
 
     run = ingest.test(run_conf={"window_start": "2013-02-01"})
     assert _states(run) == {"ingest": "success", "validate": "success"}
-    store = SnapshotStore(tmp_path / "data")
+    store = SnapshotStore(LocalObjectStore(tmp_path / "data"))
     [snapshot] = store.published("flights")
     assert snapshot.window == day_window(datetime(2013, 2, 1, tzinfo=UTC))
     [folder] = (tmp_path / "runs" / "flights" / "ingest").iterdir()

@@ -1,13 +1,12 @@
 """Dataset versions: which window snapshots make up the rows that a model is trained or judged on.
 
-A manifest <root>/<model>/datasets/<id>.json, named by the hash of its content. A version built at a
+A manifest <model>/datasets/<id>.json, named by the hash of its content. A version built at a
 cut-off opens only snapshots of windows that end by then, so it cannot hold a later row.
 """
 
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,8 +15,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from ferryman.data.snapshots import Snapshot, SnapshotStore, check_id
 from ferryman.errors import DataRejected, IntegrityBroken
-from ferryman.runtime.files import read_json, write_json
+from ferryman.runtime.files import json_bytes
 from ferryman.runtime.messages import canonical_json
+from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.model import ModelSpec
 from ferryman.spec.windows import Window, format_time
 
@@ -60,11 +60,11 @@ def event_windows(spec: ModelSpec, cutoff: datetime) -> tuple[Window, Window]:
 
 
 class DatasetStore:
-    """The dataset versions of all models below one root."""
+    """The dataset versions of all models in one place."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._snapshots = SnapshotStore(root)
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._snapshots = SnapshotStore(objects)
 
     def split(self, spec: ModelSpec, cutoff: datetime) -> tuple[DatasetVersion, DatasetVersion]:
         """The training and the evaluation version at a cut-off; never a shared or later event."""
@@ -99,24 +99,25 @@ class DatasetStore:
             rows=joined.num_rows,
         )
         version = version.model_copy(update={"id": version.content_digest()})
-        file = self._file(version.id, spec.name)
-        if not file.is_file():
-            write_json(file, version.model_dump(mode="json"))
+        content = json_bytes(version.model_dump(mode="json"))
+        self._objects.create(_key(version.id, spec.name), content)
         return version
 
     def get(self, dataset_id: str, model: str) -> DatasetVersion:
         """A version by its id; IntegrityBroken (exit 7) where it is not there or was altered."""
         check_id(dataset_id)
-        file = self._file(dataset_id, model)
+        key = _key(dataset_id, model)
         try:
-            version = DatasetVersion.model_validate(read_json(file))
-        except (OSError, ValueError, ValidationError) as error:
+            version = DatasetVersion.model_validate_json(self._objects.read(key) or b"")
+        except ValidationError as error:
             raise IntegrityBroken(
-                f"dataset {dataset_id[:80]!r} of {model!r} is not readable: {error}"
+                f"dataset {dataset_id} of {model!r} is not readable: {str(error)[:300]}"
             ) from error
         got = version.content_digest()
         if not version.id == got == dataset_id:
-            raise IntegrityBroken(f"digest mismatch: {file}: expected {dataset_id}, got {got}")
+            raise IntegrityBroken(
+                f"digest mismatch: {self._objects.uri(key)}: expected {dataset_id}, got {got}"
+            )
         return version
 
     def load(self, dataset_id: str, model: str) -> Any:
@@ -170,8 +171,9 @@ class DatasetStore:
         rows = rows.filter(pc.is_valid(rows.column("label")))
         return rows.sort_by([("event_time", "ascending"), ("entity_key", "ascending")])
 
-    def _file(self, dataset_id: str, model: str) -> Path:
-        return self._root / model / "datasets" / f"{dataset_id}.json"
+
+def _key(dataset_id: str, model: str) -> str:
+    return f"{model}/datasets/{dataset_id}.json"
 
 
 def _to_frame(table: Any, version: DatasetVersion) -> Any:

@@ -1,11 +1,11 @@
 """What `ferryman data` shows: the published windows, and one snapshot's catalogue entry."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ferryman.data.snapshots import SnapshotStore
 from ferryman.errors import SpecError
+from ferryman.runtime.object_store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class ListedWindow:
     why: str
 
 
-def list_windows(root: Path, model: str) -> list[ListedWindow]:
+def list_windows(objects: ObjectStore, model: str) -> list[ListedWindow]:
     """The published windows of a model, oldest first."""
-    store = SnapshotStore(root)
+    store = SnapshotStore(objects)
     return [
         ListedWindow(
             window=str(snapshot.window),
@@ -34,12 +34,12 @@ def list_windows(root: Path, model: str) -> list[ListedWindow]:
     ]
 
 
-def show_snapshot(root: Path, model: str, beginning: str) -> dict[str, Any]:
+def show_snapshot(objects: ObjectStore, model: str, beginning: str) -> dict[str, Any]:
     """The catalogue entry of a snapshot, with the publications of its window.
 
     `beginning` is a unique beginning of its id; SpecError (exit 2) where none or several begin so.
     """
-    store = SnapshotStore(root)
+    store = SnapshotStore(objects)
     found = [name for name in store.snapshot_ids(model) if name.startswith(beginning)]
     if len(found) != 1 or not beginning:
         how = "no snapshot" if not found else f"{len(found)} snapshots"

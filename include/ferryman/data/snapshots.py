@@ -1,108 +1,42 @@
 """Snapshots: what became known in one window, written once under the hash of its content.
 
-<root>/<model>/snapshots/<id>/{features.parquet, labels.parquet, entry.json}
-<root>/<model>/windows/<window>/current.json      which snapshot the window's readers get
+<model>/snapshots/<id>/{features,labels}-<beginning of the sha256 of its bytes>.parquet
+<model>/snapshots/<id>/entry.json          created last: from then on the snapshot is there
+<model>/quarantine/<window>/<beginning of the sha256>.parquet
+<model>/windows/<window>/<n>.json          which snapshot its readers get (see publications)
 """
 
-import fcntl
+import hashlib
 import logging
-import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ValidationError
 
+from ferryman.data.catalogue_entry import CatalogueEntry, SnapshotEntry, SourceUse, StoredFile
+from ferryman.data.cleaning import QUARANTINE
 from ferryman.data.content_id import content_id
+from ferryman.data.publications import Publication, Publications, days_touching, window_key
 from ferryman.errors import IntegrityBroken, SpecError
-from ferryman.runtime.files import created_once, file_digest, read_json, write_json
-from ferryman.spec.windows import DAY, Window
+from ferryman.runtime.files import file_digest, json_bytes, space_errors
+from ferryman.runtime.object_store import ObjectStore
+from ferryman.spec.windows import Window
 
-FEATURES, LABELS, ENTRY, CURRENT = (
-    "features.parquet",
-    "labels.parquet",
-    "entry.json",
-    "current.json",
-)
+__all__ = ["CatalogueEntry", "Snapshot", "SnapshotEntry", "SnapshotStore", "SourceUse", "check_id"]
+
+FEATURES, LABELS, ENTRY = "features", "labels", "entry.json"
 _ROW_GROUP = 128_000  # rows; the memory of a reader
+_CHUNK = 1 << 20
 
 logger = logging.getLogger(__name__)
-
-
-class Record(BaseModel):
-    """Frozen, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceUse(Record):
-    """What one source gave: what was asked, what was read, and what cleaning did to it."""
-
-    described: str = Field(default="", description="Kind, connection and path, table or query.")
-    query: str = Field(default="", description="What was asked, without secrets.")
-    parts: list[dict[str, JsonValue]] = Field(
-        default_factory=list, description="What was read: name, sha256, size in bytes, rows."
-    )
-    dropped: int = 0
-    changed: int = 0
-    counts: dict[str, int] = Field(default_factory=dict, description="Rows by reason of cleaning.")
-
-
-class SnapshotEntry(Record):
-    """Why and from what a snapshot was made; the store adds what the tables themselves say."""
-
-    reason: str
-    actor: str
-    sources: dict[str, SourceUse] = Field(default_factory=dict)
-    queries: dict[str, str] = Field(
-        default_factory=dict, description="The sha256 of each query's file, by file name."
-    )
-    read_window: Window | None = Field(
-        default=None, description="The span that was read, where another year is replayed."
-    )
-    profile: dict[str, JsonValue] = Field(default_factory=dict)
-    spec_digest: str = ""
-    code_version: str = ""
-    parents: list[str] = Field(
-        default_factory=list, description="The window's current snapshot when this one was made."
-    )
-
-
-class CatalogueEntry(SnapshotEntry):
-    """A snapshot's catalogue entry, as it is stored."""
-
-    format: Literal[1] = 1
-    id: str
-    model: str
-    window: Window
-    rows: int
-    labels: int
-    cutoff: AwareDatetime | None = Field(description="The newest event time, UTC.")
-    table_schema: dict[str, str]
-    files: dict[str, str] = Field(description="The sha256 of each stored file.")
-    created_at: AwareDatetime
-
-
-class Publication(Record):
-    """One move of a window's pointer: to which snapshot, from which, why and when."""
-
-    id: str
-    parent: str | None
-    reason: str
-    at: AwareDatetime
-
-
-class Pointer(Record):
-    """A window's current snapshot (the last publication) and those before it."""
-
-    window: Window
-    history: list[Publication] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -112,7 +46,6 @@ class Snapshot:
     model: str
     id: str
     window: Window
-    folder: Path
     entry: CatalogueEntry
     new: bool = False
 
@@ -126,172 +59,212 @@ def check_id(name: str) -> None:
 
 
 class SnapshotStore:
-    """The snapshots of all models below one root."""
+    """The snapshots of all models in one place."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._publications = Publications(objects)
 
-    def write(
-        self, model: str, window: Window, features: Any, labels: Any, entry: SnapshotEntry
+    def write(  # noqa: PLR0913  - two tables, what they are of, and what is kept beside them
+        self,
+        model: str,
+        window: Window,
+        features: Any,
+        labels: Any,
+        entry: SnapshotEntry,
+        *,
+        quarantine: Any = None,
     ) -> Snapshot:
         """Store two pyarrow Tables; equal content is the same snapshot and is not written again.
 
-        Nobody reads it before it is published. Raises DependencyUnavailable (exit 6) when the disk
-        is full, IntegrityBroken (exit 7) where the same id is there with damaged files.
+        `quarantine` (a Table of data.cleaning.QUARANTINE) is kept beside it where it has rows.
+        Nobody reads a snapshot before it is published. Raises DependencyUnavailable (exit 6) when
+        the disk is full, IntegrityBroken (exit 7) where the same id is there with damaged files.
         """
-        name = content_id(window, {"features": features, "labels": labels})
-        folder = self._folder(model) / "snapshots" / name
-        if folder.is_dir():
-            known = self.get(model, name)
-            self._verified(known, FEATURES)
-            self._verified(known, LABELS)
-            return known
-        with created_once(folder) as scratch:
-            for file, table in ((FEATURES, features), (LABELS, labels)):
-                _write_table(scratch / file, table)
-            stored = CatalogueEntry(
-                **entry.model_dump(),
-                id=name,
-                model=model,
-                window=window,
-                rows=features.num_rows,
-                labels=labels.num_rows,
-                cutoff=_newest(features),
-                table_schema={field.name: str(field.type) for field in features.schema},
-                files={file: file_digest(scratch / file) for file in (FEATURES, LABELS)},
-                created_at=datetime.now(UTC),
-            )
-            write_json(scratch / ENTRY, stored.model_dump(mode="json"))
-        kept = self.get(model, name)
-        return Snapshot(model, name, window, folder, kept.entry, new=True)
+        window_key(window)
+        name = content_id(window, {FEATURES: features, LABELS: labels})
+        kept = self.keep_quarantine(model, window, quarantine)
+        known = self._entry(model, name)
+        if known is not None:
+            for stored in known.files.values():
+                self.verify(stored)
+            return Snapshot(model, name, window, known)
+        place = _place(model, name)
+        files = {
+            table_name: self._keep_table(f"{place}/{table_name}-", table)
+            for table_name, table in ((FEATURES, features), (LABELS, labels))
+        }
+        stored_entry = CatalogueEntry(
+            **entry.model_dump(),
+            id=name,
+            model=model,
+            window=window,
+            rows=features.num_rows,
+            labels=labels.num_rows,
+            cutoff=_newest(features),
+            table_schema={field.name: str(field.type) for field in features.schema},
+            files=files,
+            quarantine=kept,
+            created_at=datetime.now(UTC),
+        )
+        content = json_bytes(stored_entry.model_dump(mode="json"))
+        new = self._objects.create(f"{place}/{ENTRY}", content)
+        # Another writer may have been quicker: its entry stands, and names files of its own.
+        return Snapshot(model, name, window, self.get(model, name).entry, new=new)
+
+    def keep_quarantine(self, model: str, window: Window, rows: Any) -> StoredFile | None:
+        """Keep the rows that cleaning touched; None where there are none."""
+        if rows is None or rows.num_rows == 0:
+            return None
+        return self._keep_table(f"{model}/quarantine/{window_key(window)}/", rows)
 
     def get(self, model: str, snapshot_id: str) -> Snapshot:
         """A snapshot by its id; IntegrityBroken (exit 7) where it is not there or unreadable."""
         check_id(snapshot_id)
-        folder = self._folder(model) / "snapshots" / snapshot_id
-        try:
-            entry = CatalogueEntry.model_validate(read_json(folder / ENTRY))
-        except (OSError, ValueError, ValidationError) as error:
+        entry = self._entry(model, snapshot_id)
+        if entry is None:
             raise IntegrityBroken(
-                f"snapshot {snapshot_id[:80]!r} of {model!r}: no readable {ENTRY}: {error}",
-                remedy="Move its folder away and ingest the window again.",
-            ) from error
-        if entry.id != snapshot_id:
-            raise IntegrityBroken(f"{folder / ENTRY}: names snapshot {entry.id}")
-        return Snapshot(model, snapshot_id, entry.window, folder, entry)
+                f"snapshot {snapshot_id} of {model!r}: no readable {ENTRY}: "
+                f"{self._objects.uri(f'{_place(model, snapshot_id)}/{ENTRY}')} is not there",
+                remedy="Ingest the window again.",
+            )
+        return Snapshot(model, snapshot_id, entry.window, entry)
 
-    def publish(self, model: str, window: Window, snapshot_id: str, reason: str) -> Publication:
+    def publish(
+        self, model: str, window: Window, snapshot_id: str, reason: str, actor: str = ""
+    ) -> Publication:
         """Make a snapshot the one that readers of the window get; again is no change."""
         snapshot = self.get(model, snapshot_id)
         if snapshot.window != window:
             raise SpecError(f"snapshot {snapshot_id} is of {snapshot.window}, not of {window}")
-        folder = self._window_folder(model, window)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            history = _history(folder)
-            if history and history[-1].id == snapshot_id:
-                return history[-1]
-            parent = history[-1].id if history else None
-            now = Publication(id=snapshot_id, parent=parent, reason=reason, at=datetime.now(UTC))
-            pointer = Pointer(window=window, history=[*history, now])
-            write_json(folder / CURRENT, pointer.model_dump(mode="json"))
+
+        def move(last: Publication | None) -> Publication | None:
+            if last is not None and last.id == snapshot_id:
+                return None
+            return Publication(
+                id=snapshot_id,
+                parent=last.id if last else None,
+                reason=reason,
+                actor=actor,
+                at=datetime.now(UTC),
+            )
+
+        now = self._publications.append(model, window, move)
+        if now is None:
+            raise IntegrityBroken(f"window {window} of {model!r} has no publication")
         logger.info("%s: window %s is now snapshot %s", model, window, snapshot_id[:12])
         return now
 
     def current(self, model: str, window: Window) -> Snapshot | None:
         """The published snapshot of a window, or None."""
-        history = _history(self._window_folder(model, window))
-        return self.get(model, history[-1].id) if history else None
+        last = self._publications.current(model, window)
+        return self.get(model, last.id) if last is not None and last.id is not None else None
 
     def published(self, model: str, touching: Window | None = None) -> list[Snapshot]:
-        """The published snapshot of every window (that touches the given one), oldest first."""
-        folder = self._folder(model) / "windows"
-        pointers = [_pointer(entry) for entry in folder.iterdir()] if folder.is_dir() else []
-        wanted = [
-            pointer
-            for pointer in pointers
-            if pointer is not None and (touching is None or _overlap(pointer.window, touching))
-        ]
-        wanted.sort(key=lambda pointer: pointer.window.start)
-        return [self.get(model, pointer.history[-1].id) for pointer in wanted]
+        """The published snapshot of every window (that touches the given one), oldest first.
+
+        The days of a span are asked for one by one; without a span the windows are listed.
+        """
+        windows = days_touching(touching) if touching else self._publications.windows(model)
+        found = [self.current(model, window) for window in windows]
+        return [snapshot for snapshot in found if snapshot is not None]
+
+    def newest(self, model: str) -> Snapshot | None:
+        """The published snapshot of the newest window, or None; by a listing of the windows."""
+        windows = reversed(self._publications.windows(model))
+        found = (self.current(model, window) for window in windows)
+        return next((snapshot for snapshot in found if snapshot is not None), None)
 
     def history(self, model: str, window: Window) -> list[Publication]:
         """Every publication of a window, oldest first."""
-        return _history(self._window_folder(model, window))
+        return self._publications.history(model, window)
 
     def read_features(self, snapshot: Snapshot, columns: list[str] | None = None) -> Any:
         """The features table; IntegrityBroken (exit 7) where its bytes are not those written."""
-        return _read_table(self._verified(snapshot, FEATURES), columns)
+        return self._read_table(snapshot.entry.files[FEATURES], columns)
 
     def read_labels(self, snapshot: Snapshot) -> Any:
         """The labels table; IntegrityBroken (exit 7) where its bytes are not those written."""
-        return _read_table(self._verified(snapshot, LABELS), None)
+        return self._read_table(snapshot.entry.files[LABELS], None)
+
+    def read_quarantine(self, entry: CatalogueEntry) -> Any:
+        """The rows that cleaning touched, as a Table of data.cleaning.QUARANTINE."""
+        if entry.quarantine is None:
+            return QUARANTINE.empty_table()
+        return self._read_table(entry.quarantine, None)
 
     def snapshot_ids(self, model: str) -> list[str]:
-        """The ids of all snapshots, published or not."""
-        folder = self._folder(model) / "snapshots"
-        entries = folder.iterdir() if folder.is_dir() else []
-        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        """The ids of all snapshots, published or not; by a listing."""
+        keys = [key.split("/") for key in self._objects.keys(f"{model}/snapshots")]
+        return sorted({parts[2] for parts in keys if parts[3:] == [ENTRY]})
 
-    def _folder(self, model: str) -> Path:
-        return self._root / model
+    def verify(self, stored: StoredFile) -> None:
+        """Read a stored file through; IntegrityBroken (exit 7) names it, expected and got."""
+        with self._verified(stored):
+            pass
 
-    def _window_folder(self, model: str, window: Window) -> Path:
-        end = "" if window.end - window.start == DAY else f"-{window.end:%Y%m%dT%H%MZ}"
-        return self._folder(model) / "windows" / f"{window.key}{end}"
-
-    def _verified(self, snapshot: Snapshot, file: str) -> Path:
-        path = snapshot.folder / file
-        expected = snapshot.entry.files.get(file)
-        got = file_digest(path) if path.is_file() else "no file"
-        if got != expected:
+    def _entry(self, model: str, snapshot_id: str) -> CatalogueEntry | None:
+        key = f"{_place(model, snapshot_id)}/{ENTRY}"
+        content = self._objects.read(key)
+        if content is None:
+            return None
+        uri = self._objects.uri(key)
+        try:
+            entry = CatalogueEntry.model_validate_json(content)
+        except ValidationError as error:
             raise IntegrityBroken(
-                f"digest mismatch: {path}: expected {expected}, got {got}",
-                remedy="Move the snapshot's folder away and ingest the window again.",
-            )
-        return path
+                f"snapshot {snapshot_id} of {model!r}: no readable {ENTRY}: {uri}: "
+                f"{str(error)[:300]}",
+                remedy="Move its folder away and ingest the window again.",
+            ) from error
+        if (entry.id, entry.model) != (snapshot_id, model):
+            raise IntegrityBroken(f"{uri}: names snapshot {entry.id} of {entry.model!r}")
+        return entry
+
+    def _keep_table(self, beginning: str, table: Any) -> StoredFile:
+        """Write a table beside, then keep it under a name made from its bytes."""
+        with tempfile.TemporaryDirectory(prefix="ferryman-") as folder:
+            file = Path(folder) / "table.parquet"
+            with space_errors(file, need=table.nbytes):
+                pq.write_table(table, file, row_group_size=_ROW_GROUP, compression="zstd")
+            digest = file_digest(file)
+            key = f"{beginning}{digest[:16]}.parquet"
+            stored = StoredFile(key=key, sha256=digest, size=file.stat().st_size)
+            if not self._objects.create(key, file):
+                self.verify(stored)
+        return stored
+
+    def _read_table(self, stored: StoredFile, columns: list[str] | None) -> Any:
+        with self._verified(stored) as stream, pq.ParquetFile(stream) as file:
+            return file.read(columns=columns, use_threads=False)
+
+    @contextmanager
+    def _verified(self, stored: StoredFile) -> Iterator[BinaryIO]:
+        """The open file, once its bytes are known to be those that were written."""
+        stream = self._objects.open(stored.key)
+        if stream is None:
+            raise self._mismatch(stored, "no file")
+        with stream:
+            total = hashlib.sha256()
+            while piece := stream.read(_CHUNK):
+                total.update(piece)
+            if total.hexdigest() != stored.sha256:
+                raise self._mismatch(stored, total.hexdigest())
+            stream.seek(0)
+            yield stream
+
+    def _mismatch(self, stored: StoredFile, got: str) -> IntegrityBroken:
+        return IntegrityBroken(
+            f"digest mismatch: {self._objects.uri(stored.key)}: expected {stored.sha256}, "
+            f"got {got}",
+            remedy="Move the snapshot's folder away and ingest the window again.",
+        )
 
 
-def _pointer(folder: Path) -> Pointer | None:
-    """The pointer of a window's folder; None where nothing was published yet."""
-    file = folder / CURRENT
-    try:
-        return Pointer.model_validate(read_json(file))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise IntegrityBroken(f"{file}: not a window's pointer: {error}") from error
-
-
-def _history(folder: Path) -> list[Publication]:
-    pointer = _pointer(folder)
-    return [] if pointer is None else pointer.history
-
-
-def _overlap(one: Window, other: Window) -> bool:
-    return one.start < other.end and other.start < one.end
-
-
-def _write_table(file: Path, table: Any) -> None:
-    pq.write_table(table, file, row_group_size=_ROW_GROUP, compression="zstd")
-
-
-def _read_table(file: Path, columns: list[str] | None) -> Any:
-    with pq.ParquetFile(file) as stored:
-        return stored.read(columns=columns, use_threads=False)
+def _place(model: str, snapshot_id: str) -> str:
+    return f"{model}/snapshots/{snapshot_id}"
 
 
 def _newest(features: Any) -> datetime | None:
     newest: datetime | None = pc.max(features.column("event_time")).as_py()
     return newest
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time moves a pointer; the lock dies with its process and leaves no file."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -12,6 +12,7 @@ from ferryman.errors import GateRefused, Superseded
 from ferryman.replay.day_book import FIRST, DayBook, DayOutcome
 from ferryman.replay.lanes import KeepGoing
 from ferryman.replay.plan import Policy, ReplayPlan
+from ferryman.runtime.data_store import open_own_data_store
 from ferryman.runtime.messages import StepResult
 from ferryman.settings import Settings
 from ferryman.spec.windows import Window, format_time
@@ -63,7 +64,7 @@ class PolicyLife:
 
     def _is_there(self, day: Window, keep_going: KeepGoing) -> bool:
         """Wait until a day is ingested; False when it is time to stop."""
-        store = SnapshotStore(self._journey.settings.data_root)
+        store = SnapshotStore(open_own_data_store(self._journey.settings))
         while keep_going():
             if store.current(self._plan.model.name, day) is not None:
                 return True

@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from ferryman.errors import SpecError
 from ferryman.runtime.connections import Connection, Connections
+from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.settings import Settings
@@ -15,6 +16,11 @@ def open_data_store(settings: Settings, connections: Connections) -> ObjectStore
     if settings.data_connection:
         return open_object_store(connections.get(settings.data_connection))
     return LocalObjectStore(settings.data_root)
+
+
+def open_own_data_store(settings: Settings) -> ObjectStore:
+    """The same by the installation's own connections: for the command line and simulations."""
+    return open_data_store(settings, DeclaredConnections(settings))
 
 
 def open_object_store(connection: Connection) -> ObjectStore:

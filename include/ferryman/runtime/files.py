@@ -17,22 +17,27 @@ _CHUNK = 1 << 20
 
 
 @contextmanager
-def space_errors(target: Path) -> Iterator[None]:
-    """Turn a full disk into DependencyUnavailable (exit 6) that names the place and the rest."""
+def space_errors(target: Path, need: int | None = None) -> Iterator[None]:
+    """Turn a full disk into DependencyUnavailable (exit 6) that names the place, need and rest.
+
+    `need` is the size in bytes of what is written, where that is known. The rest is measured after
+    the block has ended, so a block that removes what it began tells it right.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         have = shutil.disk_usage(_existing_parent(target)).free
+        wanted = f"need {need} bytes, have {have}" if need is not None else f"{have} bytes free"
         raise DependencyUnavailable(
-            f"no space left for {target}: {have} bytes free", remedy="Free space, then run again."
+            f"no space left for {target}: {wanted}", remedy="Free space, then run again."
         ) from error
 
 
 def write_atomic(target: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a file so that readers see the old bytes or the new, never a part."""
-    with space_errors(target):
+    with space_errors(target, need=len(content)):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
@@ -47,10 +52,15 @@ def write_atomic(target: Path, content: bytes, *, mode: int = 0o644) -> None:
             raise
 
 
+def json_bytes(value: Any) -> bytes:
+    """A value as indented JSON with sorted keys, for people to read, too; NaN is refused."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return text.encode() + b"\n"
+
+
 def write_json(target: Path, value: Any, *, mode: int = 0o644) -> None:
     """Write a value as indented JSON, atomically; NaN is refused."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_atomic(target, text.encode() + b"\n", mode=mode)
+    write_atomic(target, json_bytes(value), mode=mode)
 
 
 def read_json(source: Path) -> Any:

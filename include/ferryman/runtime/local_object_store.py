@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from ferryman.errors import PolicyRefused
 from ferryman.runtime.files import resolve_inside, space_errors
-from ferryman.runtime.object_store import check_key
+from ferryman.runtime.object_store import check_key, check_name
 
 _CHUNK = 1 << 20
 
@@ -20,10 +20,11 @@ class LocalObjectStore:
 
     def create(self, key: str, content: bytes | Path) -> bool:
         """See ObjectStore.create; a full disk is DependencyUnavailable (exit 6)."""
-        target = self._path(key)
+        target = self._path(check_key(key))
         if target.exists():
             return False
-        with space_errors(target):
+        need = len(content) if isinstance(content, bytes) else content.stat().st_size
+        with space_errors(target, need=need):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
             scratch = Path(name)
@@ -44,27 +45,27 @@ class LocalObjectStore:
     def read(self, key: str) -> bytes | None:
         """See ObjectStore.read."""
         try:
-            return self._path(key).read_bytes()
+            return self._path(check_name(key)).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def open(self, key: str) -> BinaryIO | None:
         """See ObjectStore.open."""
         try:
-            return self._path(key).open("rb")
+            return self._path(check_name(key)).open("rb")
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def size(self, key: str) -> int | None:
         """See ObjectStore.size."""
         try:
-            return self._path(key).stat().st_size
+            return self._path(check_name(key)).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def keys(self, prefix: str) -> list[str]:
         """See ObjectStore.keys."""
-        folder = self._path(prefix) if prefix else self.root.resolve()
+        folder = self._path(check_name(prefix)) if prefix else self.root.resolve()
         return sorted(
             path.relative_to(self.root.resolve()).as_posix()
             for path in folder.rglob("*")
@@ -73,7 +74,7 @@ class LocalObjectStore:
 
     def delete(self, key: str) -> None:
         """See ObjectStore.delete; folders that it leaves empty go too."""
-        path = self._path(key)
+        path = self._path(check_key(key))
         path.unlink(missing_ok=True)
         root = self.root.resolve()
         for folder in path.parents:
@@ -86,11 +87,11 @@ class LocalObjectStore:
 
     def uri(self, key: str) -> str:
         """See ObjectStore.uri."""
-        return self._path(key).as_uri()
+        return self._path(check_name(key)).as_uri()
 
     def _path(self, key: str) -> Path:
         try:
-            return resolve_inside(self.root, check_key(key))
+            return resolve_inside(self.root, key)
         except ValueError as error:
             raise PolicyRefused(
                 f"{error}: nothing outside of it is read or written",

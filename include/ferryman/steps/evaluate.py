@@ -35,7 +35,7 @@ def run(context: StepContext) -> StepResult:
     """Score the evaluation dataset, and remember the figures in MLflow."""
     settings, spec = context.settings, context.spec
     trained = context.earlier("train").outputs
-    frame = DatasetStore(settings.data_root).load(str(trained["eval_dataset"]), spec.name)
+    frame = DatasetStore(context.data_store).load(str(trained["eval_dataset"]), spec.name)
     model = load_model_file(
         Path(str(trained["model_file"])), spec.features.columns, cores=settings.core_count
     )

@@ -146,8 +146,8 @@ def _check_registered(context: StepContext, candidate: Candidate) -> None:
 
 
 def _judge(context: StepContext, candidate: Candidate, head: Head | None) -> dict[str, Any]:
-    spec, settings = context.spec, context.settings
-    datasets = DatasetStore(settings.data_root)
+    spec = context.spec
+    datasets = DatasetStore(context.data_store)
     known = utc_text(datasets.get(candidate.eval_dataset, spec.name).cutoff)
     if known != candidate.cutoff:
         raise PolicyRefused(

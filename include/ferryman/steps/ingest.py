@@ -51,7 +51,7 @@ def _days(window: Window) -> list[Window]:
 
 
 def _write(context: StepContext, ingestion: Ingestion, built: IngestedWindow) -> Snapshot:
-    store = SnapshotStore(context.settings.data_root)
+    store = SnapshotStore(context.data_store)
     parent = store.current(context.model.name, built.window)
     entry = ingestion.entry(
         built,

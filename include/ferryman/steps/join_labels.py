@@ -46,7 +46,7 @@ def run(context: StepContext) -> StepResult:
 
 def _join_day(context: StepContext, day: Window) -> tuple[Path, JoinCounts]:
     model, settings = context.model.name, context.settings
-    store = SnapshotStore(settings.data_root)
+    store = SnapshotStore(context.data_store)
     snapshot = store.current(model, day)
     if snapshot is None:
         raise DependencyUnavailable(

@@ -26,7 +26,7 @@ def run(context: StepContext) -> StepResult:
     """Export, check parity, and keep the bundle under its digest."""
     settings, spec = context.settings, context.spec
     trained = context.earlier("train").outputs
-    frame = DatasetStore(settings.data_root).load(str(trained["train_dataset"]), spec.name)
+    frame = DatasetStore(context.data_store).load(str(trained["train_dataset"]), spec.name)
     model_file = Path(str(trained["model_file"]))
     fitted = load_model_file(model_file, spec.features.columns, cores=settings.core_count)
     packed = PackedModel(

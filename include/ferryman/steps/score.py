@@ -47,7 +47,7 @@ def run(context: StepContext) -> StepResult:
 
 
 def _feature_rows(context: StepContext, day: Window) -> list[dict[str, Any]]:
-    store = SnapshotStore(context.settings.data_root)
+    store = SnapshotStore(context.data_store)
     snapshot = store.current(context.spec.name, day)
     if snapshot is None:
         raise DependencyUnavailable(

@@ -56,7 +56,7 @@ def run(context: StepContext) -> StepResult:
     if not isinstance(params, Params):
         raise TypeError(f"train was given {type(params).__name__}")
     settings, spec = context.settings, context.spec
-    datasets = DatasetStore(settings.data_root)
+    datasets = DatasetStore(context.data_store)
     training = _plan(context, params, datasets)
     train, evaluation = training.train, training.evaluation
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
@@ -120,13 +120,13 @@ def _plan(context: StepContext, params: Params, datasets: DatasetStore) -> _Trai
 
 
 def _newest_end(context: StepContext) -> datetime:
-    published = SnapshotStore(context.settings.data_root).published(context.spec.name)
-    if not published:
+    newest = SnapshotStore(context.data_store).newest(context.spec.name)
+    if newest is None:
         raise DataRejected(
             f"no window of {context.spec.name!r} has been published",
             remedy=f"Run `ferryman run ingest --model {context.spec.name}` for some windows first.",
         )
-    return max(snapshot.window.end for snapshot in published)
+    return newest.window.end
 
 
 def _start(context: StepContext, tracker: MlflowTracker, training: _Training) -> TrackedRun:

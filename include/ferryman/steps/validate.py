@@ -37,7 +37,7 @@ def run(context: StepContext) -> StepResult:
     Raises DataRejected (exit 3) with column, expectation and first bad rows; the report is written
     either way.
     """
-    store = SnapshotStore(context.settings.data_root)
+    store = SnapshotStore(context.data_store)
     snapshots = [store.get(context.model.name, entry.id) for entry in _ingested(context)]
     report = _validate(context, store, snapshots)
     file = context.folder / "expectations.json"

@@ -18,6 +18,7 @@ from ferryman.data.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head
+from ferryman.runtime.data_store import open_own_data_store
 from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
@@ -163,12 +164,13 @@ class Life:
 
     def _newest_row(self) -> dict[str, Any]:
         names = list(self.model.spec.features.columns)
-        store = SnapshotStore(self.settings.data_root)
+        store = SnapshotStore(open_own_data_store(self.settings))
         rows = store.read_features(self._published()[-1]).select(names).to_pylist()
         return dict(rows[-1])
 
     def _published(self) -> list[Snapshot]:
-        return SnapshotStore(self.settings.data_root).published(self.model.name)
+        store = SnapshotStore(open_own_data_store(self.settings))
+        return store.published(self.model.name)
 
     def _run(self, dag: str, conf: dict[str, str]) -> str:
         """Have a run succeed, one that is open already or a new one; its id."""

@@ -10,6 +10,7 @@ import pytest
 
 from ferryman.data.snapshots import SnapshotStore
 from ferryman.errors import ExitCode, FerrymanError, exit_code_of
+from ferryman.runtime.local_object_store import LocalObjectStore
 
 if TYPE_CHECKING:
     from conftest import Installation
@@ -24,7 +25,7 @@ def refused(installation: "Installation", what: str = "ingest") -> FerrymanError
     with pytest.raises(FerrymanError) as caught:
         installation.run(what, DAY)
     assert installation.data_files() == before
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     assert [s.window.start.day for s in store.published("flights")] == [1]
     return caught.value
 
@@ -255,7 +256,7 @@ def test_a_failed_expectation_publishes_nothing(begun: "Installation") -> None:
     assert "window 2013-01-02" in caught.value.text
     assert " has -400.0" in caught.value.text
     assert "|2013-01-02T" in caught.value.text
-    store = SnapshotStore(begun.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(begun.settings.data_root))
     assert [s.window.start.day for s in store.published("flights")] == [1]
 
 
@@ -273,5 +274,5 @@ def test_a_typo_in_the_expectations_has_a_line(begun: "Installation") -> None:
     with pytest.raises(FerrymanError, match=f"{file}:{line}: .*did you mean 'humid'") as caught:
         begun.run("ingest", DAY)
     assert exit_code_of(caught.value) == ExitCode.SPEC
-    store = SnapshotStore(begun.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(begun.settings.data_root))
     assert [s.window.start.day for s in store.published("flights")] == [1]

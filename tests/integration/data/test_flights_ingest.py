@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ferryman.data.dataset import DatasetStore
 from ferryman.data.snapshots import SnapshotStore
 from ferryman.runtime.files import read_json
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def test_a_backfill_makes_seven_snapshots_and_a_second_one_none(
 ) -> None:
     first = installation.run("ingest", "2013-02-01", 7)
     assert first[0].metrics["new_snapshots"] == 7
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     published = store.published("flights")
     assert [s.window.start.day for s in published] == [1, 2, 3, 4, 5, 6, 7]
     assert [s.id for s in published] == ids(first)
@@ -45,7 +46,7 @@ def test_what_a_snapshot_of_a_real_day_holds(installation: "Installation") -> No
     outcomes = report["windows"][0]["outcomes"]
     assert len(outcomes) > 20
     assert all(outcome["success"] for outcome in outcomes)
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     snapshot = store.get("flights", entry["id"])
     features, labels = store.read_features(snapshot), store.read_labels(snapshot)
     columns = list(installation.model().spec.features.columns)
@@ -67,7 +68,7 @@ def test_the_first_and_a_replayed_day(installation: "Installation") -> None:
     first, _ = installation.run("ingest", "2013-01-01")
     assert first.outputs["snapshots"][0]["labels"] == 0  # type: ignore[index,call-overload]
     again, _ = installation.run("ingest", "2026-02-05")
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     current = store.current("flights", day_window(datetime(2026, 2, 5, tzinfo=UTC)))
     assert current is not None
     assert current.entry.read_window == day_window(datetime(2013, 2, 5, tzinfo=UTC))
@@ -90,7 +91,7 @@ def test_a_corrected_day_replaces_the_old_one_and_remembers_it(
     installation.rewrite("flights_2013-02.parquet", correct)
     new = ids(installation.run("ingest", "2013-02-05"))[0]
     assert new != old
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     window = day_window(datetime(2013, 2, 5, tzinfo=UTC))
     history = store.history("flights", window)
     assert [(entry.id, entry.parent) for entry in history] == [(old, None), (new, old)]
@@ -99,7 +100,7 @@ def test_a_corrected_day_replaces_the_old_one_and_remembers_it(
 
 def test_csv_of_a_day_gives_the_same_features_as_parquet(installation: "Installation") -> None:
     installation.run("ingest", "2013-01-02")
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     window = day_window(datetime(2013, 1, 2, tzinfo=UTC))
     parquet = store.current("flights", window)
     assert parquet is not None
@@ -119,7 +120,7 @@ def test_datasets_of_real_days(installation: "Installation") -> None:
     )
     spec = declared.model_copy(update={"train": train})
     cutoff = datetime(2013, 2, 1, tzinfo=UTC)
-    store = DatasetStore(installation.settings.data_root)
+    store = DatasetStore(LocalObjectStore(installation.settings.data_root))
     training, evaluation = store.split(spec, cutoff)
     assert training.event_window.end == evaluation.event_window.start
     frame = store.load(training.id, "flights")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ferryman.data.snapshots import SnapshotStore
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_two_writers_at_once_make_one_snapshot(
     go.touch()
     names = {finish(writer) for writer in writers}
     assert len(names) == 1
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     assert set(store.snapshot_ids("flights")) == names
     assert len(store.history("flights", day_window(datetime(2013, 2, 5, tzinfo=UTC)))) == 1
     (published,) = store.published("flights")
@@ -60,7 +61,7 @@ def test_a_killed_writer_leaves_nothing_that_is_read(
     time.sleep(delay)
     killed.kill()
     killed.communicate(timeout=60)
-    store = SnapshotStore(installation.settings.data_root)
+    store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     for snapshot in store.published("flights"):
         assert store.read_features(snapshot).num_rows == 901
     name = finish(start(installation, go))

@@ -8,9 +8,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ferryman.data.ingestion import Ingestion, open_sources
+from ferryman.data.ingestion import Ingestion
+from ferryman.data.open_sources import open_sources
 from ferryman.data.query import QueryEngine
 from ferryman.data.snapshots import SnapshotStore
+from ferryman.runtime.connections import GivenConnections
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.loader import load_model
 from ferryman.spec.windows import day_window
 
@@ -18,9 +21,10 @@ from ferryman.spec.windows import day_window
 def main(root: Path, day: str, start_file: Path) -> None:
     model = load_model(root / "zoo" / "flights")
     window = day_window(datetime.fromisoformat(day).replace(tzinfo=UTC))
-    store = SnapshotStore(root / "home" / "data")
+    store = SnapshotStore(LocalObjectStore(root / "home" / "data"))
+    sources = open_sources(model, root / "raw", GivenConnections())
     with QueryEngine() as engine:
-        ingestion = Ingestion(model, open_sources(model, root / "raw"), engine)
+        ingestion = Ingestion(model, sources, engine)
         built = ingestion.build(window)
     entry = ingestion.entry(built, reason="race", actor="writer", code="", parents=[])
     sys.stdout.write("ready\n")

@@ -16,6 +16,7 @@ from ferryman.packaging.onnx_scorer import OnnxScorer
 from ferryman.registry.mlflow_connection import connect
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.bundle import verify
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.loader import load_model
 
 STEPS = ("train", "evaluate", "package", "register")
@@ -30,7 +31,7 @@ def test_whole_training(line: Line) -> None:
     train, evaluate = results["train"], results["evaluate"]
     assert train.outputs["cutoff"] == "2024-01-25T00:00:00Z"
     assert train.outputs["reason"] == "a test"
-    datasets = DatasetStore(line.settings.data_root)
+    datasets = DatasetStore(LocalObjectStore(line.settings.data_root))
     fitted_on = datasets.load(str(train.outputs["train_dataset"]), "rain")
     judged_on = datasets.load(str(train.outputs["eval_dataset"]), "rain")
     assert train.metrics["train_rows"] == len(fitted_on) == 14 * 96
@@ -162,7 +163,7 @@ def test_a_changed_parameter_is_another_version(line: Line) -> None:
 
 def test_the_cutoff_bounds_what_training_sees(line: Line) -> None:
     outputs = line.run("train", cutoff="2024-01-23T00:00:00+00:00")["train"].outputs
-    datasets = DatasetStore(line.settings.data_root)
+    datasets = DatasetStore(LocalObjectStore(line.settings.data_root))
     frame = datasets.load(str(outputs["eval_dataset"]), "rain")
     assert frame["event_time"].max().isoformat() == "2024-01-21T23:00:00+00:00"
     with pytest.raises(SpecError, match="cutoff"):

@@ -43,8 +43,9 @@ class Line:
     def publish(self) -> None:
         """Ingest and publish every day."""
         from ferryman.data.snapshots import SnapshotStore
+        from ferryman.runtime.local_object_store import LocalObjectStore
 
-        store = SnapshotStore(self.settings.data_root)
+        store = SnapshotStore(LocalObjectStore(self.settings.data_root))
         for entry in self.run("ingest", run_id="i")["ingest"].outputs["snapshots"]:  # type: ignore[union-attr]
             window = Window.model_validate(entry["window"])  # type: ignore[index, call-overload]
             store.publish("rain", window, entry["id"], "test")  # type: ignore[index, call-overload, arg-type]

@@ -12,6 +12,7 @@ import pyarrow as pa
 from ferryman.data.dataset import DatasetStore
 from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.registry.mlflow_registry import MlflowRegistry
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
@@ -74,7 +75,7 @@ def declare(zoo: Path) -> DeclaredModel:
 def fill(settings: Settings, make_bundle: Callable[..., Any]) -> None:
     """Publish labelled days, and register the candidates in MLflow."""
     spec = declare(settings.zoo).spec
-    store = SnapshotStore(settings.data_root)
+    store = SnapshotStore(LocalObjectStore(settings.data_root))
     tables = [_day_tables(day) for day in range(DAYS)]
     for day in range(DAYS):
         start = FIRST_DAY + timedelta(days=day)
@@ -86,7 +87,7 @@ def fill(settings: Settings, make_bundle: Callable[..., Any]) -> None:
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
     for version, (strength, day) in CANDIDATES.items():
         cutoff = FIRST_DAY + timedelta(days=day)
-        dataset = DatasetStore(settings.data_root).build(spec, cutoff, "eval")
+        dataset = DatasetStore(LocalObjectStore(settings.data_root)).build(spec, cutoff, "eval")
         bundle = make_bundle(settings.bundles_root, strength)
         if version == 4:
             continue  # never registered: see `candidate`
@@ -103,6 +104,8 @@ def candidate(settings: Settings, version: int, make_bundle: Callable[..., Any])
     cutoff = FIRST_DAY + timedelta(days=day)
     bundle = make_bundle(settings.bundles_root, strength)
     spec = declare(settings.zoo).spec
+    datasets = DatasetStore(LocalObjectStore(settings.data_root))
+    dataset = datasets.build(spec, cutoff, "eval")
     return {
         "version": version,
         "digest": bundle.digest,
@@ -110,7 +113,7 @@ def candidate(settings: Settings, version: int, make_bundle: Callable[..., Any])
         "run_key": f"key-{version}",
         "cutoff": format_time(cutoff),
         "sequence": version,
-        "eval_dataset": DatasetStore(settings.data_root).build(spec, cutoff, "eval").id,
+        "eval_dataset": dataset.id,
     }
 
 

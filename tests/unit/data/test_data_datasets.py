@@ -2,7 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from ferryman.data.dataset import DatasetStore, event_windows
 from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.errors import DataRejected, IntegrityBroken, SpecError
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def at(day: int, hour: int = 0) -> dt.datetime:
 
 
 def publish(world: "World", root: Path, days: range) -> None:
-    store = SnapshotStore(root)
+    store = SnapshotStore(LocalObjectStore(root))
     ingestion = world.ingestion()
     for day in days:
         built = ingestion.build(day_window(at(day)))
@@ -39,7 +40,7 @@ def test_training_ends_where_evaluation_begins_and_labels_are_known(world: "Worl
 
 def test_the_rows_of_a_split(world: "World", tmp_path: Path) -> None:
     publish(world, tmp_path / "data", range(1, 13))
-    store, spec = DatasetStore(tmp_path / "data"), world.model().spec
+    store, spec = DatasetStore(LocalObjectStore(tmp_path / "data")), world.model().spec
     train, evaluation = store.split(spec, at(10))
     assert (train.rows, evaluation.rows) == (8, 4)
     frame = store.load(train.id, "trips")
@@ -55,7 +56,7 @@ def test_the_rows_of_a_split(world: "World", tmp_path: Path) -> None:
 
 def test_later_windows_cannot_change_a_version(world: "World", tmp_path: Path) -> None:
     publish(world, tmp_path / "data", range(1, 11))
-    store, spec = DatasetStore(tmp_path / "data"), world.model().spec
+    store, spec = DatasetStore(LocalObjectStore(tmp_path / "data")), world.model().spec
     before = store.split(spec, at(10))
     publish(world, tmp_path / "data", range(11, 16))
     assert store.split(spec, at(10)) == before
@@ -64,7 +65,7 @@ def test_later_windows_cannot_change_a_version(world: "World", tmp_path: Path) -
 def test_a_label_that_was_not_yet_known_is_not_used(world: "World", tmp_path: Path) -> None:
     """At noon of the 10th, the window of the 10th is not closed: its labels are not read."""
     publish(world, tmp_path / "data", range(1, 13))
-    store, spec = DatasetStore(tmp_path / "data"), world.model().spec
+    store, spec = DatasetStore(LocalObjectStore(tmp_path / "data")), world.model().spec
     _, evaluation = store.split(spec, at(10, 12))
     assert evaluation.event_window.end == at(9, 12)
     days = set(store.load(evaluation.id, "trips")["event_time"].dt.day)
@@ -76,7 +77,7 @@ def test_events_without_label_are_left_out(world: "World", tmp_path: Path) -> No
         if trip["began"].day == 5:
             trip["delay"] = None
     publish(world, tmp_path / "data", range(1, 11))
-    store = DatasetStore(tmp_path / "data")
+    store = DatasetStore(LocalObjectStore(tmp_path / "data"))
     train, _ = store.split(world.model().spec, at(10))
     assert train.rows == 6
     assert 5 not in set(store.load(train.id, "trips")["event_time"].dt.day)
@@ -93,7 +94,7 @@ def test_nulls_are_what_the_models_expect(world: "World", tmp_path: Path) -> Non
     )
     world.labels_sql = "SELECT began AS event_time, distance, delay > 15 AS late FROM trips"
     publish(world, tmp_path / "data", range(1, 11))
-    store = DatasetStore(tmp_path / "data")
+    store = DatasetStore(LocalObjectStore(tmp_path / "data"))
     train, _ = store.split(world.model().spec, at(10))
     frame = store.load(train.id, "trips")
     assert frame["line"].tolist() == ["", "B"] * 4
@@ -105,11 +106,12 @@ def test_the_id_is_the_content(world: "World", tmp_path: Path) -> None:
     ids = []
     for root in ("one", "two"):
         publish(world, tmp_path / root, range(1, 11))
-        ids.append([version.id for version in DatasetStore(tmp_path / root).split(spec, at(10))])
+        datasets = DatasetStore(LocalObjectStore(tmp_path / root))
+        ids.append([version.id for version in datasets.split(spec, at(10))])
     assert ids[0] == ids[1]
     world.trips[6]["distance"] += 1  # the 4th: training only
     publish(world, tmp_path / "two", range(1, 11))
-    train, evaluation = DatasetStore(tmp_path / "two").split(spec, at(10))
+    train, evaluation = DatasetStore(LocalObjectStore(tmp_path / "two")).split(spec, at(10))
     assert train.id != ids[0][0]
     assert evaluation.id == ids[0][1]
 
@@ -118,7 +120,7 @@ def test_an_old_version_is_loaded_as_it_was_after_a_correction(
     world: "World", tmp_path: Path
 ) -> None:
     publish(world, tmp_path / "data", range(1, 11))
-    store, spec = DatasetStore(tmp_path / "data"), world.model().spec
+    store, spec = DatasetStore(LocalObjectStore(tmp_path / "data")), world.model().spec
     old, _ = store.split(spec, at(10))
     before = store.load(old.id, "trips")
     world.trips[6]["distance"] = 777
@@ -130,12 +132,12 @@ def test_an_old_version_is_loaded_as_it_was_after_a_correction(
 
 def test_no_labelled_rows(world: "World", tmp_path: Path) -> None:
     with pytest.raises(DataRejected, match="0 windows have features"):
-        DatasetStore(tmp_path / "data").split(world.model().spec, at(10))
+        DatasetStore(LocalObjectStore(tmp_path / "data")).split(world.model().spec, at(10))
 
 
 def test_an_altered_manifest_is_refused(world: "World", tmp_path: Path) -> None:
     publish(world, tmp_path / "data", range(1, 11))
-    store = DatasetStore(tmp_path / "data")
+    store = DatasetStore(LocalObjectStore(tmp_path / "data"))
     train, _ = store.split(world.model().spec, at(10))
     file = tmp_path / "data" / "trips" / "datasets" / f"{train.id}.json"
     file.write_text(file.read_text().replace('"rows": 8', '"rows": 7'))
@@ -147,10 +149,11 @@ def test_an_altered_manifest_is_refused(world: "World", tmp_path: Path) -> None:
 
 def test_a_damaged_snapshot_stops_the_load(world: "World", tmp_path: Path) -> None:
     publish(world, tmp_path / "data", range(1, 11))
-    store = DatasetStore(tmp_path / "data")
+    store = DatasetStore(LocalObjectStore(tmp_path / "data"))
     train, _ = store.split(world.model().spec, at(10))
-    folder: Any = SnapshotStore(tmp_path / "data").get("trips", train.snapshot_ids[0]).folder
-    file = folder / "features.parquet"
+    snapshots = SnapshotStore(LocalObjectStore(tmp_path / "data"))
+    damaged = snapshots.get("trips", train.snapshot_ids[0])
+    file = tmp_path / "data" / damaged.entry.files["features"].key
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(IntegrityBroken, match="digest mismatch"):
         store.load(train.id, "trips")

@@ -15,6 +15,7 @@ from ferryman.data.content_id import content_id
 from ferryman.data.listing import list_windows, show_snapshot
 from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.errors import IntegrityBroken, SpecError
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import Window, day_window
 
 DAY = dt.datetime(2013, 1, 5, tzinfo=dt.UTC)
@@ -49,7 +50,7 @@ def labels() -> Any:
 
 @pytest.fixture
 def store(tmp_path: Path) -> SnapshotStore:
-    return SnapshotStore(tmp_path)
+    return SnapshotStore(LocalObjectStore(tmp_path))
 
 
 def test_the_id_does_not_depend_on_how_a_table_is_stored(tmp_path: Path) -> None:
@@ -112,10 +113,10 @@ def test_what_is_written_is_read_back(store: SnapshotStore) -> None:
 
 def test_the_same_content_is_written_once(store: SnapshotStore, tmp_path: Path) -> None:
     first = store.write("m", WINDOW, features(), labels(), ENTRY)
-    stamp = (first.folder / "entry.json").stat().st_mtime_ns
+    stamp = (tmp_path / "m" / "snapshots" / first.id / "entry.json").stat().st_mtime_ns
     again = store.write("m", WINDOW, features(), labels(), SnapshotEntry(reason="x", actor="y"))
     assert (again.id, again.new) == (first.id, False)
-    assert (first.folder / "entry.json").stat().st_mtime_ns == stamp
+    assert (tmp_path / "m" / "snapshots" / first.id / "entry.json").stat().st_mtime_ns == stamp
     assert store.snapshot_ids("m") == [first.id]
     assert [entry.name for entry in (tmp_path / "m" / "snapshots").iterdir()] == [first.id]
 
@@ -166,9 +167,9 @@ def test_only_an_id_becomes_part_of_a_path(store: SnapshotStore, name: str) -> N
         store.get("m", name)
 
 
-def test_damage_is_noticed(store: SnapshotStore) -> None:
+def test_damage_is_noticed(store: SnapshotStore, tmp_path: Path) -> None:
     snapshot = store.write("m", WINDOW, features(), labels(), ENTRY)
-    file = snapshot.folder / "features.parquet"
+    file = tmp_path / snapshot.entry.files["features"].key
     damaged = bytearray(file.read_bytes())
     damaged[20] ^= 1
     file.write_bytes(bytes(damaged))
@@ -183,9 +184,13 @@ def test_damage_is_noticed(store: SnapshotStore) -> None:
 
 
 def test_what_a_killed_writer_left_is_not_a_snapshot(store: SnapshotStore, tmp_path: Path) -> None:
-    leftover = tmp_path / "m" / "snapshots" / ".0123456789abcdef.xyz"
-    leftover.mkdir(parents=True)
-    (leftover / "features.parquet").write_bytes(b"PAR1 half")
+    for unfinished in (
+        "a" * 64 + "/features-0123456789abcdef.parquet",
+        "b" * 64 + "/.entry.json.x",
+    ):
+        leftover = tmp_path / "m" / "snapshots" / unfinished
+        leftover.parent.mkdir(parents=True)
+        leftover.write_bytes(b"PAR1 half")
     snapshot = store.write("m", WINDOW, features(), labels(), ENTRY)
     assert store.snapshot_ids("m") == [snapshot.id]
 
@@ -203,13 +208,14 @@ def test_many_publishers_leave_one_whole_history(store: SnapshotStore) -> None:
     assert [entry.parent for entry in history] == parents
 
 
-def test_files_are_readable_by_others(store: SnapshotStore) -> None:
+def test_files_are_readable_by_others(store: SnapshotStore, tmp_path: Path) -> None:
     snapshot = store.write("m", WINDOW, features(), labels(), ENTRY)
-    assert os.access(snapshot.folder, os.R_OK | os.X_OK)
-    assert snapshot.folder.stat().st_mode & 0o777 == 0o755
+    folder = tmp_path / "m" / "snapshots" / snapshot.id
+    assert os.access(folder, os.R_OK | os.X_OK)
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o644}
 
 
-def test_large_tables_have_small_row_groups(store: SnapshotStore) -> None:
+def test_large_tables_have_small_row_groups(store: SnapshotStore, tmp_path: Path) -> None:
     rows = 130_000
     big = pa.table(
         {
@@ -218,14 +224,16 @@ def test_large_tables_have_small_row_groups(store: SnapshotStore) -> None:
         }
     )
     snapshot = store.write("m", WINDOW, big, labels(), ENTRY)
-    assert pq.ParquetFile(snapshot.folder / "features.parquet").metadata.num_row_groups == 2
+    assert (
+        pq.ParquetFile(tmp_path / snapshot.entry.files["features"].key).metadata.num_row_groups == 2
+    )
 
 
 def test_listing_and_showing(store: SnapshotStore, tmp_path: Path) -> None:
     snapshot = store.write("m", WINDOW, features(), labels(), ENTRY)
-    assert list_windows(tmp_path, "m") == []
+    assert list_windows(LocalObjectStore(tmp_path), "m") == []
     store.publish("m", WINDOW, snapshot.id, "nightly")
-    (row,) = list_windows(tmp_path, "m")
+    (row,) = list_windows(LocalObjectStore(tmp_path), "m")
     assert (row.window, row.snapshot, row.rows, row.labels, row.why) == (
         str(WINDOW),
         snapshot.id,
@@ -233,8 +241,8 @@ def test_listing_and_showing(store: SnapshotStore, tmp_path: Path) -> None:
         1,
         "nightly",
     )
-    shown = show_snapshot(tmp_path, "m", snapshot.id[:10])
+    shown = show_snapshot(LocalObjectStore(tmp_path), "m", snapshot.id[:10])
     assert json.loads(json.dumps(shown))["publications"][0]["reason"] == "nightly"
     for beginning in ("", "zz", "../"):
         with pytest.raises(SpecError):
-            show_snapshot(tmp_path, "m", beginning)
+            show_snapshot(LocalObjectStore(tmp_path), "m", beginning)

@@ -18,6 +18,7 @@ from ferryman.ledger.records import Candidate, State
 from ferryman.monitoring.decisions import Decisions
 from ferryman.runtime.bundle import REFERENCE
 from ferryman.runtime.files import read_json, write_json
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
 from ferryman.serving.prediction_log import own_fields
@@ -111,7 +112,7 @@ class Station:
             }
         )
         features = labels.select(["entity_key", "event_time"])
-        store = SnapshotStore(self.settings.data_root)
+        store = SnapshotStore(LocalObjectStore(self.settings.data_root))
         entry = SnapshotEntry(reason="test", actor="test")
         snapshot = store.write("rain", day, features, labels, entry)
         store.publish("rain", day, snapshot.id, "test")
