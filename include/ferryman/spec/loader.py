@@ -177,4 +177,13 @@ def _check_references(spec: ModelSpec, file: Path, lines: dict[Location, int]) -
             ("features", "columns", spec.data.label.name),
             f"feature {spec.data.label.name!r} is the label",
         )
+    named = [*spec.features.columns, *spec.features.entity]
+    for index, name in enumerate(spec.train.group):
+        if name not in named:
+            meant = nearest(name, named)
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            mistake(
+                ("train", "group", index),
+                f"train.group: {name!r} is neither a feature nor an entity column{hint}",
+            )
     return mistakes

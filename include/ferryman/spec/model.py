@@ -36,6 +36,24 @@ class TrainSpec(Part):
         description="Newest labelled days, kept from training, for evaluation."
     )
     min_rows: int = Field(default=1000, ge=10, description="Fewest labelled training rows.")
+    group: list[str] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Features or entity columns that together name a group; training leaves out "
+        "the groups whose rows evaluate.",
+    )
+    suspicious_auc: float = Field(
+        default=0.999,
+        gt=0.5,
+        le=1,
+        description="A column that alone reaches this AUC on the training rows is a leak.",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "TrainSpec":
+        if len(set(self.group)) < len(self.group):
+            raise ValueError("a column stands twice in group")
+        return self
 
 
 class ThresholdSpec(Part):
