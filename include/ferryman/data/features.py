@@ -51,8 +51,9 @@ def build_features(
 def shape_features(raw: Any, spec: FeaturesSpec, span: ReplayedSpan, shown: str) -> Any:
     """The query's result as the features table, ordered by event time and key.
 
-    Columns: entity_key (string), event_time (timestamp[us, UTC]), then the declared features
-    (integer int64, number float64, category string; all nullable). Times are those asked for.
+    Columns: entity_key (string), event_time (timestamp[us, UTC]), the declared features (integer
+    int64, number float64, category string; all nullable), and the entity columns that are no
+    features, as text: a split may go by them. Times are those asked for.
     """
     _check_columns(raw, spec, shown)
     if raw.num_rows == 0:
@@ -71,9 +72,18 @@ def shape_features(raw: Any, spec: FeaturesSpec, span: ReplayedSpan, shown: str)
         name: _typed(one_chunk(raw.column(name)), name, feature.type, shown)
         for name, feature in spec.columns.items()
     }
-    table = pa.table({KEY: keys, EVENT_TIME: moved, **columns})
+    table = pa.table({KEY: keys, EVENT_TIME: moved, **columns, **_entity_texts(raw, spec)})
     _check_known_at(raw, table, spec, times, shown)
     return table
+
+
+def _entity_texts(raw: Any, spec: FeaturesSpec) -> dict[str, Any]:
+    """The entity columns that are no features; they cannot be read off the key, whose separator
+    may stand inside a value.
+    """
+    taken = {KEY, EVENT_TIME, *spec.columns}
+    names = [name for name in spec.entity if name not in taken]
+    return {name: one_chunk(raw.column(name)).cast(pa.string()) for name in names}
 
 
 def _check_columns(raw: Any, spec: FeaturesSpec, shown: str) -> None:

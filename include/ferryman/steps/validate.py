@@ -91,7 +91,7 @@ def _validate(
     suite = ExpectationSuite(file, read_expectations(file, columns))
     windows: list[dict[str, Any]] = []
     for snapshot in snapshots:
-        outcomes = suite.run(store.read_features(snapshot))
+        outcomes = suite.run(store.read_features(snapshot, columns))
         told = [{**asdict(o), "text": o.explain()} for o in outcomes]
         windows.append({"window": _window(snapshot), "snapshot": snapshot.id, "outcomes": told})
     success = all(told["success"] for window in windows for told in window["outcomes"])

@@ -50,7 +50,7 @@ def test_what_a_snapshot_of_a_real_day_holds(installation: "Installation") -> No
     snapshot = store.get("flights", entry["id"])
     features, labels = store.read_features(snapshot), store.read_labels(snapshot)
     columns = list(installation.model().spec.features.columns)
-    assert features.column_names == ["entity_key", "event_time", *columns]
+    assert features.column_names == ["entity_key", "event_time", *columns, "flight"]
     assert snapshot.entry.cutoff == max(features.column("event_time").to_pylist())
     assert set(labels.column("label").to_pylist()) == {True, False, None}
     files = {
