@@ -1,11 +1,12 @@
 """Great Expectations over a window's features: expectations.yaml in, a report and a verdict out.
 
-Great Expectations takes five CPU seconds to import, so nothing else imports this module's `run`.
-One context and one suite serve every window of a call.
+Great Expectations takes five CPU seconds to import, so it is imported by a suite alone. One context
+and one suite serve every window of a call. A first pass counts; only what failed is run again, for
+its first bad rows: looking up rows costs more than checking a million of them.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ from ferryman.errors import SpecError
 
 _SHOWN_ROWS = 3
 _KEY = "entity_key"
+_KEY_CHARACTERS = 200  # whole keys find the row again
+# Arguments that name columns; an expectation with others may look at any column.
+_COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
+_COUNT = {"result_format": "BASIC", "partial_unexpected_count": 0}
+_ROWS = {
+    "result_format": "SUMMARY",
+    "partial_unexpected_count": _SHOWN_ROWS,
+    "unexpected_index_column_names": [_KEY],
+}
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +57,19 @@ class ExpectationOutcome:
         return text
 
 
+@dataclass(frozen=True)
+class Validation:
+    """One window's outcomes, and the library's own result that they were read from."""
+
+    outcomes: list[ExpectationOutcome]
+    result: Any
+
+    @property
+    def success(self) -> bool:
+        """Whether every expectation was met."""
+        return all(outcome.success for outcome in self.outcomes)
+
+
 class ExpectationSuite:
     """A declared suite, ready for any number of windows."""
 
@@ -62,36 +85,48 @@ class ExpectationSuite:
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         asset = context.data_sources.add_pandas("window").add_dataframe_asset("features")
         self._batch = asset.add_batch_definition_whole_dataframe("all")
+        self._file = file
         self._declared = list(declared)
-        self._suite = context.suites.add(gx.ExpectationSuite(name="expectations"))
-        for position, expected in enumerate(self._declared):
-            kind = getattr(gx.expectations, expected.name)
-            try:
-                self._suite.add_expectation(kind(**expected.arguments, meta={"position": position}))
-            except (TypeError, ValueError) as error:
-                raise SpecError(
-                    f"{file}:{expected.line}: {expected.name}: {_short_error(error)}",
-                    remedy="Correct the arguments of the expectation.",
-                ) from error
+        self._suite = self._build(range(len(self._declared)))
 
     def run(self, features: Any) -> list[ExpectationOutcome]:
         """Every expectation's outcome on one window's features (a pyarrow Table)."""
-        frame = features.to_pandas()
-        batch = self._batch.get_batch(batch_parameters={"dataframe": frame})
-        report = batch.validate(
-            self._suite,
-            result_format={
-                "result_format": "SUMMARY",
-                "partial_unexpected_count": _SHOWN_ROWS,
-                "unexpected_index_column_names": [_KEY],
-            },
-        )
-        outcomes = [self._outcome(result, len(frame)) for result in report.results]
-        return sorted(outcomes, key=lambda outcome: outcome.line)
+        return self.validate(features).outcomes
+
+    def validate(self, features: Any) -> Validation:
+        """The outcomes and the library's result, which names no more rows than the outcomes do."""
+        needed = _needed_columns(self._declared, features.column_names)
+        result = self._check(self._suite, features.select(needed), _COUNT)
+        failed = {_position(one) for one in result.results if not one.success}
+        if failed:
+            again = self._check(self._build(sorted(failed)), features, _ROWS)
+            detailed = {_position(one): one for one in again.results}
+            result.results = [detailed.get(_position(one), one) for one in result.results]
+        outcomes = [self._outcome(one, features.num_rows) for one in result.results]
+        return Validation(sorted(outcomes, key=lambda outcome: outcome.line), result)
+
+    def _build(self, positions: Iterable[int]) -> Any:
+        import great_expectations as gx
+
+        made = []
+        for position in positions:
+            expected = self._declared[position]
+            kind = getattr(gx.expectations, expected.name)
+            try:
+                made.append(kind(**expected.arguments, meta={"position": position}))
+            except (TypeError, ValueError) as error:
+                raise SpecError(
+                    f"{self._file}:{expected.line}: {expected.name}: {_short_error(error)}",
+                    remedy="Correct the arguments of the expectation.",
+                ) from error
+        return gx.ExpectationSuite(name="expectations", expectations=made)
+
+    def _check(self, suite: Any, features: Any, result_format: Mapping[str, Any]) -> Any:
+        batch = self._batch.get_batch(batch_parameters={"dataframe": features.to_pandas()})
+        return batch.validate(suite, result_format=result_format)
 
     def _outcome(self, result: Any, rows: int) -> ExpectationOutcome:
-        config = result.expectation_config
-        expected = self._declared[config.meta["position"]]
+        expected = self._declared[_position(result)]
         raised = _exception_of(result.exception_info)
         found = result.result or {}
         column = expected.arguments.get("column")
@@ -108,22 +143,46 @@ class ExpectationSuite:
         )
 
 
+def _needed_columns(declared: Sequence[DeclaredExpectation], columns: list[str]) -> list[str]:
+    """The columns that a suite can look at: all of them where that cannot be told."""
+    needed = set()
+    for expected in declared:
+        named = [expected.arguments[key] for key in _COLUMN_ARGUMENTS if key in expected.arguments]
+        needed.update(named)
+        counts_rows = expected.name.startswith("ExpectTableRowCount")
+        if "row_condition" in expected.arguments or not (named or counts_rows):
+            return columns
+    return [name for name in columns if name in needed] or columns
+
+
+def _position(result: Any) -> int:
+    return int(result.expectation_config.meta["position"])
+
+
 def _first_bad(found: Mapping[str, Any], column: object) -> list[dict[str, str]]:
     rows = found.get("partial_unexpected_index_list") or []
     return [
         {
-            "entity_key": str(row[_KEY]),
-            "value": shorten(row.get(column))
+            "entity_key": str(row[_KEY])[:_KEY_CHARACTERS],
+            "value": _cell(row[column])
             if column in row
-            else ", ".join(f"{key}={shorten(row[key])}" for key in row if key != _KEY),
+            else ", ".join(f"{key}={_cell(row[key])}" for key in row if key != _KEY),
         }
         for row in rows[:_SHOWN_ROWS]
     ]
 
 
+def _cell(value: Any) -> str:
+    return "null" if value is None or value != value else shorten(value)  # noqa: PLR0124 - NaN
+
+
 def _observed(found: Mapping[str, Any]) -> str | None:
     value = found.get("observed_value")
-    return None if value is None else str(value)[:200]
+    if value is not None:
+        return str(value)[:200]
+    if found.get("partial_unexpected_index_list"):
+        return None  # rows say more
+    return ", ".join(_cell(one) for one in (found.get("partial_unexpected_list") or [])) or None
 
 
 def _exception_of(info: Any) -> str | None:

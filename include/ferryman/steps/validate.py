@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from ferryman.data.data_docs import FOLDER, INDEX, WindowDocs, write_data_docs
 from ferryman.data.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.runtime.files import write_json
@@ -34,8 +35,8 @@ class _Ingested(BaseModel):
 def run(context: StepContext) -> StepResult:
     """Run the suite on every snapshot; publish all of them, or none.
 
-    Raises DataRejected (exit 3) with column, expectation and first bad rows; the report is written
-    either way.
+    Raises DataRejected (exit 3) with column, expectation and first bad rows; the report and Data
+    Docs are written either way.
     """
     store = SnapshotStore(context.data_store)
     snapshots = [store.get(context.model.name, entry.id) for entry in _ingested(context)]
@@ -60,7 +61,7 @@ def run(context: StepContext) -> StepResult:
             "report": str(file),
         },
         metrics={"windows": len(snapshots), "expectations": checked},
-        artifacts={"report": str(file)},
+        artifacts={"report": str(file), **_docs(context)},
     )
 
 
