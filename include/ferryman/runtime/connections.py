@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import quote, quote_plus
 
 from ferryman.errors import SpecError
 
@@ -27,6 +28,17 @@ class Connection:
     def scheme(self) -> str:
         """What stands before `://`, without a driver: `postgresql`, `s3`."""
         return self.url.partition("://")[0].partition("+")[0].lower()
+
+    def hide_secrets(self, text: object, limit: int = 200) -> str:
+        """What something outside said, on one line of bounded length, without login's secret.
+
+        A driver's or server's own words may repeat what they were given, as it is or encoded.
+        """
+        shown = " ".join(str(text).split())
+        if self.password:
+            for form in {self.password, quote(self.password, safe=""), quote_plus(self.password)}:
+                shown = shown.replace(form, "***")
+        return shown if len(shown) <= limit else shown[:limit] + "..."
 
 
 class Connections(Protocol):
