@@ -91,12 +91,20 @@ def _validate(
     columns = ["entity_key", "event_time", *context.spec.features.columns]
     suite = ExpectationSuite(file, read_expectations(file, columns))
     windows: list[dict[str, Any]] = []
+    docs: list[WindowDocs] = []
     for snapshot in snapshots:
-        outcomes = suite.run(store.read_features(snapshot, columns))
-        told = [{**asdict(o), "text": o.explain()} for o in outcomes]
+        validation = suite.validate(store.read_features(snapshot, columns))
+        docs.append(WindowDocs(f"{snapshot.window.start:%Y-%m-%d}", validation))
+        told = [{**asdict(o), "text": o.explain()} for o in validation.outcomes]
         windows.append({"window": _window(snapshot), "snapshot": snapshot.id, "outcomes": told})
-    success = all(told["success"] for window in windows for told in window["outcomes"])
+    write_data_docs(context.folder / FOLDER, context.model.name, docs)
+    success = all(one.validation.success for one in docs)
     return {"suite": str(file), "success": success, "windows": windows}
+
+
+def _docs(context: StepContext) -> dict[str, str]:
+    index = context.folder / FOLDER / INDEX
+    return {"data_docs": str(index)} if index.is_file() else {}
 
 
 def _refuse_failures(report: dict[str, Any], file: Path) -> None:
