@@ -2,20 +2,25 @@
 
 In CSV an empty cell is null, whatever the type; nothing else is: "NA" is a category like any other,
 and a fault in a number column. In Parquet null is null, and NaN in a number column is null too.
-Times must carry their zone; they become UTC. Whole numbers stored as floating point are accepted
-where every one is whole. Infinity is a fault.
+Times must carry their zone, or the column must declare it; they become UTC. Whole numbers stored as
+floating point are accepted where every one is whole. Infinity is a fault.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ferryman.data.json_cells import from_json
+from ferryman.data.local_times import place_times
 from ferryman.spec.sources import ColumnSpec, ColumnType
 
+# How cells come in: all as text (CSV); in types of their own (Parquet, SQL); or so, but for times,
+# which are text (JSON, SQLite).
+CellForm = Literal["text", "typed", "json"]
 ARROW_TYPES: Mapping[ColumnType, Any] = {
     "integer": pa.int64(),
     "number": pa.float64(),
@@ -26,16 +31,17 @@ ARROW_TYPES: Mapping[ColumnType, Any] = {
 }
 _SHOWN_CHARACTERS = 60
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds
+_CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
 _TEXT_RULES: Mapping[str, tuple[str, str]] = {
     "integer": (r"^-?[0-9]+$", "is no whole number of 64 bits"),
     "number": (r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$", "is no finite number"),
     "boolean": (r"^(?i:true|false)$", "is neither true nor false"),
     "timestamp": (
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
-        r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$",
+        rf"{_CLOCK}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$",
         "is no time with a zone, such as 2013-01-31T09:05:00Z",
     ),
 }
+_NO_TIME = "is no time, such as 2013-01-31T09:05:00"
 
 
 @dataclass(frozen=True)
@@ -61,36 +67,46 @@ def shorten(value: object) -> str:
 
 
 def type_table(
-    raw: Any, columns: Mapping[str, ColumnSpec], *, text: bool
+    raw: Any, columns: Mapping[str, ColumnSpec], *, form: CellForm
 ) -> tuple[Any, list[Fault]]:
     """Convert a raw pyarrow Table to the declared types; return it with every fault.
 
-    `text` says that the raw cells are CSV text. Faulty cells are null in the result.
+    Faulty cells are null in the result. Whether null is allowed is judged elsewhere.
     """
     arrays, faults = [], []
     for name, column in columns.items():
-        array, found = type_column(_one_chunk(raw.column(name)), name, column, text=text)
+        array, found = type_column(one_chunk(raw.column(name)), name, column, form=form)
         arrays.append(array)
         faults.extend(found)
     return pa.table(dict(zip(columns, arrays, strict=True))), faults
 
 
-def type_column(raw: Any, name: str, column: ColumnSpec, *, text: bool) -> tuple[Any, list[Fault]]:
+def type_column(
+    raw: Any, name: str, column: ColumnSpec, *, form: CellForm
+) -> tuple[Any, list[Fault]]:
     """Convert one raw array to its declared type; faulty cells become null and are listed."""
-    if text:
+    if form == "text":
         raw = pc.if_else(pc.equal(raw, ""), pa.scalar(None, pa.string()), raw)
-        typed, faults = _from_text(raw, name, column.type)
-    else:
-        raw = _plain(raw)
-        typed, faults = _from_stored(raw, name, column.type)
-    if not column.nullable and raw.null_count:
-        rows = np.flatnonzero(np.asarray(pc.is_null(raw)))
-        faults.append(Fault(name, rows, "is null, and the column is not nullable", "null"))
-    return typed, faults
+        return _from_text(raw, name, column)
+    raw = _plain(raw)
+    if raw.type == pa.json_():
+        return _from_json(raw, name, column)
+    if form == "json" and column.type == "timestamp" and pa.types.is_string(raw.type):
+        return _from_text(raw, name, column)
+    return _from_typed(raw, name, column)
 
 
-def _from_text(raw: Any, name: str, kind: ColumnType) -> tuple[Any, list[Fault]]:
+def _from_json(raw: Any, name: str, column: ColumnSpec) -> tuple[Any, list[Fault]]:
+    """Cells of several kinds, as JSON tokens: see `json_cells`."""
+    cells = from_json(raw, column.type)
+    convert = _from_text if column.type == "timestamp" else _from_typed
+    typed, faults = convert(cells, name, column)
+    return typed, [*_lost(raw, cells, name, f"is {_MEANING[column.type]}"), *faults]
+
+
+def _from_text(raw: Any, name: str, column: ColumnSpec) -> tuple[Any, list[Fault]]:
     """Parse text cells; null stays null."""
+    kind = column.type
     if kind in ("category", "text"):
         return raw, []
     pattern, why = _TEXT_RULES[kind]
@@ -101,29 +117,56 @@ def _from_text(raw: Any, name: str, kind: ColumnType) -> tuple[Any, list[Fault]]
         typed = pc.if_else(pc.is_finite(typed), typed, pa.scalar(None, pa.float64()))
     elif kind == "timestamp":
         typed = _writable(typed)
+        if column.zone is not None and raw.null_count < typed.null_count:
+            return _with_local_times(raw, typed, name, column.zone)
     return typed, _lost(raw, typed, name, why)
 
 
-def _from_stored(raw: Any, name: str, kind: ColumnType) -> tuple[Any, list[Fault]]:
-    """Convert a Parquet column; a physical type that cannot hold the declared one is a fault."""
+def _with_local_times(raw: Any, typed: Any, name: str, zone: str) -> tuple[Any, list[Fault]]:
+    """Text cells without a zone are times of the column's; `typed` holds those with one."""
+    local = pc.match_substring_regex(raw, _CLOCK + "$")
+    clean = pc.if_else(local, raw, pa.scalar(None, pa.string()))
+    naive = _cast_where_possible(clean, pa.timestamp("us"))
+    placed, misplaced = _placed(naive, raw, name, zone)
+    no_time = pc.and_(pc.is_valid(raw), pc.and_(pc.is_null(naive), pc.is_null(typed)))
+    return pc.coalesce(typed, placed), [*_faults_at(no_time, raw, name, _NO_TIME), *misplaced]
+
+
+def _placed(naive: Any, raw: Any, name: str, zone: str) -> tuple[Any, list[Fault]]:
+    times, ambiguous, missing = place_times(naive, zone)
+    faults = [
+        *_faults_at(ambiguous, raw, name, f"stands twice on the clock of {zone}"),
+        *_faults_at(missing, raw, name, f"does not exist on the clock of {zone}"),
+    ]
+    return _writable(times), faults
+
+
+def _from_typed(raw: Any, name: str, column: ColumnSpec) -> tuple[Any, list[Fault]]:
+    """Convert a typed column; a physical type that cannot hold the declared one is a fault."""
+    kind = column.type
     convert = _CONVERSIONS[kind]
     if pa.types.is_null(raw.type):
         return pa.nulls(len(raw), ARROW_TYPES[kind]), []
+    if column.zone is not None and pa.types.is_timestamp(raw.type) and raw.type.tz is None:
+        naive = _cast_where_possible(_to_microseconds(raw), pa.timestamp("us"))
+        placed, faults = _placed(naive, raw, name, column.zone)
+        return placed, [*_lost(raw, naive, name, f"is {_MEANING[kind]}"), *faults]
     typed = convert(raw)
     if typed is None:
-        return pa.nulls(len(raw), ARROW_TYPES[kind]), [_wrong_type(raw, name, kind)]
+        return pa.nulls(len(raw), ARROW_TYPES[kind]), [_wrong_type(raw, name, column)]
     return typed, _lost(raw, typed, name, f"is {_MEANING[kind]}")
 
 
-def _wrong_type(raw: Any, name: str, kind: ColumnType) -> Fault:
+def _wrong_type(raw: Any, name: str, column: ColumnSpec) -> Fault:
     """Stored as another type: point at the first cell that could not be meant, if it is text."""
+    kind = column.type
     zone = " without a time zone" if pa.types.is_timestamp(raw.type) else ""
     why = f"is stored as {raw.type}{zone}, but is declared {kind}"
     rows = np.arange(len(raw))
     if pa.types.is_string(raw.type) and kind in _TEXT_RULES:
-        _, unreadable = _from_text(raw, name, kind)
+        _, unreadable = _from_text(raw, name, column)
         rows = unreadable[0].rows if unreadable else rows
-    example = _shown(raw[int(rows[0])]) if len(rows) else "no row"
+    example = show_cell(raw[int(rows[0])]) if len(rows) else "no row"
     return Fault(name, rows, why, example, whole=True)
 
 
@@ -161,9 +204,11 @@ def _booleans(raw: Any) -> Any:
 def _times(raw: Any) -> Any:
     if not pa.types.is_timestamp(raw.type) or raw.type.tz is None:
         return None
-    if raw.type.unit == "ns":
-        raw = pc.floor_temporal(raw, unit="microsecond")
-    return _writable(_cast_where_possible(raw, ARROW_TYPES["timestamp"]))
+    return _writable(_cast_where_possible(_to_microseconds(raw), ARROW_TYPES["timestamp"]))
+
+
+def _to_microseconds(raw: Any) -> Any:
+    return pc.floor_temporal(raw, unit="microsecond") if raw.type.unit == "ns" else raw
 
 
 def _writable(times: Any) -> Any:
@@ -187,7 +232,7 @@ _MEANING: Mapping[ColumnType, str] = {
     "category": "no text",
     "text": "no text",
     "boolean": "neither true nor false",
-    "timestamp": "out of the range of times",
+    "timestamp": "no time",
 }
 
 
@@ -223,16 +268,26 @@ def _lost(raw: Any, typed: Any, name: str, why: str) -> list[Fault]:
     """The cells that held something and hold nothing after the conversion."""
     if raw.null_count == typed.null_count:
         return []
-    rows = np.flatnonzero(np.asarray(pc.and_(pc.is_valid(raw), pc.is_null(typed))))
-    return [Fault(name, rows, why, _shown(raw[int(rows[0])]))]
+    return _faults_at(pc.and_(pc.is_valid(raw), pc.is_null(typed)), raw, name, why)
 
 
-def _shown(cell: Any) -> str:
+def _faults_at(where: Any, raw: Any, name: str, why: str) -> list[Fault]:
+    rows = np.flatnonzero(np.asarray(pc.fill_null(where, False)))
+    return [Fault(name, rows, why, show_cell(raw[int(rows[0])]))] if len(rows) else []
+
+
+def show_cell(cell: Any) -> str:
+    """A raw cell (a pyarrow Scalar) as it is shown in a message."""
+    if not cell.is_valid:
+        return "null"
+    if cell.type == pa.json_():
+        return shorten(cell.as_py())[1:-1]  # a token; a text in it has quotes of its own
     try:
         return shorten(cell.as_py())
     except (OverflowError, ValueError):  # a time that Python cannot hold
         return f"{cell.value} {cell.type}"
 
 
-def _one_chunk(column: Any) -> Any:
+def one_chunk(column: Any) -> Any:
+    """A chunked column as one array."""
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

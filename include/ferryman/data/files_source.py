@@ -1,6 +1,8 @@
 """Parquet and CSV files below the source root, as a source of typed rows."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -9,11 +11,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ferryman.data.cleaning import Cleaning
-from ferryman.data.column_types import ARROW_TYPES
 from ferryman.data.csv_shape import line_of_row
 from ferryman.data.path_template import PathTemplate
 from ferryman.data.prechecks import CheckedFile, check_file
+from ferryman.data.quarantine import Origin, number_rows
 from ferryman.data.row_intake import RowIntake
 from ferryman.data.source import SourcePart, SourceRows
 from ferryman.errors import DataRejected, DependencyUnavailable
@@ -48,20 +49,19 @@ class FilesSource:
                 f"source {self.name!r}: no folder {self._root}",
                 remedy="Mount it, or set FERRYMAN_SOURCE_ROOT.",
             )
-        tables, files, dropped = [], [], 0
+        intake = RowIntake(self.name, self.spec, span, required, max_rejected=self._max_rejected)
+        files = []
         with self._lock:
             for relative in self._present_paths(span, required):
                 checked = self._check(relative)
-                table, bad = self._read_file(relative, checked, span)
-                tables += [table] if table is not None else []
-                dropped += bad
+                self._read_file(relative, checked, span, intake)
                 files.append(SourcePart(relative, checked.sha256, checked.size, checked.rows))
-        rows = pa.concat_tables(tables).combine_chunks() if tables else self._no_rows()
+            rows, cleaning = intake.finish()
         return SourceRows(
-            table=rows,
+            table=rows.combine_chunks(),
             parts=tuple(files),
             query=self.spec.path,
-            cleaning=Cleaning(dropped=dropped),
+            cleaning=cleaning,
         )
 
     def _present_paths(self, span: Window | None, required: Window | None) -> list[str]:
@@ -90,28 +90,33 @@ class FilesSource:
         return self._checked[relative]
 
     def _read_file(
-        self, relative: str, checked: CheckedFile, span: Window | None
-    ) -> tuple[Any, int]:
+        self, relative: str, checked: CheckedFile, span: Window | None, intake: RowIntake
+    ) -> None:
         is_csv = checked.path.suffix == ".csv"
-
-        def place(row: int) -> str:
-            return f"line {line_of_row(checked.path, row)}" if is_csv else f"row {row + 1}"
-
-        intake = RowIntake(self.spec, span, text=is_csv, shown=str(checked.path), place=place)
+        origin = Origin(
+            part=relative,
+            shown=str(checked.path),
+            form="text" if is_csv else "typed",
+            places=partial(_line_places, checked.path) if is_csv else number_rows,
+        )
         try:
             if is_csv:
-                intake.add(self._cached(relative, 0, lambda: _read_csv(checked)), 0)
+                intake.add(self._cached(relative, 0, lambda: _read_csv(checked)), 0, origin)
             else:
-                self._add_row_groups(relative, checked, span, intake)
+                self._add_row_groups(relative, checked, span, intake, origin)
         except (pa.ArrowException, OSError) as error:
             raise DataRejected(
                 f"{checked.path}: damaged: {str(error)[:200]}",
                 remedy="Fetch the file again, then run the window again.",
             ) from error
-        return intake.finish(self._max_rejected)
 
     def _add_row_groups(
-        self, relative: str, checked: CheckedFile, span: Window | None, intake: RowIntake
+        self,
+        relative: str,
+        checked: CheckedFile,
+        span: Window | None,
+        intake: RowIntake,
+        origin: Origin,
     ) -> None:
         """Read the declared columns of the row groups that may hold rows of the span."""
         columns = list(self.spec.columns)
@@ -125,7 +130,7 @@ class FilesSource:
                     def load(number: int = number) -> Any:
                         return file.read_row_group(number, columns=columns, use_threads=False)
 
-                    intake.add(self._cached(relative, index, load), first)
+                    intake.add(self._cached(relative, index, load), first, origin)
                 first += group.num_rows
 
     def _cached(self, relative: str, part: int, load: Any) -> Any:
@@ -137,9 +142,9 @@ class FilesSource:
                 del self._raw[next(iter(self._raw))]
         return self._raw[key]
 
-    def _no_rows(self) -> Any:
-        fields = [(name, ARROW_TYPES[column.type]) for name, column in self.spec.columns.items()]
-        return pa.schema(fields).empty_table()
+
+def _line_places(path: Path, positions: Sequence[int]) -> list[str]:
+    return [f"line {line_of_row(path, position)}" for position in positions]
 
 
 def _read_csv(checked: CheckedFile) -> Any:

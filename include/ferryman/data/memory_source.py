@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ferryman.data.cleaning import Cleaning
 from ferryman.data.header import check_names
+from ferryman.data.quarantine import Origin
 from ferryman.data.row_intake import RowIntake
 from ferryman.data.source import SourceRows
 from ferryman.errors import DataRejected
@@ -28,9 +28,7 @@ class MemorySource:
         check_names(self._table.column_names, self.spec.columns, shown)
         if required is not None and self._table.num_rows == 0:
             raise DataRejected(f"{shown} holds no rows at all, so none of {required}")
-        intake = RowIntake(
-            self.spec, span, text=False, shown=shown, place=lambda row: f"row {row + 1}"
-        )
-        intake.add(self._table, 0)
-        rows, dropped = intake.finish(self._max_rejected)
-        return SourceRows(table=rows, cleaning=Cleaning(dropped=dropped))
+        intake = RowIntake(self.name, self.spec, span, required, max_rejected=self._max_rejected)
+        intake.add(self._table, 0, Origin(part="memory", shown=shown, form="typed"))
+        rows, cleaning = intake.finish()
+        return SourceRows(table=rows, cleaning=cleaning)

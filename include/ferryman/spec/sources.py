@@ -15,6 +15,7 @@ ColumnType = Literal["integer", "number", "category", "text", "boolean", "timest
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"
 MODEL_FILE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 _NUMERIC = ("integer", "number")
+_EXACT = 2.0**53  # up to here a float holds every whole number
 
 
 class OutlierSpec(Part):
@@ -26,7 +27,9 @@ class OutlierSpec(Part):
         "median absolute deviations (scaled to a standard deviation), or from the mean in "
         "standard deviations.",
     )
-    factor: float = Field(default=3.0, gt=0, description="How many of them are too far.")
+    factor: float = Field(
+        default=3.0, gt=0, allow_inf_nan=False, description="How many of them are too far."
+    )
     action: Literal["drop", "null", "clip"] = "drop"
     min_rows: int = Field(default=30, ge=4, description="A day with fewer values is not judged.")
 
@@ -43,15 +46,18 @@ class ColumnSpec(Part):
     zone: str | None = Field(
         default=None, description="Zone of times that are stored without one, such as Europe/Rome."
     )
-    min: float | None = Field(default=None, description="Smallest legal value.")
-    max: float | None = Field(default=None, description="Largest legal value.")
+    min: float | None = Field(
+        default=None, allow_inf_nan=False, description="Smallest legal value."
+    )
+    max: float | None = Field(default=None, allow_inf_nan=False, description="Largest legal value.")
     values: list[str] | None = Field(
         default=None, min_length=1, description="The only legal categories."
     )
     invalid: Literal["drop", "null", "clip"] = Field(
         default="drop",
         description="A cell that is not of the type, range or categories: drop its row, make it "
-        "null, or move it to the bound that it passed. All are counted against max_rejected.",
+        "null, or move it to the bound that it passed (one of another type has none: its row is "
+        "dropped). All are counted against max_rejected.",
     )
     fill: int | float | str | bool | None = Field(
         default=None, description="What stands in for null; each is counted as a changed row."
@@ -82,10 +88,18 @@ class ColumnSpec(Part):
         makes_null = self.invalid == "null" or (
             self.outliers is not None and self.outliers.action == "null"
         )
-        if makes_null and not self.nullable:
-            raise ValueError("a column that may become null must be nullable")
+        if makes_null and not self.nullable and self.fill is None:
+            raise ValueError("a column that may become null must be nullable, or have a fill")
+        self._check_bounds()
         self._check_fill()
         return self
+
+    def _check_bounds(self) -> None:
+        for bound in (self.min, self.max):
+            if self.type != "integer" or bound is None:
+                continue
+            if not bound.is_integer() or abs(bound) > _EXACT:
+                raise ValueError(f"the bound {bound} of an integer is no whole number up to 2^53")
 
     def _check_fill(self) -> None:
         legal: Mapping[str, tuple[type, ...]] = {
@@ -98,8 +112,18 @@ class ColumnSpec(Part):
         fits = isinstance(self.fill, legal.get(self.type, ()))
         if isinstance(self.fill, bool) and self.type != "boolean":
             fits = False
-        if self.fill is not None and not fits:
-            raise ValueError(f"fill {self.fill!r} is no {self.type}")
+        if self.fill is None:
+            return
+        if not fits or (self.type in _NUMERIC and not abs(float(self.fill)) <= _EXACT):
+            raise ValueError(f"fill {str(self.fill)[:40]!r} is no {self.type}")
+        if self.values is not None and self.fill not in self.values:
+            raise ValueError(f"fill {str(self.fill)[:40]!r} is none of the values")
+        if self.type in _NUMERIC:
+            filled = float(self.fill)
+            low = -_EXACT if self.min is None else self.min
+            high = _EXACT if self.max is None else self.max
+            if not low <= filled <= high:
+                raise ValueError(f"fill {self.fill} lies outside of min and max")
 
 
 class _SourceSpec(Part):
@@ -113,7 +137,9 @@ class _SourceSpec(Part):
     )
     columns: dict[str, ColumnSpec] = Field(min_length=1)
     key: list[str] = Field(
-        default_factory=list, description="Columns that name a row; a second one is a duplicate."
+        default_factory=list,
+        description="Columns that name a row: a second one on the same day (UTC) of event time, or "
+        "anywhere in a lookup table, is a duplicate and is dropped.",
     )
     keep: Literal["first", "last"] = Field(
         default="first", description="Which of several rows of one key stays."
