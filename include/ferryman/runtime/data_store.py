@@ -27,6 +27,11 @@ def open_object_store(connection: Connection) -> ObjectStore:
     """The place that a connection leads to: s3://bucket/prefix or file:///folder."""
     if connection.scheme == "file":
         return LocalObjectStore(Path(unquote(urlsplit(connection.url).path)))
+    if connection.scheme == "s3":
+        # boto3 is imported by those who keep their data in a bucket alone.
+        from ferryman.runtime.s3_object_store import S3ObjectStore
+
+        return S3ObjectStore(connection)
     raise SpecError(
         f"connection {connection.name!r}: {connection.scheme}:// is no place for files",
         remedy="Give s3://BUCKET/PREFIX or file:///FOLDER.",
