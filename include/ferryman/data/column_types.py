@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ferryman.data.json_cells import from_json
 from ferryman.data.local_times import place_times
 from ferryman.spec.sources import ColumnSpec, ColumnType
 
@@ -89,19 +88,9 @@ def type_column(
         raw = pc.if_else(pc.equal(raw, ""), pa.scalar(None, pa.string()), raw)
         return _from_text(raw, name, column)
     raw = _plain(raw)
-    if raw.type == pa.json_():
-        return _from_json(raw, name, column)
     if form == "json" and column.type == "timestamp" and pa.types.is_string(raw.type):
         return _from_text(raw, name, column)
     return _from_typed(raw, name, column)
-
-
-def _from_json(raw: Any, name: str, column: ColumnSpec) -> tuple[Any, list[Fault]]:
-    """Cells of several kinds, as JSON tokens: see `json_cells`."""
-    cells = from_json(raw, column.type)
-    convert = _from_text if column.type == "timestamp" else _from_typed
-    typed, faults = convert(cells, name, column)
-    return typed, [*_lost(raw, cells, name, f"is {_MEANING[column.type]}"), *faults]
 
 
 def _from_text(raw: Any, name: str, column: ColumnSpec) -> tuple[Any, list[Fault]]:
@@ -150,11 +139,11 @@ def _from_typed(raw: Any, name: str, column: ColumnSpec) -> tuple[Any, list[Faul
     if column.zone is not None and pa.types.is_timestamp(raw.type) and raw.type.tz is None:
         naive = _cast_where_possible(_to_microseconds(raw), pa.timestamp("us"))
         placed, faults = _placed(naive, raw, name, column.zone)
-        return placed, [*_lost(raw, naive, name, f"is {_MEANING[kind]}"), *faults]
+        return placed, [*_lost(raw, naive, name, f"is {MEANING[kind]}"), *faults]
     typed = convert(raw)
     if typed is None:
         return pa.nulls(len(raw), ARROW_TYPES[kind]), [_wrong_type(raw, name, column)]
-    return typed, _lost(raw, typed, name, f"is {_MEANING[kind]}")
+    return typed, _lost(raw, typed, name, f"is {MEANING[kind]}")
 
 
 def _wrong_type(raw: Any, name: str, column: ColumnSpec) -> Fault:
@@ -226,7 +215,7 @@ _CONVERSIONS: Mapping[ColumnType, Callable[[Any], Any]] = {
     "boolean": _booleans,
     "timestamp": _times,
 }
-_MEANING: Mapping[ColumnType, str] = {
+MEANING: Mapping[ColumnType, str] = {
     "integer": "no whole number of 64 bits",
     "number": "no finite number",
     "category": "no text",
@@ -280,8 +269,6 @@ def show_cell(cell: Any) -> str:
     """A raw cell (a pyarrow Scalar) as it is shown in a message."""
     if not cell.is_valid:
         return "null"
-    if cell.type == pa.json_():
-        return shorten(cell.as_py())[1:-1]  # a token; a text in it has quotes of its own
     try:
         return shorten(cell.as_py())
     except (OverflowError, ValueError):  # a time that Python cannot hold

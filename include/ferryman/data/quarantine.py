@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ferryman.data.cell_rules import Finding
+from ferryman.data.cells import Misfits
 from ferryman.data.cleaning import QUARANTINE
-from ferryman.data.column_types import CellForm, one_chunk, show_cell
+from ferryman.data.column_types import CellForm, one_chunk, shorten, show_cell
 
 _BLOCK = 50_000  # rows that are Python objects at one time
 
@@ -38,13 +39,14 @@ class Origin:
 class Piece:
     """Raw rows of one origin; `start` is the first one's place among all rows of the reading.
 
-    `positions` are those of the rows in their origin.
+    `positions` are those of the rows in their origin; misfits are by these positions too.
     """
 
     raw: Any
     origin: Origin
     positions: Any
     start: int
+    misfits: Misfits = field(default_factory=dict)
 
     def place(self, row: int) -> str:
         """Where one row stands, by its place among all rows."""
@@ -52,14 +54,23 @@ class Piece:
 
     def example(self, column: str, row: int) -> str:
         """One cell as it is shown in a message."""
-        return show_cell(self.raw.column(column)[row - self.start])
+        local = row - self.start
+        misfit = self.misfits.get(column, {}).get(int(self.positions[local]))
+        return show_cell(self.raw.column(column)[local]) if misfit is None else shorten(misfit)
 
     def texts(self, columns: Sequence[str], rows: Any) -> dict[str, Any]:
-        """The cells of some rows, as text arrays by column."""
-        local = pa.array(rows - self.start)
-        return {
-            name: one_chunk(self.raw.column(name)).take(local).cast(pa.string()) for name in columns
-        }
+        """The cells of some rows, as text arrays by column; misfits included."""
+        local = rows - self.start
+        positions = self.positions[local].tolist()
+        found = {}
+        for name in columns:
+            array = one_chunk(self.raw.column(name)).take(pa.array(local)).cast(pa.string())
+            misfits = self.misfits.get(name)
+            if misfits:
+                cells = zip(array.to_pylist(), positions, strict=True)
+                array = pa.array([misfits.get(at, cell) for cell, at in cells], pa.string())
+            found[name] = array
+        return found
 
 
 def quarantine_table(

@@ -1,7 +1,7 @@
 """Takes raw rows in: those of a span are typed and cleaned; too many bad ones reject the window."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferryman.data.cell_rules import Finding
+from ferryman.data.cells import Misfits
 from ferryman.data.cleaning import Cleaning, RowsRejected
-from ferryman.data.column_types import ARROW_TYPES, Fault, shorten, type_column, type_table
+from ferryman.data.column_types import ARROW_TYPES, MEANING, Fault, shorten, type_column, type_table
 from ferryman.data.quarantine import Origin, Piece, quarantine_table
 from ferryman.data.row_cleaning import CleanedRows, clean_rows
 from ferryman.errors import DataRejected
-from ferryman.spec.sources import SourceSpec
+from ferryman.spec.sources import ColumnSpec, SourceSpec
 from ferryman.spec.windows import Window
 
 _SHOWN_FAULTS = 5
@@ -52,19 +53,25 @@ class RowIntake:
         self._faults: list[Fault] = []
         self._rows = 0
 
-    def add(self, raw: Any, first: int, origin: Origin) -> None:
+    def add(self, raw: Any, first: int, origin: Origin, misfits: Misfits | None = None) -> None:
         """Take the rows of one raw pyarrow Table that has the declared columns.
 
-        `first` is the position of its first row in its origin.
+        `first` is the position of its first row in its origin; `misfits` are cells (null in `raw`)
+        of another kind than their column, by their row in `raw`.
         """
         rows = self._rows_in_span(raw, origin)
         chosen = raw if rows is None else raw.take(pa.array(rows))
         positions = np.arange(raw.num_rows) if rows is None else rows
         columns = self._spec.columns
         typed, faults = type_table(chosen, columns, form=origin.form)
+        faults += _faults_of_misfits(misfits or {}, columns, positions)
         self._faults += [_moved(fault, fault.rows + self._rows) for fault in faults]
+        placed = {
+            name: {row + first: text for row, text in cells.items()}
+            for name, cells in (misfits or {}).items()
+        }
         kept = chosen.select(list(columns))
-        self._pieces.append(Piece(kept, origin, positions + first, self._rows))
+        self._pieces.append(Piece(kept, origin, positions + first, self._rows, placed))
         self._typed.append(typed)
         self._rows += typed.num_rows
 
@@ -189,6 +196,18 @@ def _between(times: Any, span: Window) -> Any:
         pc.greater_equal(times, pa.scalar(span.start, edge)),
         pc.less(times, pa.scalar(span.end, edge)),
     )
+
+
+def _faults_of_misfits(
+    misfits: Misfits, columns: Mapping[str, ColumnSpec], positions: Any
+) -> list[Fault]:
+    faults = []
+    for name, cells in misfits.items():
+        rows = np.flatnonzero(np.isin(positions, np.fromiter(cells, np.int64, len(cells))))
+        if len(rows):
+            example = shorten(cells[int(positions[rows[0]])])
+            faults.append(Fault(name, rows, f"is {MEANING[columns[name].type]}", example))
+    return faults
 
 
 def _moved(fault: Fault, rows: Any) -> Fault:
