@@ -1,14 +1,20 @@
 """The one file of plugins/ that Airflow executes: wiring only, light, no work at import."""
 
 from typing import ClassVar
+from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from ferryman_airflow import fork_server_start
+from ferryman_airflow import fork_server_start, ui
 
 
 class FerrymanPlugin(AirflowPlugin):
-    """Starts the fork server together with the scheduler, so that the first task finds it warm."""
+    """Adds the Models page; starts the fork server together with the scheduler."""
 
     name = "ferryman"
     listeners: ClassVar = [fork_server_start]
+    fastapi_apps: ClassVar = [ui.fastapi_app()]
+    external_views: ClassVar = [
+        ui.external_view(urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/"))
+    ]

@@ -16,6 +16,9 @@ from ferryman.settings import load_settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.steps.contract import run_step
 from ferryman.steps.pipelines import pipeline_of
+from ferryman_airflow.alerts import alert
+from ferryman_airflow.lineage_events import lineage_of, source_lineage
+from ferryman_airflow.links import DataDocsLink
 from ferryman_airflow.params import check_conf, check_params
 from ferryman_airflow.step_requests import earlier_results, window_of
 
@@ -43,18 +46,21 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         derive: DerivedParams | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(on_failure_callback=alert, **kwargs)
         self.declared = declared
         self.step_name = step_name
         self.takes = tuple(takes)
         self.derive = derive
+        self.operator_extra_links = (DataDocsLink(),) if step_name == "validate" else ()
+        self._request: StepRequest | None = None
+        self._made: StepResult | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the step; a FerrymanError goes on to the retry policy, its text stands in the log."""
         try:
-            request = self.build_request(context)
+            request = self._request = self.build_request(context)
             start, modules = time.perf_counter(), len(sys.modules)
-            result = run_step(request, self.declared, load_settings())
+            result = self._made = run_step(request, self.declared, load_settings())
             seconds, imported = time.perf_counter() - start, len(sys.modules) - modules
             self.log.info("the step took %.3f s and imported %d modules", seconds, imported)
         except Superseded as error:
@@ -71,6 +77,17 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         for asset in self.outlets:
             context["outlet_events"][asset].extra = event_extra(request, result)
         return value
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """What the OpenLineage provider is told before the step: only ingest knows its inputs."""
+        known = self.declared.spec.data.sources if self.step_name == "ingest" else ()
+        return source_lineage(self.declared.name, known)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """What the step read and made; of a failed one, what it was about to read."""
+        if self._request is None:
+            return None
+        return lineage_of(self._request, self.declared.spec.data.sources, self._made)
 
     def build_request(self, context: Any) -> StepRequest:
         """The request that this task stands for; SpecError (exit 2) for a bad conf or param."""

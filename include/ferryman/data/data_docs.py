@@ -14,8 +14,8 @@ from typing import Any
 from ferryman.data.column_types import shorten
 from ferryman.data.expectations import ExpectationOutcome, Validation
 from ferryman.runtime.files import write_atomic
+from ferryman.runtime.run_store import DOCS_INDEX
 
-FOLDER, INDEX = "data_docs", "index.html"
 MOST_PAGES = 8  # rendering a page takes about 0.06 s
 _TEMPLATES = Path(__file__).with_name("data_docs_templates")
 _PAGE, _INDEX = "data_docs_page.html", "data_docs_index.html"
@@ -51,13 +51,13 @@ def write_data_docs(folder: Path, model: str, windows: Sequence[WindowDocs]) -> 
         document = renderer.render(window.validation.result)
         # The library's own overview repeats what our head says, and names its inner objects.
         document.sections = document.sections[1:]
-        page = view.render(document, _PAGE, model=model, window=window, index=INDEX)
+        page = view.render(document, _PAGE, model=model, window=window, index=DOCS_INDEX)
         write_atomic(folder / f"{window.name}.html", page.encode())
     template = view.env.get_template(_INDEX)
     names = {window.name for window in with_page}
     listed = template.render(model=model, windows=windows, with_page=names, most=MOST_PAGES)
-    write_atomic(folder / INDEX, listed.encode())
-    return folder / INDEX
+    write_atomic(folder / DOCS_INDEX, listed.encode())
+    return folder / DOCS_INDEX
 
 
 def chosen(windows: Sequence[WindowDocs]) -> list[WindowDocs]:

@@ -10,6 +10,7 @@ from ferryman.runtime.messages import StepRequest, StepResult
 
 RESULT = "result.json"
 ERROR = "error.json"
+DATA_DOCS, DOCS_INDEX = "data_docs", "index.html"
 
 
 def run_folder(runs_root: Path, model: str, pipeline: str, run_id: str) -> Path:
@@ -17,6 +18,11 @@ def run_folder(runs_root: Path, model: str, pipeline: str, run_id: str) -> Path:
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", run_id)[:80].strip(".") or "run"
     suffix = hashlib.sha256(run_id.encode()).hexdigest()[:10]
     return runs_root / model / pipeline / f"{readable}-{suffix}"
+
+
+def data_docs_folder(run: Path) -> Path:
+    """Where a run's validation leaves its Data Docs, pages of HTML that begin at DOCS_INDEX."""
+    return run / "validate" / DATA_DOCS
 
 
 def step_folder(request: StepRequest) -> Path:

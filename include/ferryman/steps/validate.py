@@ -6,11 +6,12 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from ferryman.data.data_docs import FOLDER, INDEX, WindowDocs, write_data_docs
+from ferryman.data.data_docs import WindowDocs, write_data_docs
 from ferryman.data.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
+from ferryman.runtime.run_store import DATA_DOCS, DOCS_INDEX
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.contract import StepContext, StepParams
 
@@ -97,13 +98,13 @@ def _validate(
         docs.append(WindowDocs(f"{snapshot.window.start:%Y-%m-%d}", validation))
         told = [{**asdict(o), "text": o.explain()} for o in validation.outcomes]
         windows.append({"window": _window(snapshot), "snapshot": snapshot.id, "outcomes": told})
-    write_data_docs(context.folder / FOLDER, context.model.name, docs)
+    write_data_docs(context.folder / DATA_DOCS, context.model.name, docs)
     success = all(one.validation.success for one in docs)
     return {"suite": str(file), "success": success, "windows": windows}
 
 
 def _docs(context: StepContext) -> dict[str, str]:
-    index = context.folder / FOLDER / INDEX
+    index = context.folder / DATA_DOCS / DOCS_INDEX
     return {"data_docs": str(index)} if index.is_file() else {}
 
 

@@ -108,5 +108,20 @@ def _sections(
             "base_log_folder": str(stack.home / "logs"),
             "worker_log_server_port": "0",
         },
+        "openlineage": _lineage(settings),
         "usage_data_collection": {"enabled": "False"},
+    }
+
+
+def _lineage(settings: Settings) -> dict[str, str]:
+    """Lineage events, appended to a file; measured in docs/decisions/0006."""
+    file = settings.home / "lineage" / "events.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    transport = {"type": "file", "log_file_path": str(file), "append": True}
+    return {
+        "namespace": "ferryman",
+        "transport": json.dumps(transport),
+        # A fork of the task would cost more, and holds the task's connection to its supervisor.
+        "execute_in_thread": "True",
+        "execution_timeout": "5",
     }

@@ -1,0 +1,116 @@
+"""Tells of a failed task: a line in its log, and one POST to the connection `alerts`, if defined.
+
+The channel is any address that takes JSON by POST. A dead one costs a failed task PATIENCE seconds
+and nothing else. What is sent holds the text of the error as the log has it; of a bug it holds the
+kind alone, because nobody has looked at the words of other people's exceptions.
+"""
+
+import logging
+import threading
+from typing import Any
+
+from airflow.sdk.log import redact
+from pydantic import JsonValue
+
+from ferryman.errors import FerrymanError, exit_code_of
+from ferryman.runtime.connections import Connection, Connections
+from ferryman.runtime.declared_connections import DeclaredConnections
+from ferryman.settings import load_settings
+
+CHANNEL = "alerts"
+PATIENCE = 5.0  # seconds, from the look-up of the address to the answer
+_TEXT, _REMEDY = 2000, 500  # characters
+
+logger = logging.getLogger(__name__)
+
+
+def alert(context: Any) -> None:
+    """Airflow's `on_failure_callback` of every step; it raises nothing and waits PATIENCE at most.
+
+    Airflow calls it once a task has failed for good, not before a retry.
+    """
+    message = describe(context)
+    logger.error(
+        "ALERT %s.%s, run %s: exit %s: %s",
+        message["dag"],
+        message["task"],
+        message["run_id"],
+        message["exit_code"],
+        message["text"],
+    )
+    send(message, DeclaredConnections(load_settings()))
+
+
+def describe(context: Any) -> dict[str, JsonValue]:
+    """What is told of a failure: where, why, what to do, and the address of the task's page."""
+    instance, error = context["ti"], context.get("exception")
+    text, remedy = _words(error)
+    declared = getattr(context.get("task"), "declared", None)
+    told = {
+        "model": declared.name if declared is not None else instance.dag_id.partition(".")[0],
+        "dag": instance.dag_id,
+        "task": instance.task_id,
+        "run_id": instance.run_id,
+        "exit_code": int(exit_code_of(error)) if isinstance(error, BaseException) else None,
+        "text": text[:_TEXT],
+        "remedy": remedy[:_REMEDY],
+        "link": getattr(instance, "log_url", ""),
+    }
+    return {key: redact(value) for key, value in told.items()}
+
+
+def send(
+    message: dict[str, JsonValue], connections: Connections, *, patience: float = PATIENCE
+) -> None:
+    """Post a message to the channel, if there is one; whatever goes wrong is logged."""
+    # A server that answers a byte a second keeps any socket's own time-out from running out.
+    sender = threading.Thread(
+        target=_deliver, args=(message, connections, patience), name="ferryman-alert", daemon=True
+    )
+    sender.start()
+    sender.join(patience)
+    if sender.is_alive():
+        logger.warning("no alert was sent: connection %r did not answer in time", CHANNEL)
+
+
+def _deliver(message: dict[str, JsonValue], connections: Connections, patience: float) -> None:
+    try:
+        channel = connections.get(CHANNEL)
+    except FerrymanError as error:
+        logger.info("no alert is sent: %s", error.text)
+        return
+    try:
+        _post(message, channel, patience)
+    except Exception as error:  # noqa: BLE001 - a broken channel may not break anything else
+        # The kind alone: an address may itself be a secret.
+        logger.warning("no alert was sent to %r: %s", CHANNEL, type(error).__name__)
+
+
+def _post(message: dict[str, JsonValue], channel: Connection, patience: float) -> None:
+    import httpx
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses
+    if channel.scheme not in ("http", "https"):
+        logger.warning("no alert was sent: connection %r is no http(s) address", CHANNEL)
+        return
+    headers, auth = {}, None
+    if channel.password is not None and channel.login is None:
+        headers["Authorization"] = f"Bearer {channel.password}"
+    elif channel.login is not None:
+        auth = (channel.login, channel.password or "")
+    with (
+        httpx.Client(timeout=patience, headers=headers, auth=auth) as client,
+        client.stream("POST", channel.url, json=message, params=channel.options) as answer,
+    ):
+        if answer.is_success:
+            logger.info("an alert was sent to %r", CHANNEL)
+        else:
+            logger.warning("connection %r answered an alert with %d", CHANNEL, answer.status_code)
+
+
+def _words(error: object) -> tuple[str, str]:
+    if isinstance(error, FerrymanError):
+        return error.text, error.remedy
+    if isinstance(error, BaseException):
+        return f"{type(error).__name__}: a bug, or a limit of Airflow's", "Read the task's log."
+    return "the task ended without an error of its own", "Read the task's log: was it killed?"

@@ -1,0 +1,123 @@
+"""What the Models page tells of a model, read from its stores; what cannot be read is told, too."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ferryman.data.publications import Publication, Publications
+from ferryman.data.snapshots import SnapshotStore
+from ferryman.errors import FerrymanError
+from ferryman.runtime.data_store import open_data_store
+from ferryman.runtime.declared_connections import DeclaredConnections
+from ferryman.runtime.files import read_json
+from ferryman.runtime.object_store import ObjectStore
+from ferryman.runtime.run_store import DOCS_INDEX, data_docs_folder
+from ferryman.settings import Settings
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.windows import Window
+
+MOST_VERSIONS, MOST_VALIDATIONS = 30, 5
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """The published data version of one window."""
+
+    window: str
+    id: str
+    rows: int
+    labels: int
+    dropped: int
+    why: str
+    change: str
+    who: str
+    at: datetime
+    parent: str | None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One validate run, and whether its Data Docs can be read."""
+
+    run: str
+    at: datetime
+    success: bool
+    windows: int
+    has_docs: bool
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model's page shows; `trouble` says why something of it is missing."""
+
+    windows: int = 0
+    versions: list[PublishedVersion] = field(default_factory=list)
+    validations: list[Validation] = field(default_factory=list)
+    trouble: str = ""
+
+
+def facts_of(settings: Settings, model: DeclaredModel) -> ModelFacts:
+    """The newest data versions and validations of a model."""
+    validations = _validations(settings.runs_root / model.name / "ingest")
+    try:
+        objects = _objects(settings)
+        windows = Publications(objects).windows(model.name)
+        newest = windows[: -MOST_VERSIONS - 1 : -1]
+        versions = [_version(objects, model.name, window) for window in newest]
+    except FerrymanError as error:
+        return ModelFacts(validations=validations, trouble=error.text[:500])
+    shown = [version for version in versions if version is not None]
+    return ModelFacts(len(windows), shown, validations)
+
+
+def newest_window(settings: Settings, model: str) -> str:
+    """The newest window of a model, for a list; or why it cannot be told."""
+    try:
+        windows = Publications(_objects(settings)).windows(model)
+    except FerrymanError as error:
+        return error.text[:200]
+    return f"{windows[-1].start:%Y-%m-%d}" if windows else "none yet"
+
+
+def _objects(settings: Settings) -> ObjectStore:
+    return open_data_store(settings, DeclaredConnections(settings))
+
+
+def _version(objects: ObjectStore, model: str, window: Window) -> PublishedVersion | None:
+    published = Publications(objects).current(model, window)
+    if published is None or published.id is None:
+        return None
+    entry = SnapshotStore(objects).get(model, published.id).entry
+    return PublishedVersion(
+        window=f"{window.start:%Y-%m-%d}",
+        id=published.id,
+        rows=entry.rows,
+        labels=entry.labels,
+        dropped=sum(use.dropped for use in entry.sources.values()),
+        why=published.reason,
+        change=published.change,
+        who=_who(published, entry.actor),
+        at=published.at,
+        parent=published.parent,
+    )
+
+
+def _who(published: Publication, ingested_by: str) -> str:
+    return published.actor or ingested_by
+
+
+def _validations(runs: Path) -> list[Validation]:
+    reports = [(file.stat().st_mtime, file) for file in runs.glob("*/validate/expectations.json")]
+    newest = sorted(reports, reverse=True)[:MOST_VALIDATIONS]
+    return [_validation(file, changed) for changed, file in newest]
+
+
+def _validation(report: Path, changed: float) -> Validation:
+    told = read_json(report)
+    return Validation(
+        run=report.parent.parent.name,
+        at=datetime.fromtimestamp(changed, tz=UTC),
+        success=bool(told["success"]),
+        windows=len(told["windows"]),
+        has_docs=(data_docs_folder(report.parent.parent) / DOCS_INDEX).is_file(),
+    )

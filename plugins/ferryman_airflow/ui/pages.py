@@ -1,0 +1,121 @@
+"""The routes of the Models page: every one asks for a token, none writes anything.
+
+Data Docs hold values of rows: they are served from a run's own folder and nowhere else, with a
+policy under which no script runs and nothing is loaded from another host.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+from ferryman.catalog import Catalog, load_catalog
+from ferryman.runtime.files import resolve_inside
+from ferryman.runtime.run_store import data_docs_folder
+from ferryman.settings import Settings, load_settings
+from ferryman.steps.pipelines import PIPELINES
+from ferryman_airflow.params import RUN_PARAMS
+from ferryman_airflow.ui.access import current_user, readable_models
+from ferryman_airflow.ui.model_facts import facts_of, newest_window
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+_HEADERS = {
+    "Content-Security-Policy": f"{_POLICY}; style-src 'unsafe-inline'; img-src 'self' data:",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_PAGE_HEADERS = {
+    **_HEADERS,
+    "Content-Security-Policy": f"{_POLICY}; style-src 'unsafe-inline'; script-src 'self'",
+}
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".ico": "image/x-icon",
+    ".gif": "image/gif",
+}
+
+User = Annotated[Any, Depends(current_user)]
+
+
+def build_app(settings: Settings | None = None) -> FastAPI:
+    """The application; it is mounted below PREFIX and has no documentation pages of its own."""
+    used = settings or load_settings()
+    app = FastAPI(
+        dependencies=[Depends(current_user)], docs_url=None, redoc_url=None, openapi_url=None
+    )
+    show = partial(_render, _environment())
+    get = partial(app.get, response_class=HTMLResponse)
+
+    @get("/models")
+    def models(user: User) -> HTMLResponse:
+        catalog = load_catalog(used.zoo)
+        names = readable_models(user, [*catalog.models, *catalog.errors])
+        found = {name: newest_window(used, name) for name in names if name in catalog.models}
+        errors = {name: catalog.errors[name] for name in names if name in catalog.errors}
+        return show("models.html", catalog=catalog, found=found, errors=errors)
+
+    @get("/models/{name}")
+    def model(name: str, user: User) -> HTMLResponse:
+        declared = _declared(used, user, name).models[name]
+        dags = [f"{name}.{pipeline}" for pipeline in PIPELINES]
+        return show("model.html", model=declared, facts=facts_of(used, declared), dags=dags)
+
+    @app.get("/models/{name}/data_docs/{run}/{file:path}")
+    def data_docs(name: str, run: str, file: str, user: User) -> FileResponse:
+        _declared(used, user, name)
+        path = _data_docs_file(used.runs_root, name, run, file)
+        return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
+
+    @app.get("/frame.js")
+    def frame() -> FileResponse:
+        return FileResponse(_TEMPLATES / "frame.js", media_type=_TYPES[".js"], headers=_HEADERS)
+
+    @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+    def nothing_else(path: str) -> Response:  # noqa: ARG001 - the route has it
+        raise HTTPException(404, "There is no such page.")
+
+    return app
+
+
+def _declared(settings: Settings, user: Any, name: str) -> Catalog:
+    """The catalog that holds a model; 404 for what the user may not see, as if it were not."""
+    catalog = load_catalog(settings.zoo, only=name)
+    if name not in catalog.models or not readable_models(user, [name]):
+        raise HTTPException(404, "There is no such model.")
+    return catalog
+
+
+def _data_docs_file(runs: Path, model: str, run: str, file: str) -> Path:
+    """A file of a validation's site; 404 where the name or a link leads anywhere else."""
+    missing = HTTPException(404, "There are no such Data Docs.")
+    if not re.fullmatch(RUN_PARAMS["run"].pattern, run, re.ASCII) or set(run) <= {"."}:
+        raise missing
+    folder = data_docs_folder(runs.resolve() / model / "ingest" / run)
+    try:
+        path = resolve_inside(folder, file)
+    except ValueError as error:
+        raise missing from error
+    through_link = folder.resolve() != folder
+    if through_link or path.suffix not in _TYPES or not path.is_file():
+        raise missing
+    return path
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(), trim_blocks=True
+    )
+
+
+def _render(environment: Environment, template: str, **values: Any) -> HTMLResponse:
+    return HTMLResponse(environment.get_template(template).render(values), headers=_PAGE_HEADERS)
