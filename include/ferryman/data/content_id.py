@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,14 +30,22 @@ def _add_column(total: Any, field: Any, column: Any) -> None:
     if pa.types.is_string(field.type):
         filled = pc.fill_null(array, "")
         total.update(_bytes(pc.binary_length(filled).cast(pa.int64())))
-        for text in filled.to_pylist():
-            total.update(text.encode())
+        total.update(_text_bytes(filled))
     elif pa.types.is_timestamp(field.type):
         total.update(_bytes(pc.fill_null(array.cast(pa.int64()), 0)))
     elif pa.types.is_boolean(field.type):
         total.update(_bytes(pc.fill_null(array, False).cast(pa.uint8())))
     else:
         total.update(_bytes(pc.fill_null(array, 0)))
+
+
+def _text_bytes(array: Any) -> memoryview:
+    """All texts of an array without a null, one after the other, as they lie in memory."""
+    _, offsets, data = array.buffers()
+    if data is None or len(array) == 0:
+        return memoryview(b"")
+    edges = np.frombuffer(offsets, dtype=np.int32)[array.offset : array.offset + len(array) + 1]
+    return memoryview(data)[int(edges[0]) : int(edges[-1])]
 
 
 def _bytes(array: Any) -> bytes:

@@ -22,8 +22,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from ferryman.data.catalogue_entry import CatalogueEntry, SnapshotEntry, SourceUse, StoredFile
+from ferryman.data.change_reason import explain_change
 from ferryman.data.cleaning import QUARANTINE
 from ferryman.data.content_id import content_id
+from ferryman.data.marks import Marks
 from ferryman.data.publications import Publication, Publications, days_touching, window_key
 from ferryman.errors import IntegrityBroken, SpecError
 from ferryman.runtime.files import file_digest, json_bytes, space_errors
@@ -64,6 +66,7 @@ class SnapshotStore:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
         self._publications = Publications(objects)
+        self._marks = Marks(objects)
 
     def write(  # noqa: PLR0913  - two tables, what they are of, and what is kept beside them
         self,
@@ -79,11 +82,13 @@ class SnapshotStore:
 
         `quarantine` (a Table of data.cleaning.QUARANTINE) is kept beside it where it has rows.
         Nobody reads a snapshot before it is published. Raises DependencyUnavailable (exit 6) when
-        the disk is full, IntegrityBroken (exit 7) where the same id is there with damaged files.
+        the disk is full, IntegrityBroken (exit 7) where the same id is there with damaged files,
+        LostRace (exit 8) where maintenance is just removing it.
         """
         window_key(window)
         name = content_id(window, {FEATURES: features, LABELS: labels})
         kept = self.keep_quarantine(model, window, quarantine)
+        self._marks.use(model, name)
         known = self._entry(model, name)
         if known is not None:
             for stored in known.files.values():
@@ -107,6 +112,7 @@ class SnapshotStore:
             quarantine=kept,
             created_at=datetime.now(UTC),
         )
+        stored_entry = self._with_change(stored_entry)
         content = json_bytes(stored_entry.model_dump(mode="json"))
         new = self._objects.create(f"{place}/{ENTRY}", content)
         # Another writer may have been quicker: its entry stands, and names files of its own.
@@ -138,6 +144,8 @@ class SnapshotStore:
         if snapshot.window != window:
             raise SpecError(f"snapshot {snapshot_id} is of {snapshot.window}, not of {window}")
 
+        self._marks.use(model, snapshot_id)
+
         def move(last: Publication | None) -> Publication | None:
             if last is not None and last.id == snapshot_id:
                 return None
@@ -145,6 +153,7 @@ class SnapshotStore:
                 id=snapshot_id,
                 parent=last.id if last else None,
                 reason=reason,
+                change=self._change(model, last.id if last else None, snapshot.entry),
                 actor=actor,
                 at=datetime.now(UTC),
             )
@@ -191,6 +200,11 @@ class SnapshotStore:
         """The rows that cleaning touched, as a Table of data.cleaning.QUARANTINE."""
         if entry.quarantine is None:
             return QUARANTINE.empty_table()
+        if self._objects.size(entry.quarantine.key) is None:
+            raise SpecError(
+                f"the rows that cleaning touched in snapshot {entry.id[:16]} were removed",
+                remedy="data.retention.quarantine says how long they are kept; ingest them again.",
+            )
         return self._read_table(entry.quarantine, None)
 
     def snapshot_ids(self, model: str) -> list[str]:
@@ -220,6 +234,15 @@ class SnapshotStore:
         if (entry.id, entry.model) != (snapshot_id, model):
             raise IntegrityBroken(f"{uri}: names snapshot {entry.id} of {entry.model!r}")
         return entry
+
+    def _with_change(self, entry: CatalogueEntry) -> CatalogueEntry:
+        parent = entry.parents[-1] if entry.parents else None
+        return entry.model_copy(update={"change": self._change(entry.model, parent, entry)})
+
+    def _change(self, model: str, parent: str | None, entry: CatalogueEntry) -> str:
+        """What differs from the parent; nothing where there is none, or it was removed."""
+        before = self._entry(model, parent) if parent else None
+        return explain_change(before, entry) if before else ""
 
     def _keep_table(self, beginning: str, table: Any) -> StoredFile:
         """Write a table beside, then keep it under a name made from its bytes."""

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ferryman.data.catalogue_entry import SnapshotEntry, SourceUse
+from ferryman.data.cleaning import QUARANTINE
 from ferryman.data.content_id import content_id
 from ferryman.data.listing import list_windows, show_snapshot
-from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.snapshots import SnapshotStore
 from ferryman.errors import IntegrityBroken, SpecError
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import Window, day_window
@@ -97,6 +99,21 @@ def test_names_order_and_window_belong_to_the_id() -> None:
         content_id(WINDOW.shifted(dt.timedelta(days=1)), {"f": features()}),
     }
     assert len(ids) == 5
+
+
+def test_the_id_of_a_content_never_changes() -> None:
+    # As the first release wrote it: another id here would make every known snapshot a stranger.
+    assert content_id(WINDOW, {"features": features(), "labels": labels()}) == (
+        "7d37125f531448abf36eab49f5057ca23221248b8300aa31587fc81dda85ae32"
+    )
+
+
+def test_text_is_taken_as_it_is_seen_not_as_it_lies_in_memory() -> None:
+    words = pa.array(["gone", "ä", None, "", "b", "gone"])
+    plain = pa.table({"a": pa.array(["ä", None, "", "b"])})
+    parts = pa.chunked_array([words.slice(1, 2), words.slice(5, 0), words.slice(3, 2)])
+    for same in (pa.table({"a": words.slice(1, 4)}), pa.table({"a": parts})):
+        assert content_id(WINDOW, {"f": same}) == content_id(WINDOW, {"f": plain})
 
 
 def test_what_is_written_is_read_back(store: SnapshotStore) -> None:
@@ -246,3 +263,44 @@ def test_listing_and_showing(store: SnapshotStore, tmp_path: Path) -> None:
     for beginning in ("", "zz", "../"):
         with pytest.raises(SpecError):
             show_snapshot(LocalObjectStore(tmp_path), "m", beginning)
+
+
+def test_quarantine_is_kept_beside_and_is_no_part_of_the_id(store: SnapshotStore) -> None:
+    row = dict.fromkeys(QUARANTINE.names, "x")
+    rows = pa.Table.from_pylist([row, {**row, "column": None}], QUARANTINE)
+    plain = content_id(WINDOW, {"features": features(), "labels": labels()})
+    kept = store.write("m", WINDOW, features(), labels(), ENTRY, quarantine=rows)
+    assert kept.id == plain
+    assert kept.entry.quarantine is not None
+    assert kept.entry.quarantine.key.startswith(f"m/quarantine/{WINDOW.key}/")
+    assert store.read_quarantine(kept.entry).equals(rows)
+    clean = store.write("m", WINDOW, features(whole=[1, 2, 3]), labels(), ENTRY, quarantine=None)
+    assert clean.entry.quarantine is None
+    assert store.read_quarantine(clean.entry).equals(QUARANTINE.empty_table())
+    empty = store.write(
+        "m", WINDOW, features(whole=[1, 2, 4]), labels(), ENTRY, quarantine=rows.slice(0, 0)
+    )
+    assert empty.entry.quarantine is None
+
+
+def test_a_new_version_says_what_changed(store: SnapshotStore) -> None:
+    def use(digest: str) -> dict[str, SourceUse]:
+        part: dict[str, Any] = {"name": "flights_2013-02-01.parquet", "sha256": digest, "rows": 9}
+        return {"flights": SourceUse(query="q", parts=[part])}
+
+    first = store.write(
+        "m", WINDOW, features(), labels(), ENTRY.model_copy(update={"sources": use("a")})
+    )
+    store.publish("m", WINDOW, first.id, "nightly")
+    again = ENTRY.model_copy(
+        update={"sources": use("b"), "parents": [first.id], "reason": "corrected by the tower"}
+    )
+    second = store.write("m", WINDOW, features().slice(1), labels(), again)
+    assert second.entry.reason == "corrected by the tower"
+    assert second.entry.change == (
+        "source flights changed: flights_2013-02-01.parquet; rows 3 -> 2"
+    )
+    assert store.publish("m", WINDOW, second.id, "nightly").change == second.entry.change
+    back = store.publish("m", WINDOW, first.id, "the tower was wrong")
+    assert back.change.endswith("rows 2 -> 3")
+    assert store.read_features(store.get("m", second.id)).num_rows == 2
