@@ -1,128 +1,212 @@
-"""The shape of a CSV file: UTF-8, one header, equally many fields a row, a whole last line."""
+"""The shape of a CSV file: one header, equally many fields a row, quotes where they belong.
 
-import codecs
-import csv
-from collections.abc import Collection, Iterator
-from pathlib import Path
-from typing import NoReturn
+Every byte is looked at by numpy, some rows at a time; only what is wrong is read again, cell by
+cell, to be explained.
+"""
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ferryman.data.csv_faults import CsvFault, CsvRow, explain, scan_rows
 from ferryman.data.header import check_names
+from ferryman.data.text_bytes import FETCH, LINE_BYTES, SAVE_AS, no_newline
 from ferryman.errors import DataRejected
 
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
-    (codecs.BOM_UTF8, "UTF-8 with a byte order mark"),
-)
-_SAVE_AS = "Save the file as plain UTF-8, without a byte order mark, comma-separated."
-_FETCH = "Fetch the file again, or repair the line; then run the window again."
+_COMMA, _NEWLINE, _RETURN, _QUOTE = b',\n\r"'
 _SEPARATORS = (";", "\t", "|")
 
 
-class CsvBytes:
-    """Looks at the bytes of a CSV file as they pass by; raises DataRejected with byte and line."""
+@dataclass(frozen=True)
+class _Rows:
+    """The whole rows at the start of a text: their end, whether they are fit, how many.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        self._bytes = 0
-        self._lines = 0
-        self._last = b""
+    `lines` counts line ends; `ends` are the line ends that end a row, as numbers from 0 among all;
+    None where all do.
+    """
+
+    end: int
+    fit: bool
+    rows: int
+    lines: int
+    ends: Any = None
+
+
+class CsvShape:
+    """Checks a CSV file piece by piece; `columns` are those declared.
+
+    Memory does not grow with the file. With `keep_lines`, the line that each row begins on is kept.
+    """
+
+    def __init__(self, shown: str, columns: Collection[str], *, keep_lines: bool = False) -> None:
+        self._shown = shown
+        self._columns = columns
+        self._rest = b""
+        self._line = 1
+        self._starts: list[Any] | None = [] if keep_lines else None
+        self.header: tuple[str, ...] = ()
+        self.rows = 0
+        self.multiline = False
 
     def add(self, piece: bytes) -> None:
-        """Check the next piece of the file."""
-        if self._bytes == 0:
-            for mark, name in _BYTE_ORDER_MARKS:
-                if piece.startswith(mark):
-                    self._reject(f"byte 1: the file is {name}", _SAVE_AS)
-        nul = piece.find(b"\0")
-        if nul >= 0:
-            self._reject(f"{self._at(piece, nul)}: a NUL byte", _FETCH)
-        pending = len(self._decoder.getstate()[0])
+        """Check the next piece of the file; DataRejected (exit 3) names the line."""
+        text = self._rest + piece if self._rest else piece
+        if not self.header:
+            text = text[self._take_header(text) :]
+        if self.header:
+            text = text[self._take_rows(text) :]
+        if len(text) > LINE_BYTES:
+            self._refuse_fault(text)
+            self._reject(f"line {self._line}: {_endless(text)}", FETCH)
+        self._rest = text
+
+    def finish(self, *, vouched: bool) -> None:
+        """Check the end; a last line without a newline is taken where a manifest vouches for it."""
+        rest, self._rest = self._rest, b""
+        if not rest:
+            return
+        if b'"' in rest:
+            self._refuse_fault(rest)
+            if not _closed(rest):
+                text = "a quoted cell is never closed: the file was cut off"
+                self._reject(f"line {self._line}: {text}", FETCH)
+        if not vouched:
+            raise no_newline(self._shown, self._line + rest.count(b"\n"))
+        self.add(rest + b"\n")
+
+    def row_lines(self) -> Any:
+        """The line, counted from 1, on which each data row begins; as an int64 array."""
+        return np.concatenate(self._starts) if self._starts else np.zeros(0, np.int64)
+
+    def _take_header(self, text: bytes) -> int:
+        """Check the first row; returns its end, 0 where it is not whole yet."""
+        row = self._first_row(text)
+        if row is None:
+            return 0
+        names = row.texts()
+        if len(self._columns) > 1 and len(names) == 1:
+            used = next((mark for mark in _SEPARATORS if mark in names[0]), None)
+            if used is not None:
+                self._reject(f"line 1: fields are separated by {used!r}, not by a comma", SAVE_AS)
+        check_names(names, self._columns, f"{self._shown}: line 1")
+        self.header = tuple(names)
+        self._line = text.count(b"\n", 0, row.end) + 1
+        return row.end
+
+    def _first_row(self, text: bytes) -> CsvRow | None:
         try:
-            self._decoder.decode(piece)
-        except UnicodeDecodeError as error:
-            place = max(error.start - pending, 0)
-            self._reject(f"{self._at(piece, place)}: not UTF-8 text", _SAVE_AS)
-        self._bytes += len(piece)
-        self._lines += piece.count(b"\n")
-        self._last = piece[-1:]
+            return next(scan_rows(text, 1), None)
+        except CsvFault as fault:
+            self._reject(str(fault), FETCH)
 
-    def finish(self) -> None:
-        """Check the end of the file."""
-        if self._decoder.getstate()[0]:
-            self._reject("the file ends inside a UTF-8 character: it was cut off", _FETCH)
-        if self._last != b"\n":
-            text = f"line {self._lines + 1}, the last, does not end with a newline: it was cut off"
-            self._reject(text, _FETCH)
+    def _take_rows(self, text: bytes) -> int:
+        """Check the whole rows of a text; returns their end."""
+        look = _quoted_rows if b'"' in text else _plain_rows
+        found = look(text, len(self.header))
+        if not found.fit:
+            self._refuse_fault(text)
+            self._reject(f"from line {self._line} on: not well-formed CSV", FETCH)
+        if self._starts is not None and found.rows:
+            ends = np.arange(found.rows) if found.ends is None else found.ends
+            self._starts.append(self._line + np.concatenate([[0], ends[:-1] + 1]))
+        self.rows += found.rows
+        self._line += found.lines
+        self.multiline = self.multiline or found.lines != found.rows
+        return found.end
 
-    def _at(self, piece: bytes, place: int) -> str:
-        line = self._lines + piece.count(b"\n", 0, place) + 1
-        return f"byte {self._bytes + place + 1}, line {line}"
+    def _refuse_fault(self, text: bytes) -> None:
+        fault = explain(text, self._line, len(self.header))
+        if fault is not None:
+            self._reject(fault, FETCH)
 
     def _reject(self, text: str, remedy: str) -> NoReturn:
-        raise DataRejected(f"{self._path}: {text}", remedy=remedy)
+        raise DataRejected(f"{self._shown}: {text}", remedy=remedy)
 
 
-def check_csv_shape(path: Path, columns: Collection[str]) -> int:
-    """Check header and field counts; returns the number of data rows.
-
-    Raises DataRejected (exit 3) that names the line.
-    """
-    _check_separator(path, len(columns))
-    rows = _rows(path)
-    header_line, header = next(rows, (1, []))
-    check_names(header, columns, f"{path}: line {header_line}")
-    count = 0
-    for line, fields in rows:
-        count += 1
-        if len(fields) != len(header):
-            given = f"line {line} has {len(fields)} fields, header has {len(header)}"
-            raise DataRejected(
-                f"{path}: {given if fields else f'line {line} is empty'}", remedy=_FETCH
-            )
-    return count
+def _plain_rows(text: bytes, fields: int) -> _Rows:
+    """Rows of a text without quotes: every newline ends one, every comma a field."""
+    end = text.rfind(b"\n") + 1
+    data = np.frombuffer(text, np.uint8, end)
+    newlines = data == _NEWLINE
+    rows = int(np.count_nonzero(newlines))
+    fit = _regular(data[newlines | (data == _COMMA)], rows, fields)
+    if fit and b"\r" in text:
+        returns = np.flatnonzero(data == _RETURN)
+        fit = bool((data[returns + 1] == _NEWLINE).all())
+    if fit and fields == 1 and rows:
+        fit = not _any_blank(data, np.flatnonzero(newlines))
+    return _Rows(end, fit, rows, rows)
 
 
-def _check_separator(path: Path, columns: int) -> None:
-    with path.open("rb") as stream:
-        first = stream.readline(1 << 16).decode("utf-8", "replace")
-    used = next((mark for mark in _SEPARATORS if mark in first), None)
-    if columns > 1 and "," not in first and used is not None:
-        raise DataRejected(
-            f"{path}: line 1: fields are separated by {used!r}, not by a comma", remedy=_SAVE_AS
-        )
+def _quoted_rows(text: bytes, fields: int) -> _Rows:
+    """Rows of a text with quotes: an odd number of them before a mark puts it into a cell."""
+    data = np.frombuffer(text, np.uint8)
+    places = np.flatnonzero((data == _COMMA) | (data == _NEWLINE) | (data == _QUOTE))
+    marks = data[places]
+    quotes = marks == _QUOTE
+    # Counted modulo 256, which keeps odd odd.
+    inside = np.cumsum(quotes, dtype=np.uint8) & 1
+    outside = (inside == 0) & ~quotes
+    ending = np.flatnonzero(outside & (marks == _NEWLINE))
+    if not len(ending):
+        return _Rows(0, True, 0, 0)
+    last = int(ending[-1]) + 1
+    end, rows = int(places[last - 1]) + 1, len(ending)
+    at = places[:last][quotes[:last]]
+    newlines = marks[:last] == _NEWLINE
+    fit = (
+        _regular(marks[:last][outside[:last]], rows, fields)
+        and _well_placed(data, at)
+        and not _lone_return(data[:end], at)
+        and not (fields == 1 and _any_blank(data, places[ending]))
+    )
+    lines = int(np.count_nonzero(newlines))
+    ends = None if lines == rows else np.cumsum(newlines)[ending] - 1
+    return _Rows(end, fit, rows, lines, ends)
 
 
-def line_of_row(path: Path, row: int) -> int:
-    """The line, counted from 1, on which a data row (counted from 0) begins."""
-    for number, (line, _) in enumerate(_rows(path)):
-        if number == row + 1:
-            return line
-    raise IndexError(f"{path} has no row {row}")
+def _regular(marks: Any, rows: int, fields: int) -> bool:
+    """Whether of the commas and newlines each `fields`-th, and no other, is a newline."""
+    if len(marks) != rows * fields:
+        return False
+    return bool((marks[fields - 1 :: fields] == _NEWLINE).all())
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Every row with the line it begins on; a quoted cell may hold line breaks."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        begin = 1
-        while True:
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise DataRejected(
-                    f"{path}: line {begin}: {_csv_fault(error)}", remedy=_FETCH
-                ) from error
-            yield begin, fields
-            begin = reader.line_num + 1
+def _well_placed(data: Any, quotes: Any) -> bool:
+    """Whether each quote opens at a field's start, closes at its end, or is doubled."""
+    opening, closing = quotes[::2], quotes[1::2]
+    before = data[opening - 1]
+    opens = (before == _COMMA) | (before == _NEWLINE) | (before == _QUOTE) | (opening == 0)
+    after = data[closing + 1]
+    closes = (after == _COMMA) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
+    return bool(opens.all() and closes.all())
 
 
-def _csv_fault(error: csv.Error) -> str:
-    if "unexpected end of data" in str(error):
-        return "a quoted cell is never closed: the file was cut off"
-    return str(error)[:200]
+def _lone_return(data: Any, quotes: Any) -> bool:
+    """Whether a carriage return stands outside of quotes and before no newline."""
+    returns = np.flatnonzero(data == _RETURN)
+    if not len(returns):
+        return False
+    free = returns[np.searchsorted(quotes, returns) % 2 == 0]
+    return bool((data[free + 1] != _NEWLINE).any())
+
+
+def _any_blank(data: Any, newlines: Any) -> bool:
+    """Whether a row, each ended by one of the newlines, has nothing written on it."""
+    starts = np.concatenate([[0], newlines[:-1] + 1])
+    length = newlines - starts
+    blank = (length == 0) | ((length == 1) & (data[starts] == _RETURN))
+    return bool(blank.any())
+
+
+def _closed(text: bytes) -> bool:
+    """Whether every quoted cell of a text is closed."""
+    return text.count(b'"') % 2 == 0
+
+
+def _endless(text: bytes) -> str:
+    if _closed(text):
+        return "longer than 1 MiB"
+    return "a quoted cell is not closed within 1 MiB"

@@ -1,190 +1,123 @@
-"""Parquet and CSV files below the source root, as a source of typed rows."""
+"""CSV, JSON lines and Parquet files on a disk or in a bucket, as a source of typed rows."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
 from threading import Lock
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
-
-from ferryman.data.csv_shape import line_of_row
+from ferryman.data.block_cache import BlockCache
+from ferryman.data.column_types import CellForm
+from ferryman.data.compression import check_size
+from ferryman.data.delivery import Delivery
+from ferryman.data.file_blocks import lines_of_rows, read_blocks
 from ferryman.data.path_template import PathTemplate
 from ferryman.data.prechecks import CheckedFile, check_file
 from ferryman.data.quarantine import Origin, number_rows
 from ferryman.data.row_intake import RowIntake
 from ferryman.data.source import SourcePart, SourceRows
 from ferryman.errors import DataRejected, DependencyUnavailable
-from ferryman.spec.sources import FilesSourceSpec
+from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.runtime.object_store import ObjectStore
+from ferryman.spec.sources import FilesSourceSpec, describe
 from ferryman.spec.windows import Window
 
 _KEPT_BYTES = 128 << 20
+_FORMS: Mapping[str, CellForm] = {"csv": "text", "jsonl": "json", "parquet": "typed"}
+
+logger = logging.getLogger(__name__)
 
 
 class FilesSource:
-    """Reads declared files; each is checked once and then kept for the life of this object.
+    """Reads declared files; each is checked once and then taken as checked by this object.
 
-    Safe to read from several threads.
+    The last files read are kept in memory, up to a bound, as neighbouring windows read the same
+    ones. Safe to use from several threads.
     """
 
     def __init__(
-        self, name: str, spec: FilesSourceSpec, root: Path, *, max_rejected: float = 0.0
+        self, name: str, spec: FilesSourceSpec, store: ObjectStore, *, max_rejected: float = 0.0
     ) -> None:
         self.name = name
         self.spec = spec
-        self._root = root.resolve()
-        self._template = PathTemplate(self._root, spec.path)
+        self._store = store
+        self._template = PathTemplate(store, spec.path)
         self._max_rejected = max_rejected
         self._lock = Lock()
         self._checked: dict[str, CheckedFile] = {}
-        self._raw: dict[tuple[str, int], Any] = {}
+        self._kept = BlockCache(_KEPT_BYTES)
 
     def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
-        """See Source.read; DependencyUnavailable (exit 6) where the source root is not there."""
-        if not self._root.is_dir():
+        """See Source.read; DependencyUnavailable (exit 6) where the place is not there.
+
+        Files with the same bytes are one delivery under several names: the first is read.
+        """
+        if isinstance(self._store, LocalObjectStore) and not self._store.root.is_dir():
             raise DependencyUnavailable(
-                f"source {self.name!r}: no folder {self._root}",
-                remedy="Mount it, or set FERRYMAN_SOURCE_ROOT.",
+                f"source {self.name!r}: no folder {self._store.root}",
+                remedy="Mount it, or set FERRYMAN_SOURCE_ROOT or the source's connection.",
             )
         intake = RowIntake(self.name, self.spec, span, required, max_rejected=self._max_rejected)
-        files = []
+        parts: list[SourcePart] = []
+        seen: dict[str, str] = {}
         with self._lock:
-            for relative in self._present_paths(span, required):
-                checked = self._check(relative)
-                self._read_file(relative, checked, span, intake)
-                files.append(SourcePart(relative, checked.sha256, checked.size, checked.rows))
-            rows, cleaning = intake.finish()
-        return SourceRows(
-            table=rows.combine_chunks(),
-            parts=tuple(files),
-            query=self.spec.path,
-            cleaning=cleaning,
-        )
+            for key in self._present_files(span, required):
+                checked = self._read_file(key, span, intake, seen)
+                first = seen.setdefault(checked.sha256, key)
+                if first != key:
+                    logger.warning(
+                        "source %r: %s has the bytes of %s: read once", self.name, key, first
+                    )
+                rows = checked.rows if first == key else 0
+                parts.append(SourcePart(key, checked.sha256, checked.size, rows))
+        table, cleaning = intake.finish()
+        return SourceRows(table, tuple(parts), describe(self.spec), cleaning)
 
-    def _present_paths(self, span: Window | None, required: Window | None) -> list[str]:
+    def _present_files(self, span: Window | None, required: Window | None) -> list[str]:
         """The files to read: all that the span touches, but for those before the first."""
-        if span is None or "{" not in self.spec.path:
-            wanted = must = [self.spec.path]
-        else:
-            wanted = self._template.paths(span)
+        wanted = self._template.paths(span)
+        dated = span is not None and self._template.is_dated
+        must = wanted
+        if dated:
             must = self._template.paths(required) if required is not None else []
-        present = []
-        for relative in wanted:
-            if self._template.resolve(relative).is_file():
-                present.append(relative)
-            elif relative in must or present or not self._template.is_before_first(relative):
+        present: list[str] = []
+        for path in wanted:
+            found = self._template.present(path)
+            optional = dated and path not in must and not present
+            if not found and not (optional and self._template.is_before_first(path)):
                 raise DataRejected(
-                    f"source {self.name!r}: no file {self._root / relative}, needed for "
-                    f"{required or span}",
+                    f"source {self.name!r}: no file {Delivery(self._store, path).shown}"
+                    + (f", needed for {required or span}" if span is not None else ""),
                     remedy="Deliver the file there, then run the window again.",
                 )
+            present += found
         return present
 
-    def _check(self, relative: str) -> CheckedFile:
-        if relative not in self._checked:
-            path = self._template.resolve(relative)
-            self._checked[relative] = check_file(path, self.spec.columns)
-        return self._checked[relative]
-
     def _read_file(
-        self, relative: str, checked: CheckedFile, span: Window | None, intake: RowIntake
-    ) -> None:
-        is_csv = checked.path.suffix == ".csv"
-        origin = Origin(
-            part=relative,
-            shown=str(checked.path),
-            form="text" if is_csv else "typed",
-            places=partial(_line_places, checked.path) if is_csv else number_rows,
-        )
-        try:
-            if is_csv:
-                intake.add(self._cached(relative, 0, lambda: _read_csv(checked)), 0, origin)
-            else:
-                self._add_row_groups(relative, checked, span, intake, origin)
-        except (pa.ArrowException, OSError) as error:
-            raise DataRejected(
-                f"{checked.path}: damaged: {str(error)[:200]}",
-                remedy="Fetch the file again, then run the window again.",
-            ) from error
+        self, key: str, span: Window | None, intake: RowIntake, seen: Mapping[str, str]
+    ) -> CheckedFile:
+        """Check a file and hand its rows over, unless its bytes were seen under another name."""
+        delivery = Delivery(self._store, key)
+        with ExitStack() as ended:
+            opening = cache(lambda: ended.enter_context(delivery.opened()))
+            checked = self._checked.get(key)
+            if checked is None:
+                size = self._store.size(key)
+                # Before it is opened: from a bucket, opening fetches it.
+                check_size(size or 0, self.spec.max_bytes, delivery.shown)
+                checked = self._checked[key] = check_file(delivery, opening(), self.spec)
+            if checked.sha256 in seen:
+                return checked
+            origin = Origin(key, delivery.shown, _FORMS[delivery.format], self._places(checked))
+            for block in read_blocks(checked, opening, self.spec, span, self._kept):
+                intake.add(block.raw, block.first, origin, block.misfits)
+        return checked
 
-    def _add_row_groups(
-        self,
-        relative: str,
-        checked: CheckedFile,
-        span: Window | None,
-        intake: RowIntake,
-        origin: Origin,
-    ) -> None:
-        """Read the declared columns of the row groups that may hold rows of the span."""
-        columns = list(self.spec.columns)
-        with pq.ParquetFile(checked.path) as file:
-            first = 0
-            for index in range(file.metadata.num_row_groups):
-                group = file.metadata.row_group(index)
-                if span is None or _may_hold(group, self.spec.event_time, span):
-                    number = index
-
-                    def load(number: int = number) -> Any:
-                        return file.read_row_group(number, columns=columns, use_threads=False)
-
-                    intake.add(self._cached(relative, index, load), first, origin)
-                first += group.num_rows
-
-    def _cached(self, relative: str, part: int, load: Any) -> Any:
-        """The raw rows of a file's part: neighbouring windows read the same few parts."""
-        key = (relative, part)
-        if key not in self._raw:
-            self._raw[key] = load()
-            while len(self._raw) > 1 and sum(t.nbytes for t in self._raw.values()) > _KEPT_BYTES:
-                del self._raw[next(iter(self._raw))]
-        return self._raw[key]
-
-
-def _line_places(path: Path, positions: Sequence[int]) -> list[str]:
-    return [f"line {line_of_row(path, position)}" for position in positions]
-
-
-def _read_csv(checked: CheckedFile) -> Any:
-    """Every cell as text: types are judged by our own rules, cell by cell."""
-    with checked.path.open("rb") as stream:
-        header = pyarrow.csv.open_csv(stream, parse_options=_csv_layout()).schema.names
-    table = pyarrow.csv.read_csv(
-        checked.path,
-        read_options=pyarrow.csv.ReadOptions(use_threads=False),
-        parse_options=_csv_layout(),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()),
-            strings_can_be_null=False,
-            quoted_strings_can_be_null=False,
-        ),
-    )
-    if table.num_rows != checked.rows:
-        raise DataRejected(f"{checked.path}: {table.num_rows} rows read, {checked.rows} counted")
-    return table
-
-
-def _csv_layout() -> Any:
-    return pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
-
-
-def _may_hold(group: Any, event_time: str | None, span: Window) -> bool:
-    """Whether a row group's statistics leave room for rows of the span."""
-    for index in range(group.num_columns):
-        column = group.column(index)
-        if column.path_in_schema != event_time:
-            continue
-        figures = column.statistics
-        # Rows without a time must be read, to be rejected.
-        if figures is None or not figures.has_min_max or figures.null_count:
-            return True
-        if not isinstance(figures.min, datetime) or not isinstance(figures.max, datetime):
-            return True
-        return _aware(figures.min) < span.end and _aware(figures.max) >= span.start
-    return True
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    def _places(self, checked: CheckedFile) -> Callable[[Sequence[int]], list[str]]:
+        """Turns positions of rows into the places that messages and quarantine name."""
+        if checked.delivery.format == "parquet":
+            return number_rows
+        if checked.multiline:
+            return lambda rows: [f"line {line}" for line in lines_of_rows(checked, self.spec)[rows]]
+        above = 2 if checked.delivery.format == "csv" else 1  # the header, and counting from 1
+        return lambda rows: [f"line {row + above}" for row in rows]

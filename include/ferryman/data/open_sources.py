@@ -6,6 +6,9 @@ from ferryman.data.files_source import FilesSource
 from ferryman.data.source import Source
 from ferryman.errors import SpecError
 from ferryman.runtime.connections import Connections
+from ferryman.runtime.data_store import open_object_store
+from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.sources import FilesSourceSpec, SourceSpec
 
@@ -30,5 +33,8 @@ def _open(
     default = model.spec.data.max_rejected
     share = default if spec.max_rejected is None else spec.max_rejected
     if isinstance(spec, FilesSourceSpec):
-        return FilesSource(name, spec, source_root, max_rejected=share)
+        store: ObjectStore = LocalObjectStore(source_root)
+        if spec.connection is not None:
+            store = open_object_store(connections.get(spec.connection))
+        return FilesSource(name, spec, store, max_rejected=share)
     raise SpecError(f"source {name!r}: {connections.get(spec.connection)}")

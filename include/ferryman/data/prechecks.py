@@ -1,118 +1,145 @@
 """What is checked of a file before anything parses it: size, manifest, format, header, shape."""
 
-import hashlib
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, BinaryIO
 
-from ferryman.data.csv_shape import CsvBytes, check_csv_shape
+from ferryman.data.compression import Caps, check_size, pieces
+from ferryman.data.csv_shape import CsvShape
+from ferryman.data.delivery import Delivery, DigestedStream
 from ferryman.data.header import check_names
-from ferryman.errors import DataRejected, DependencyUnavailable
+from ferryman.data.json_lines import JsonLinesShape
+from ferryman.data.manifest import read_manifest
+from ferryman.data.text_bytes import TextBytes
+from ferryman.errors import DataRejected
+from ferryman.spec.sources import FilesSourceSpec
 
-MANIFEST_SUFFIX = ".manifest.json"
 _MAGIC = b"PAR1"
-_CHUNK = 1 << 20
 _CUT = "The delivery is not complete: fetch the file again, then run the window again."
 
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A file that may be parsed: where it is, the sha256 of its bytes, its size and data rows."""
+    """A file that may be parsed: the sha256 of its bytes, its size in bytes and its data rows.
 
-    path: Path
+    `header` names the columns of a CSV file; `multiline` says that its cells hold line breaks.
+    `footer` is the metadata of a Parquet file.
+    """
+
+    delivery: Delivery
     sha256: str
     size: int
     rows: int
+    header: tuple[str, ...] = ()
+    multiline: bool = False
+    footer: Any = None
 
 
-def check_file(path: Path, columns: Collection[str]) -> CheckedFile:
-    """Check a Parquet or CSV file; `columns` are those declared.
+def unpacked(
+    delivery: Delivery, stream: DigestedStream, size: int, spec: FilesSourceSpec
+) -> Iterator[bytes]:
+    """The bytes of a text file in pieces, within the declared caps; see pieces."""
+    caps = Caps(max_bytes=spec.max_bytes, max_ratio=spec.max_ratio)
+    return pieces(stream, delivery.shown, packed=delivery.packed, size=size, caps=caps)
+
+
+def check_file(delivery: Delivery, stream: BinaryIO, spec: FilesSourceSpec) -> CheckedFile:
+    """Check a file in one pass over its bytes; `stream` is the delivery, opened.
 
     Raises DataRejected (exit 3) with file, line or byte and column; DependencyUnavailable (exit 6)
-    where the file cannot be opened.
+    where the file is being changed.
     """
-    is_csv = path.suffix == ".csv"
+    shown, size = delivery.shown, stream.seek(0, 2)
+    stream.seek(0)
+    if size == 0:
+        raise DataRejected(f"{shown}: the file is empty (0 bytes)", remedy=_CUT)
+    manifest = read_manifest(delivery, required=spec.manifest == "required")
+    manifest.compare(shown, {"bytes": size})
+    check_size(size, spec.max_bytes, shown)
+    digested = DigestedStream(stream)
     try:
-        size = path.stat().st_size
-        if size == 0:
-            raise DataRejected(f"{path}: the file is empty (0 bytes)", remedy=_CUT)
-        manifest = _read_manifest(path)
-        text = CsvBytes(path) if is_csv else None
-        sha256 = _digest(path, text)
-        _compare(path, manifest, {"bytes": size, "sha256": sha256})
-        if text is not None:
-            text.finish()
-            rows = check_csv_shape(path, columns)
+        if delivery.format == "parquet":
+            found = _check_parquet(delivery, stream, spec)
+            stream.seek(0)
         else:
-            rows = _check_parquet(path, columns)
-    except PermissionError as error:
-        raise DependencyUnavailable(
-            f"{path}: not readable: {error.strerror}", remedy="Allow this user to read the file."
-        ) from error
-    _compare(path, manifest, {"rows": rows})
-    if rows == 0:
-        raise DataRejected(f"{path}: the file has a header and no rows", remedy=_CUT)
-    return CheckedFile(path=path, sha256=sha256, size=size, rows=rows)
+            found = _check_text(delivery, digested, size, spec, vouched=manifest.vouches)
+    except DataRejected:
+        # That the bytes are not those that were sent is the better text where both are true.
+        digested.drain()
+        manifest.compare(shown, {"sha256": digested.sha256})
+        raise
+    digested.drain()
+    if digested.size != size:
+        raise delivery.changed(f"it had {size} bytes, {digested.size} came")
+    manifest.compare(shown, {"sha256": digested.sha256, "rows": found["rows"]})
+    if found["rows"] == 0:
+        raise DataRejected(f"{shown}: the file has a header and no rows", remedy=_CUT)
+    return CheckedFile(delivery=delivery, sha256=digested.sha256, size=size, **found)
 
 
-def _digest(path: Path, text: CsvBytes | None) -> str:
-    """The sha256 of the bytes, which the CSV checks look at on the way."""
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(_CHUNK):
-            total.update(piece)
-            if text is not None:
-                text.add(piece)
-    return total.hexdigest()
+def _check_text(
+    delivery: Delivery, digested: DigestedStream, size: int, spec: FilesSourceSpec, *, vouched: bool
+) -> dict[str, Any]:
+    """One pass over the (unpacked) bytes: encoding and shape; returns what is known of the file."""
+    shown = delivery.shown
+    text = TextBytes(shown)
+    csv = delivery.format == "csv"
+    shape = CsvShape(shown, spec.columns) if csv else JsonLinesShape(shown)
+    for piece in unpacked(delivery, digested, size, spec):
+        text.add(piece)
+        shape.add(piece)
+    text.finish()
+    shape.finish(vouched=vouched)
+    if isinstance(shape, CsvShape):
+        return {"rows": shape.rows, "header": shape.header, "multiline": shape.multiline}
+    return {"rows": shape.rows}
 
 
-def _read_manifest(path: Path) -> dict[str, object]:
-    """The sidecar `<file>.manifest.json`: bytes, sha256, rows, each optional."""
-    sidecar = path.with_name(path.name + MANIFEST_SUFFIX)
-    if not sidecar.is_file():
-        return {}
-    try:
-        value = json.loads(sidecar.read_bytes())
-    except ValueError as error:
-        raise DataRejected(f"{sidecar}: not JSON: {error}") from error
-    known = {"bytes", "sha256", "rows"}
-    if not isinstance(value, dict) or not set(value) <= known:
-        raise DataRejected(f"{sidecar}: holds other keys than {', '.join(sorted(known))}")
-    return value
-
-
-def _compare(path: Path, manifest: dict[str, object], found: dict[str, object]) -> None:
-    for key, value in found.items():
-        if key in manifest and manifest[key] != value:
-            raise DataRejected(
-                f"{path}: {key} is {value}, its manifest says {str(manifest[key])[:80]}",
-                remedy=_CUT,
-            )
-
-
-def _check_parquet(path: Path, columns: Collection[str]) -> int:
-    """Magic bytes at both ends, a readable footer, the declared columns; returns the row count."""
+def _check_parquet(delivery: Delivery, stream: BinaryIO, spec: FilesSourceSpec) -> dict[str, Any]:
+    """Magic bytes at both ends, a readable footer, the declared columns, a size that is allowed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with path.open("rb") as stream:
-        head = stream.read(4)
-        stream.seek(-min(4, path.stat().st_size), 2)
-        tail = stream.read(4)
+    shown = delivery.shown
+    head = stream.read(4)
+    size = stream.seek(0, 2)
+    stream.seek(-min(4, size), 2)
+    tail = stream.read(4)
+    stream.seek(0)
     if head != _MAGIC:
-        raise DataRejected(f"{path}: not a Parquet file: it begins with {head!r}, not {_MAGIC!r}")
-    if tail != _MAGIC or path.stat().st_size < 12:
+        raise DataRejected(f"{shown}: not a Parquet file: it begins with {head!r}, not {_MAGIC!r}")
+    if tail != _MAGIC or size < 12:
         raise DataRejected(
-            f"{path}: truncated: a Parquet file ends with {_MAGIC!r}, this one with {tail!r}",
+            f"{shown}: truncated: a Parquet file ends with {_MAGIC!r}, this one with {tail!r}",
             remedy=_CUT,
         )
     try:
-        with pq.ParquetFile(path) as file:
-            names, rows = file.schema_arrow.names, file.metadata.num_rows
+        file = pq.ParquetFile(stream)
+        schema, footer = file.schema_arrow, file.metadata
+        unpacked = _unpacked_size(schema, footer, spec.columns)
     except (pa.ArrowException, OSError) as error:
         raise DataRejected(
-            f"{path}: damaged Parquet footer: {str(error)[:200]}", remedy=_CUT
+            f"{shown}: damaged Parquet footer: {str(error)[:200]}", remedy=_CUT
         ) from error
-    check_names(names, columns, str(path))
-    return int(rows)
+    check_names(schema.names, spec.columns, shown)
+    if unpacked > spec.max_bytes:
+        raise DataRejected(
+            f"{shown}: unpacks to {unpacked} bytes, more than max_bytes, {spec.max_bytes}",
+            remedy="If it is meant to be that large, raise max_bytes of the source.",
+        )
+    return {"rows": int(footer.num_rows), "footer": footer}
+
+
+def _unpacked_size(schema: Any, footer: Any, columns: Collection[str]) -> int:
+    """The bytes that a file's columns take unpacked, as far as its footer tells."""
+    groups = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
+    # A run of equal values is a few bytes in the file, and a whole column in memory.
+    widths = sum(_width(schema.field(name).type) for name in columns if name in schema.names)
+    return max(int(groups), int(footer.num_rows) * widths)
+
+
+def _width(kind: Any) -> int:
+    try:
+        return int(kind.bit_width) // 8
+    except ValueError:  # of no fixed width
+        return 4

@@ -11,6 +11,7 @@ import pytest
 from ferryman.data.files_source import FilesSource
 from ferryman.data.path_template import PathTemplate
 from ferryman.errors import DataRejected, DependencyUnavailable, PolicyRefused
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.sources import FilesSourceSpec
 from ferryman.spec.windows import Window
 
@@ -29,7 +30,7 @@ def source(root: Path, path: str = "d/rows_{year}-{month}.csv", **changes: Any) 
         "columns": {"at": {"type": "timestamp"}, "n": {"type": "integer"}},
         **changes,
     }
-    return FilesSource("rows", FilesSourceSpec.model_validate(values), root)
+    return FilesSource("rows", FilesSourceSpec.model_validate(values), LocalObjectStore(root))
 
 
 def month_file(root: Path, month: int, days: int = 28) -> Path:
@@ -41,10 +42,10 @@ def month_file(root: Path, month: int, days: int = 28) -> Path:
 
 
 def test_the_paths_that_a_span_touches(tmp_path: Path) -> None:
-    monthly = PathTemplate(tmp_path, "rows_{year}-{month}.csv")
+    monthly = PathTemplate(LocalObjectStore(tmp_path), "rows_{year}-{month}.csv")
     assert monthly.paths(day(1, 31)) == ["rows_2013-01.csv"]
     assert monthly.paths(day(1, 31, 2)) == ["rows_2013-01.csv", "rows_2013-02.csv"]
-    daily = PathTemplate(tmp_path, "{year}/{month}/{day}/rows.csv")
+    daily = PathTemplate(LocalObjectStore(tmp_path), "{year}/{month}/{day}/rows.csv")
     assert daily.paths(day(2, 28, 2)) == ["2013/02/28/rows.csv", "2013/03/01/rows.csv"]
 
 
