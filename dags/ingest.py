@@ -1,7 +1,8 @@
 """Every night, the day's rows become a snapshot, are checked, and are published.
 
 The window is the run's data interval; a backfill's dates are the data's dates. A run by hand may
-name its own window with the params `window_start` and `window_end`.
+name its own window with the params `window_start` and `window_end`, and say with `accept_leakage`
+why values that were known too late are right.
 """
 
 from airflow.sdk import DAG
@@ -14,8 +15,11 @@ from ferryman_airflow.params import declare
 for model in declared_models("ingest"):
     with DAG(
         schedule=by_interval(model.spec.schedule.ingest),
-        params=declare("window_start", "window_end"),
+        params=declare("window_start", "window_end", "accept_leakage"),
         max_active_runs=4,
         **about(model, "ingest", __doc__, hours=2),
     ):
-        step(model, "ingest") >> step(model, "validate", outlets=[data_asset(model)])
+        (
+            step(model, "ingest", takes=("accept_leakage",))
+            >> step(model, "validate", outlets=[data_asset(model)])
+        )

@@ -66,6 +66,12 @@ RUN_PARAMS: Mapping[str, RunParam] = {
             day_is="T00:00:00Z",
         ),
         RunParam("reason", r"[A-Za-z0-9 .,:;()+#@/=%_<>-]+", 200, "Why, in a few plain words."),
+        RunParam(
+            "accept_leakage",
+            r"[A-Za-z0-9][A-Za-z0-9 .,:;()+#@/=%_<>-]{8,198}[A-Za-z0-9.)]",
+            200,
+            "Why what looks suspiciously good is right, in 10 to 200 plain characters; recorded.",
+        ),
         RunParam("pin", r"[0-9a-f]{64}", 64, "Id of a dataset version to train on again."),
         RunParam(
             "run", r"[A-Za-z0-9_.-]+", 128, "Folder name of a training run whose model to release."

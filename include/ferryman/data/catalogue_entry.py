@@ -49,6 +49,10 @@ class SnapshotEntry(Record):
     profile: dict[str, JsonValue] = Field(default_factory=dict)
     spec_digest: str = ""
     code_version: str = ""
+    overrides: list[str] = Field(
+        default_factory=list,
+        description="What a check refused and somebody accepted: what, by whom and why.",
+    )
     parents: list[str] = Field(
         default_factory=list, description="The window's current snapshot when this one was made."
     )

@@ -1,6 +1,7 @@
 """The features table of a window: one row an event, typed as declared, known in time."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ from ferryman.data.events import (
     shift_times,
     take_times,
 )
+from ferryman.data.late_values import late_values, refuse_late_values
 from ferryman.data.query import QueryEngine
 from ferryman.data.replay_calendar import ReplayedSpan
 from ferryman.errors import DataRejected, SpecError
 from ferryman.spec.data import FeaturesSpec, FeatureType
 from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel
-from ferryman.spec.windows import format_time
 
 KEY, EVENT_TIME = "entity_key", "event_time"
 _TYPES: Mapping[FeatureType, Any] = {
@@ -32,29 +33,42 @@ _TYPES: Mapping[FeatureType, Any] = {
 }
 
 
-def build_features(
+@dataclass(frozen=True)
+class Features:
+    """The features table of a span, and what of it became known too late, where that is accepted.
+
+    Columns of the table, whose rows are ordered by event time and key: entity_key (string),
+    event_time (timestamp[us, UTC]), the declared features (integer int64, number float64, category
+    string; all nullable), and the entity columns that are no features, as text: a split may go by
+    them. Times are those asked for.
+    """
+
+    table: Any
+    late: tuple[str, ...] = ()
+
+
+def build_features(  # noqa: PLR0913  - a query, what it runs on, and what is allowed
     engine: QueryEngine,
     model: DeclaredModel,
     views: Mapping[str, Any],
     later: Mapping[str, str],
     span: ReplayedSpan,
-) -> Any:
-    """Run the model's features query on a span's views; see `shape_features` for the result.
+    *,
+    accept_late: bool = False,
+) -> Features:
+    """Run the model's features query on a span's views.
 
-    Raises SpecError (exit 2) for a wrong query, DataRejected (exit 3) for wrong rows.
+    Raises SpecError (exit 2) for a wrong query, DataRejected (exit 3) for wrong rows, and
+    GateRefused (exit 4) where a value became known after its event and that is not accepted.
     """
     file = model.folder / model.spec.features.sql
-    raw = engine.run(file, views, later)
-    return shape_features(raw, model.spec.features, span, str(file))
+    features = _shape(engine.run(file, views, later), model.spec.features, span, str(file))
+    if not accept_late:
+        refuse_late_values(list(features.late), str(file))
+    return features
 
 
-def shape_features(raw: Any, spec: FeaturesSpec, span: ReplayedSpan, shown: str) -> Any:
-    """The query's result as the features table, ordered by event time and key.
-
-    Columns: entity_key (string), event_time (timestamp[us, UTC]), the declared features (integer
-    int64, number float64, category string; all nullable), and the entity columns that are no
-    features, as text: a split may go by them. Times are those asked for.
-    """
+def _shape(raw: Any, spec: FeaturesSpec, span: ReplayedSpan, shown: str) -> Features:
     _check_columns(raw, spec, shown)
     if raw.num_rows == 0:
         raise DataRejected(f"{shown}: the query gives no row for {span.read}")
@@ -73,8 +87,7 @@ def shape_features(raw: Any, spec: FeaturesSpec, span: ReplayedSpan, shown: str)
         for name, feature in spec.columns.items()
     }
     table = pa.table({KEY: keys, EVENT_TIME: moved, **columns, **_entity_texts(raw, spec)})
-    _check_known_at(raw, table, spec, times, shown)
-    return table
+    return Features(table, tuple(late_values(raw, table, spec, times, shown)))
 
 
 def _entity_texts(raw: Any, spec: FeaturesSpec) -> dict[str, Any]:
@@ -141,27 +154,3 @@ def _fits(stored: Any, kind: FeatureType) -> bool:
     if pa.types.is_decimal(stored):
         return kind == "number" or stored.scale == 0
     return bool(whole or (kind == "number" and pa.types.is_floating(stored)))
-
-
-def _check_known_at(raw: Any, table: Any, spec: FeaturesSpec, times: Any, shown: str) -> None:
-    """No feature value may have become known after its event; `table` is the typed result."""
-    of_time: dict[str, list[str]] = {}
-    for name, feature in spec.columns.items():
-        if feature.known_at is not None:
-            of_time.setdefault(feature.known_at, []).append(name)
-    for known_at, names in of_time.items():
-        known = take_times(raw, known_at, shown)
-        late = pc.fill_null(pc.greater(known, times), False)
-        held = {name: pc.and_(late, pc.is_valid(one_chunk(table.column(name)))) for name in names}
-        guilty = [name for name in names if pc.any(held[name]).as_py()]
-        if guilty:
-            rows = np.flatnonzero(np.asarray(held[guilty[0]]))
-            row = int(rows[0])
-            also = f" (so did {', '.join(guilty[1:6])})" if guilty[1:] else ""
-            raise DataRejected(
-                f"{shown}: feature {guilty[0]!r} of row {row + 1} ({table.column(KEY)[row]}) "
-                f"became known at {format_time(known[row].as_py())}, after the event at "
-                f"{format_time(times[row].as_py())}; {len(rows)} rows are like this, by column "
-                f"{known_at!r}{also}",
-                remedy="Join only what was known when the event happened.",
-            )

@@ -5,7 +5,7 @@ whole of a lookup table: so a day is cleaned alike whenever and with whatever el
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def clean_rows(typed: Any, faults: Sequence[Fault], spec: SourceSpec) -> Cleaned
     """
     state = _State(typed)
     by_column: dict[str, list[Fault]] = {}
-    for fault in faults:
+    for fault in _joined(faults):
         by_column.setdefault(fault.column, []).append(fault)
     for name, column in spec.columns.items():
         array, findings = apply_rules(
@@ -64,6 +64,17 @@ def clean_rows(typed: Any, faults: Sequence[Fault], spec: SourceSpec) -> Cleaned
     if judged_with_its_day(spec):
         _judge_days(state, spec)
     return state.finish()
+
+
+def _joined(faults: Sequence[Fault]) -> list[Fault]:
+    """One fault a column and reason: those of many blocks joined."""
+    alike: dict[tuple[str, str], list[Fault]] = {}
+    for fault in faults:
+        alike.setdefault((fault.column, fault.why), []).append(fault)
+    return [
+        replace(found[0], rows=np.concatenate([fault.rows for fault in found]))
+        for found in alike.values()
+    ]
 
 
 class _State:

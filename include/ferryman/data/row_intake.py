@@ -139,7 +139,7 @@ class RowIntake:
 
     def _explain(self, findings: Sequence[Finding], counted: Any, cleaning: Cleaning) -> str:
         lines = []
-        for finding in _joined(findings):
+        for finding in findings:
             rows = finding.rows[counted[finding.rows]]
             if len(rows):
                 lines.append(self._explain_finding(finding, rows))
@@ -212,16 +212,6 @@ def _faults_of_misfits(
 
 def _moved(fault: Fault, rows: Any) -> Fault:
     return Fault(fault.column, rows, fault.why, fault.example, fault.whole)
-
-
-def _joined(findings: Sequence[Finding]) -> list[Finding]:
-    """One finding a column and reason: pieces of one reading joined."""
-    joined: dict[str, Finding] = {}
-    for finding in findings:
-        known = joined.get(finding.name)
-        rows = finding.rows if known is None else np.union1d(known.rows, finding.rows)
-        joined[finding.name] = Finding(finding.column, finding.reason, rows, finding.drops)
-    return list(joined.values())
 
 
 def _fates(cleaning: Cleaning) -> list[tuple[int, str]]:

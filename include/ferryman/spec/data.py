@@ -20,6 +20,12 @@ class LabelSpec(Part):
         pattern=MODEL_FILE, description="Query in the model's folder; it sees every column."
     )
     known_after: Duration = Field(description="Time from the event until the label is known.")
+    max_unknown: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Largest share of a window's events whose outcome is null (never known).",
+    )
 
 
 class ReplaySpec(Part):

@@ -214,7 +214,8 @@ def test_a_late_known_feature(begun: "Installation") -> None:
     assert late != text
     query.write_text(late)
     error = refused(begun)
-    assert exit_code_of(error) == ExitCode.DATA
+    assert exit_code_of(error) == ExitCode.GATE
+    assert error.text.startswith("suspiciously good: ")
     assert "feature 'temp' of row 1 (" in error.text
     assert "became known at 2013-01-02T" in error.text
     assert "column 'weather_known_at'" in error.text
@@ -231,14 +232,15 @@ def test_an_outcome_as_a_feature(begun: "Installation") -> None:
     assert f"features.sql:{line + 1}:14: column 'dep_delay' of source 'flights'" in error.text
 
 
-def test_one_bad_day_of_a_range_leaves_nothing_of_the_others(begun: "Installation") -> None:
-    before = begun.data_files()
+def test_one_bad_day_of_a_range_publishes_none_of_the_others(begun: "Installation") -> None:
+    store = SnapshotStore(LocalObjectStore(begun.settings.data_root))
+    before = [s.id for s in store.published("flights")]
     times = pq.read_table(begun.raw / "flights_2013-01.parquet").column("time_hour")
     row = next(n for n, time in enumerate(times.to_pylist()) if time.day == 4) + 1
     retype("distance", pa.float64(), row, 0.5)(begun)
     with pytest.raises(FerrymanError, match=f"column 'distance', row {row}"):
         begun.run("ingest", "2013-01-02", 4)
-    assert begun.data_files() == before
+    assert [s.id for s in store.published("flights")] == before
 
 
 def test_a_failed_expectation_publishes_nothing(begun: "Installation") -> None:
