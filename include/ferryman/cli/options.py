@@ -38,12 +38,17 @@ def parse_window(text: str) -> Window:
 
 
 def parse_params(pairs: list[str]) -> dict[str, JsonValue]:
-    """NAME=VALUE pairs; a value is read as a YAML scalar (3, 0.5, true, null, text)."""
+    """NAME=VALUE pairs; a value is read as a YAML scalar (3, 0.5, true, null, text).
+
+    A whole number that is written in another way than it would be printed (0123) stays text.
+    """
     params: dict[str, JsonValue] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise SpecError(f"parameter {pair!r} has no value", remedy="Write NAME=VALUE.")
         read = yaml.safe_load(value)
+        if type(read) is int and str(read) != value:
+            read = value
         params[name] = read if isinstance(read, str | int | float | bool | None) else value
     return params

@@ -44,17 +44,19 @@ class GateVerdict:
         return f"{self.outcome}: {'; '.join(self.reasons)}"
 
 
-def judge(
+def judge(  # noqa: PLR0913 - the evidence, and who vouches for it
     spec: GatesSpec,
     labels: npt.ArrayLike,
     candidate: npt.ArrayLike,
     champion: npt.ArrayLike | None = None,
     *,
     seed: int = 0,
+    leakage_accepted: str = "",
 ) -> GateVerdict:
     """Judge a candidate's scores, with the champion's scores of the same rows where there is one.
 
-    All arrays have the shape [rows]; labels are bool, scores probabilities.
+    All arrays have the shape [rows]; labels are bool, scores probabilities. `leakage_accepted` says
+    who took responsibility for a result that is too good to be true, and why.
     """
     truth, given = checked(labels, candidate)
     rows = len(truth)
@@ -73,7 +75,7 @@ def judge(
     )
     against, difference = _compare(spec, truth, given, champion, seed)
     opinions = [_keeps(name, spec.thresholds[name], intervals[name]) for name in names]
-    opinions += [_not_too_good(metrics), _improves(spec, against, difference)]
+    opinions += [_not_too_good(metrics, leakage_accepted), _improves(spec, against, difference)]
     outcome: Outcome = "passed"
     for level in ("failed", "undecided"):
         if any(opinion[0] == level for opinion in opinions):
@@ -155,9 +157,15 @@ def _keeps(name: str, bound: ThresholdSpec, interval: Interval | None) -> tuple[
     return "failed", f"{shown}: the high end is above {bound.max:g}"
 
 
-def _not_too_good(metrics: dict[str, float | None]) -> tuple[Outcome, str]:
+def _not_too_good(metrics: dict[str, float | None], accepted: str) -> tuple[Outcome, str]:
     if metrics["roc_auc"] == 1.0:
-        return "failed", "suspiciously good: roc_auc is exactly 1; does a feature hold the label?"
+        if accepted:
+            return "passed", f"roc_auc is exactly 1, {accepted}"
+        return (
+            "failed",
+            "suspiciously good: roc_auc is exactly 1; does a feature hold the label? If all is "
+            "right, train again with the parameter accept_leakage=REASON",
+        )
     return "passed", ""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from ferryman.data.dataset import DatasetStore
+from ferryman.data.dataset_catalogue import DatasetCatalogue
 from ferryman.errors import GateRefused, PolicyRefused, SpecError, Superseded
 from ferryman.evaluation.gates import GateVerdict, judge
 from ferryman.evaluation.metrics import score_binary
@@ -158,7 +159,13 @@ def _judge(context: StepContext, candidate: Candidate, head: Head | None) -> dic
     labels = frame["label"].to_numpy(dtype=bool)
     scores = _scorer(candidate.bundle, candidate.digest).score(frame)
     champion = _scorer(head.bundle, head.digest).score(frame) if head else None
-    verdict = judge(spec.gates, labels, scores, champion, seed=spec.train.seed)
+    override = DatasetCatalogue(context.data_store).override(
+        spec.name, candidate.eval_dataset, candidate.run_key
+    )
+    accepted = f"accepted by {override.actor}: {override.reason}" if override else ""
+    verdict = judge(
+        spec.gates, labels, scores, champion, seed=spec.train.seed, leakage_accepted=accepted
+    )
     evidence: dict[str, Any] = {
         "outcome": verdict.outcome,
         "text": _words(verdict),
@@ -172,6 +179,7 @@ def _judge(context: StepContext, candidate: Candidate, head: Head | None) -> dic
         "champion": None,
         "intervals": {name: _plain(found) for name, found in verdict.intervals.items()},
         "difference": _plain(verdict.difference),
+        "accepted_leakage": accepted or None,
     }
     if head is not None and champion is not None:
         who = {"epoch": head.epoch, "version": head.version, "digest": head.digest}

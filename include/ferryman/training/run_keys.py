@@ -19,11 +19,14 @@ def run_key(
     code_digest: str,
     params: Mapping[str, float | int | str | bool],
     seed: int,
+    *,
+    leakage_accepted: bool = False,
 ) -> str:
     """The sha256 of all that decides what a training gives: equal keys are the same model.
 
     `dataset_id` is the training dataset's id, or the ids of all datasets that belong to it;
-    `code_digest` is the digest of the model's folder.
+    `code_digest` is the digest of the model's folder. A training for which leakage was accepted is
+    another one: a version that was refused for it may not become right by itself.
     """
     ids = [dataset_id] if isinstance(dataset_id, str) else list(dataset_id)
     content: dict[str, JsonValue] = {
@@ -32,6 +35,8 @@ def run_key(
         "params": dict(params),
         "seed": seed,
     }
+    if leakage_accepted:
+        content["leakage"] = "accepted"
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from training_line import Line
 
 from ferryman.runtime.bundle import verify
+from ferryman.settings import Settings
 
 SCRIPT = Path(__file__).with_name("kill_script.py")
 
@@ -29,5 +30,9 @@ def test_killed_steps_end_as_a_clean_run_does(line: Line) -> None:
     outputs = report["outputs"]
     assert report["bundles"] == [outputs["digest"]]
     verify(Path(outputs["bundle"]), digest=outputs["digest"])
-    clean = line.run("train", "evaluate", "package", "register", run_id="clean")["register"].outputs
-    assert (clean["version"], clean["digest"]) == (1, outputs["digest"])
+    # Other code: its model is not taken over, but fitted.
+    other = Line(Settings(**{**settings.model_dump(), "code_version": "other"}), line.model)
+    clean = other.run("train", "evaluate", "package", "register", run_id="clean")
+    assert clean["train"].metrics["fit_seconds"] is not None
+    registered = clean["register"].outputs
+    assert (registered["version"], registered["digest"]) == (1, outputs["digest"])

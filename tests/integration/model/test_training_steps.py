@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from training_line import Line
+from training_line import DAYS, Line
 
 from ferryman.data.dataset import DatasetStore
 from ferryman.errors import DataRejected, SpecError
@@ -17,6 +19,7 @@ from ferryman.registry.mlflow_connection import connect
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.bundle import verify
 from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.settings import Settings
 from ferryman.spec.loader import load_model
 
 STEPS = ("train", "evaluate", "package", "register")
@@ -170,13 +173,63 @@ def test_the_cutoff_bounds_what_training_sees(line: Line) -> None:
         line.run("train", run_id="r3", cutoff="2024-01-23T00:00:00")
 
 
-def test_a_pinned_dataset_is_trained_on(line: Line) -> None:
+def test_the_same_data_is_not_trained_on_twice(line: Line) -> None:
+    """Delivered, ingested and trained again under other names: one dataset, one fit, one model."""
+    first = line.run("train")["train"]
+    line.publish()
+    again = line.run("train", run_id="r2")["train"]
+    for name in ("train_dataset", "eval_dataset", "run_key", "model_sha256"):
+        assert again.outputs[name] == first.outputs[name]
+    assert again.metrics["fit_seconds"] is None
+    assert again.text == "nothing new to train on: 1344 rows, the model of run r1"
+    assert Path(str(again.outputs["model_file"])).parent.parent.name == "r2"
+
+    file = Path(str(first.outputs["model_file"]))
+    file.write_bytes(file.read_bytes()[:-1])  # not what it was: it is fitted anew
+    third = line.run("train", run_id="r3")["train"]
+    assert third.outputs["same_as"] == "r2"
+    Path(str(again.outputs["model_file"])).unlink()
+    Path(str(third.outputs["model_file"])).unlink()
+    assert line.run("train", run_id="r4")["train"].metrics["fit_seconds"] is not None
+
+
+@pytest.mark.parametrize("code", ["unknown", "1234-dirty"])
+def test_code_without_a_version_is_always_trained(line: Line, code: str) -> None:
+    settings = Settings(**{**line.settings.model_dump(), "code_version": code})
+    other = Line(settings, line.model)
+    other.run("train")
+    assert other.run("train", run_id="r2")["train"].metrics["fit_seconds"] is not None
+
+
+def test_a_pinned_dataset_is_trained_on_as_it_was(
+    line: Line, rain_hours: Callable[..., pd.DataFrame]
+) -> None:
     first = line.run("train", cutoff="2024-01-23T00:00:00Z")["train"].outputs
-    pinned = line.run("train", run_id="r2", pin=first["train_dataset"])["train"].outputs
-    for name in ("train_dataset", "eval_dataset", "cutoff", "run_key"):
-        assert pinned[name] == first[name]
-    with pytest.raises(SpecError, match="pin"):
-        line.run("train", run_id="r3", pin="../x")
+    source = line.settings.source_root / "rain" / "hours_2024-01.parquet"
+    rain_hours(DAYS, seed=1).to_parquet(source)
+    line.publish("i2")
+    newest = line.run("train", run_id="r2", cutoff="2024-01-23T00:00:00Z")["train"].outputs
+    assert newest["train_dataset"] != first["train_dataset"]
+    assert newest["eval_dataset"] != first["eval_dataset"]
+    name = str(first["train_dataset"])
+    for run_id, pin in (("r3", name), ("r4", name[:12])):
+        pinned = line.run("train", run_id=run_id, pin=pin)["train"].outputs
+        for key in ("train_dataset", "eval_dataset", "cutoff", "run_key", "model_sha256"):
+            assert pinned[key] == first[key]
+
+
+def test_pins_that_cannot_be(line: Line) -> None:
+    first = line.run("train", cutoff="2024-01-23T00:00:00Z")["train"].outputs
+    for pin, text in (
+        ("../x", "pin"),
+        ("x" * 101, "pin"),
+        ("no-such-pin", "no dataset version of 'rain'"),
+        (str(first["eval_dataset"])[:20], "is an evaluation version"),
+    ):
+        with pytest.raises(SpecError, match=text):
+            line.run("train", run_id="r3", pin=pin)
+    with pytest.raises(SpecError, match="was cut off at 2024-01-23T00:00:00Z, not at 2024-01-24"):
+        line.run("train", run_id="r3", pin=first["train_dataset"], cutoff="2024-01-24T00:00:00Z")
 
 
 def test_too_few_rows_are_rejected(line: Line) -> None:

@@ -40,12 +40,12 @@ class Line:
             results[step] = run_step(request, self.model, self.settings)
         return results
 
-    def publish(self) -> None:
+    def publish(self, run_id: str = "i") -> None:
         """Ingest and publish every day."""
         from ferryman.data.snapshots import SnapshotStore
         from ferryman.runtime.local_object_store import LocalObjectStore
 
         store = SnapshotStore(LocalObjectStore(self.settings.data_root))
-        for entry in self.run("ingest", run_id="i")["ingest"].outputs["snapshots"]:  # type: ignore[union-attr]
+        for entry in self.run("ingest", run_id=run_id)["ingest"].outputs["snapshots"]:  # type: ignore[union-attr]
             window = Window.model_validate(entry["window"])  # type: ignore[index, call-overload]
             store.publish("rain", window, entry["id"], "test")  # type: ignore[index, call-overload, arg-type]

@@ -149,6 +149,10 @@ def test_a_perfect_candidate_is_suspicious() -> None:
     verdict = judge(gates(), labels, np.where(labels, 0.9, 0.1))
     assert verdict.outcome == "failed"
     assert "suspiciously good" in verdict.text
+    said = "accepted by ann: a lamp tells it"
+    allowed = judge(gates(), labels, np.where(labels, 0.9, 0.1), leakage_accepted=said)
+    assert allowed.outcome == "passed"
+    assert f"roc_auc is exactly 1, {said}" in allowed.text
 
 
 def test_equal_seeds_give_equal_verdicts() -> None:
