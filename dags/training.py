@@ -1,7 +1,8 @@
 """A new model from the newest data: fitted, evaluated on later days, packaged, registered.
 
 Runs when monitoring asks for it, when somebody triggers it, and at the declared times. The param
-`cutoff` trains as of an earlier moment, `pin` on a known dataset version.
+`cutoff` trains as of an earlier moment, `pin` on a known dataset version; `accept_leakage` is a
+person's reason why a column, or a result, that looks too good to be true is right.
 """
 
 from airflow.sdk import DAG
@@ -12,15 +13,17 @@ from ferryman_airflow.declarations import about, by_asset_or_time, declared_mode
 from ferryman_airflow.operators import step
 from ferryman_airflow.params import declare
 
+PARAMS = ("cutoff", "reason", "pin", "accept_leakage")
+
 for model in declared_models("training"):
     with DAG(
         schedule=by_asset_or_time(retrain_asset(model), model.spec.schedule.training),
-        params=declare("cutoff", "reason", "pin"),
+        params=declare(*PARAMS),
         max_active_runs=1,
         **about(model, "training", __doc__, hours=4),
     ):
         (
-            step(model, "train", takes=("cutoff", "reason", "pin"), derive=retrain_params)
+            step(model, "train", takes=PARAMS, derive=retrain_params)
             >> step(model, "evaluate")
             >> step(model, "package")
             >> step(model, "register", outlets=[candidate_asset(model)])

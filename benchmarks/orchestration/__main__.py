@@ -54,7 +54,8 @@ class Measured:
 
 
 def environment(home: Path, data: Path, **values: object) -> dict[str, str]:
-    given = {"HOME": home, "DATA_ROOT": data, **values}
+    # Code without a version is fitted every time: else the rounds would take the first one's model.
+    given = {"HOME": home, "DATA_ROOT": data, "CODE_VERSION": "unknown", **values}
     return {**os.environ, **{f"FERRYMAN_{name.upper()}": str(v) for name, v in given.items()}}
 
 

@@ -72,7 +72,12 @@ RUN_PARAMS: Mapping[str, RunParam] = {
             200,
             "Why what looks suspiciously good is right, in 10 to 200 plain characters; recorded.",
         ),
-        RunParam("pin", r"[0-9a-f]{64}", 64, "Id of a dataset version to train on again."),
+        RunParam(
+            "pin",
+            r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+            100,
+            "Train on this dataset version: its id, a unique beginning of it, or a pin's name.",
+        ),
         RunParam(
             "run", r"[A-Za-z0-9_.-]+", 128, "Folder name of a training run whose model to release."
         ),

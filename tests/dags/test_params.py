@@ -28,6 +28,8 @@ def test_known_and_empty_conf_pass():
         ("cutoff", "2013-02-01T00:00:00+00:00"),
         ("reason", "log_loss 0.61 (was 0.52), 1200 labels"),
         ("pin", "a" * 64),
+        ("pin", "0a1b2c3d"),
+        ("pin", "before-the-storm_2013.02"),
         ("run", "manual__2013-02-01T00_00_00-0123456789"),
     ],
 )
@@ -56,6 +58,9 @@ def test_a_cutoff_that_is_a_day_is_its_midnight():
         ("reason", "x" * 1_000_000),
         ("pin", "../x"),
         ("pin", "a/b"),
+        ("pin", "-x"),
+        ("pin", "x" * 101),
+        ("pin", "x\n"),
         ("run", "..\n"),
         ("run", ["x"]),
     ],
