@@ -67,11 +67,10 @@ class CsvShape:
         rest, self._rest = self._rest, b""
         if not rest:
             return
-        if b'"' in rest:
-            self._refuse_fault(rest)
-            if not _closed(rest):
-                text = "a quoted cell is never closed: the file was cut off"
-                self._reject(f"line {self._line}: {text}", FETCH)
+        self._refuse_fault(rest)
+        if not _closed(rest):
+            text = "a quoted cell is never closed: the file was cut off"
+            self._reject(f"line {self._line}: {text}", FETCH)
         if not vouched:
             raise no_newline(self._shown, self._line + rest.count(b"\n"))
         self.add(rest + b"\n")

@@ -266,7 +266,7 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     rows = "".join(f"{1 / number},2,3\n" for number in range(1, 1_000))
     garbled = bytearray(gzip.compress(f"a,b,c\n{rows}".encode()))
     garbled[3_000:3_100] = b"\xff" * 100
-    assert "damaged gzip data: Error -3" in refusal(packed(tmp_path, bytes(garbled)))
+    assert "damaged gzip data: " in refusal(packed(tmp_path, bytes(garbled)))
     assert "empty (0 bytes after unpacking)" in refusal(packed(tmp_path, gzip.compress(b"")))
 
 
