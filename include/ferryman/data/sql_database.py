@@ -1,16 +1,14 @@
 """One read-only moment of a database: opened late, bounded in time, closed at the end."""
 
-import os
-import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
 from typing import Any
 from urllib.parse import quote
 
+from ferryman.data.line_limit import LineLimit
 from ferryman.data.sql_faults import explain
 from ferryman.errors import DependencyUnavailable, SpecError
 from ferryman.runtime.connections import Connection
@@ -40,10 +38,13 @@ class SqlDatabase:
         """
         import sqlalchemy
 
-        limit = _Limit(self._seconds)
         engine = self._engine(shown)
+        limit = LineLimit(self._seconds + _GRACE_SECONDS)
         try:
-            with engine.connect() as opened, limit.watch(opened):
+            with limit, engine.connect() as opened:
+                number = getattr(opened.connection.dbapi_connection, "fileno", None)
+                if number is not None:
+                    limit.hold(number())
                 self._restrict(opened)
                 yield opened
                 opened.rollback()
@@ -111,33 +112,6 @@ class SqlDatabase:
             opened.connection.dbapi_connection
         ):
             opened.execution_options(isolation_level="REPEATABLE READ")
-
-
-class _Limit:
-    """Cuts the line to a server that no longer answers: its own limit cannot end that wait."""
-
-    def __init__(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds + _GRACE_SECONDS
-        self.passed = False
-
-    @contextmanager
-    def watch(self, opened: Any) -> Iterator[None]:
-        fileno = getattr(opened.connection.dbapi_connection, "fileno", None)
-        if fileno is None:
-            yield
-            return
-        timer = Timer(max(self._deadline - time.monotonic(), 0), self._cut, [fileno()])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _cut(self, line: int) -> None:
-        self.passed = True
-        with socket.socket(fileno=os.dup(line)) as copy:
-            copy.shutdown(socket.SHUT_RDWR)
 
 
 def _arguments(driver: str) -> dict[str, Any]:

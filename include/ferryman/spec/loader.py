@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ferryman.errors import SpecError
 from ferryman.spec.mistakes import Location, Mistake, line_of, mistakes_of, nearest
 from ferryman.spec.model import DeclaredModel, ModelSpec
+from ferryman.spec.sources import SqlSourceSpec
 
 FILE_NAME = "model.yaml"
 _MAX_SHOWN = 20
@@ -165,6 +166,11 @@ def _check_references(spec: ModelSpec, file: Path, lines: dict[Location, int]) -
         (("data", "label", "sql"), spec.data.label.sql),
         (("train", "pipeline"), spec.train.pipeline.partition(":")[0]),
         (("expectations",), spec.expectations),
+        *(
+            (("data", "sources", name, "query"), source.query)
+            for name, source in spec.data.sources.items()
+            if isinstance(source, SqlSourceSpec)
+        ),
     ]
     for location, name in files:
         if name is not None and not (folder / name).is_file():

@@ -256,6 +256,19 @@ class HttpSourceSpec(_SourceSpec):
     )
     max_bytes: int = Field(default=64 << 20, ge=1, description="Largest size of one answer.")
 
+    @model_validator(mode="after")
+    def _request_is_plain(self) -> "HttpSourceSpec":
+        if {".", ".."} & set(self.path.split("/")):
+            raise ValueError(f"path {self.path!r}: no '.' and no '..'")
+        used = {mark for value in self.query.values() for mark in re.findall(r"{(.*?)}", value)}
+        if used - {"start", "end"}:
+            raise ValueError(
+                f"query: no value {{{min(used - {'start', 'end'})}}}; only {{start}}, {{end}}"
+            )
+        if used and self.event_time is None:
+            raise ValueError(f"query uses {{{min(used)}}}, which needs event_time")
+        return self
+
 
 SourceSpec = Annotated[
     FilesSourceSpec | SqlSourceSpec | HttpSourceSpec, Field(discriminator="kind")
