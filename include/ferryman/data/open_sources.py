@@ -4,13 +4,12 @@ from pathlib import Path
 
 from ferryman.data.files_source import FilesSource
 from ferryman.data.source import Source
-from ferryman.errors import SpecError
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.data_store import open_object_store
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.model import DeclaredModel
-from ferryman.spec.sources import FilesSourceSpec, SourceSpec
+from ferryman.spec.sources import FilesSourceSpec, SourceSpec, SqlSourceSpec
 
 
 def open_sources(
@@ -37,4 +36,10 @@ def _open(
         if spec.connection is not None:
             store = open_object_store(connections.get(spec.connection))
         return FilesSource(name, spec, store, max_rejected=share)
-    raise SpecError(f"source {name!r}: {connections.get(spec.connection)}")
+    if isinstance(spec, SqlSourceSpec):
+        from ferryman.data.sql_source import SqlSource
+
+        return SqlSource(name, spec, connections, model.folder, max_rejected=share)
+    from ferryman.data.http_source import HttpSource
+
+    return HttpSource(name, spec, connections, max_rejected=share)
