@@ -125,7 +125,7 @@ def test_from_new_to_a_served_prediction(ferryman: Shell, tmp_path: Path) -> Non
 
 
 def refuse_damaged_days(ferryman: Shell) -> None:
-    """Each damage of the newest day exits 3 (a leak: 4) with its place; champion and served version stay."""
+    """Damage of the newest day exits 3 (a leak 4) with its place; champion and server stay."""
     file = ferryman.root / "source" / "churn" / "events_2026-04.csv"
     good = file.read_text()
     header, *rows = good.splitlines()

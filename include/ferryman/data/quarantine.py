@@ -56,7 +56,11 @@ class Piece:
         """One cell as it is shown in a message."""
         local = row - self.start
         misfit = self.misfits.get(column, {}).get(int(self.positions[local]))
-        return show_cell(self.raw.column(column)[local]) if misfit is None else shorten(misfit)
+        if misfit is not None:
+            return shorten(misfit)
+        cell = self.raw.column(column)[local]
+        empty = self.origin.form == "text" and cell.as_py() == ""
+        return "null" if empty else show_cell(cell)
 
     def texts(self, columns: Sequence[str], rows: Any) -> dict[str, Any]:
         """The cells of some rows, as text arrays by column; misfits included."""
@@ -136,4 +140,5 @@ def _as_json(texts: Mapping[str, Any], rows: int) -> list[str]:
     names = list(texts)
     cells = [array.to_pylist() for array in texts.values()]
     lines = zip(*cells, strict=True) if names else [()] * rows
-    return [json.dumps(dict(zip(names, line, strict=True)), ensure_ascii=False) for line in lines]
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    return [encode(dict(zip(names, line, strict=True))) for line in lines]

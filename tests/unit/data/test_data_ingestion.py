@@ -153,7 +153,7 @@ def test_a_value_known_after_its_event_is_refused(world: "World") -> None:
     world.features_sql = world.features_sql.replace("ASOF LEFT JOIN", "LEFT JOIN").replace(
         "<= trips.began", "= date_trunc('hour', trips.began) + INTERVAL 1 HOUR"
     )
-    with pytest.raises(GateRefused, match="^suspiciously good: ") as caught:
+    with pytest.raises(GateRefused, match=r"^suspiciously good: ") as caught:
         world.build(5)
     assert (
         "feature 'temp' of row 1 (A|2013-01-05T06:30:00Z) became known at 2013-01-05T07:00:00Z, "
