@@ -17,6 +17,7 @@ from ferryman.spec.model import DeclaredModel
 from ferryman.steps.contract import run_step
 from ferryman.steps.pipelines import pipeline_of
 from ferryman_airflow.alerts import alert
+from ferryman_airflow.connections import TaskConnections
 from ferryman_airflow.lineage_events import lineage_of, source_lineage
 from ferryman_airflow.links import DataDocsLink
 from ferryman_airflow.params import check_conf, check_params
@@ -59,8 +60,11 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         """Run the step; a FerrymanError goes on to the retry policy, its text stands in the log."""
         try:
             request = self._request = self.build_request(context)
+            settings = load_settings()
             start, modules = time.perf_counter(), len(sys.modules)
-            result = self._made = run_step(request, self.declared, load_settings())
+            result = self._made = run_step(
+                request, self.declared, settings, TaskConnections(settings)
+            )
             seconds, imported = time.perf_counter() - start, len(sys.modules) - modules
             self.log.info("the step took %.3f s and imported %d modules", seconds, imported)
         except Superseded as error:

@@ -9,6 +9,7 @@ from ferryman.runtime.connections import Connection
 # The query part of these URLs is ours; a database driver may need its own.
 _OUR_OPTIONS = ("s3", "http", "https", "file")
 _SECRET = re.compile(r"passw|secret|token|credential|api_?key|access_?key|private", re.IGNORECASE)
+_NO_SECRETS = ("token_header",)
 _FORMS = (
     "Write it as postgresql://user:password@host/database, s3://bucket/prefix, "
     "https://api.example/v2, sqlite:////path or file:///folder; percent-encode what is no letter, "
@@ -18,7 +19,7 @@ _FORMS = (
 
 def is_secret(option: str) -> bool:
     """Whether an option's name says that its value is a secret."""
-    return _SECRET.search(option) is not None
+    return option not in _NO_SECRETS and _SECRET.search(option) is not None
 
 
 def parse_connection(name: str, url: str) -> Connection:
