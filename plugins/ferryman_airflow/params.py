@@ -78,6 +78,7 @@ RUN_PARAMS: Mapping[str, RunParam] = {
             100,
             "Train on this dataset version: its id, a unique beginning of it, or a pin's name.",
         ),
+        RunParam("apply", "true|false", 5, "Whether to remove, or only to say what would go."),
         RunParam(
             "run", r"[A-Za-z0-9_.-]+", 128, "Folder name of a training run whose model to release."
         ),

@@ -7,6 +7,9 @@ Who uses a version notes it first and looks for a removal then; who removes one 
 looks for notes then. Whatever the order of the four acts, one of the two sees the other and yields.
 """
 
+import json
+import os
+import socket
 from datetime import UTC, datetime, timedelta
 
 from ferryman.errors import LostRace
@@ -15,7 +18,7 @@ from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.windows import format_time
 
 _DAY_FORM = "%Y%m%d"
-_AT_WORK = timedelta(hours=1)  # a removal that began longer ago was killed
+_AT_WORK = timedelta(hours=1)  # one that another machine began longer ago was killed
 
 
 class Marks:
@@ -45,12 +48,26 @@ class Marks:
 
     def begin_removal(self, model: str, version: str, why: str) -> bool:
         """Mark a version as going; False where another removal of it is at work."""
+        mark = {
+            "why": why,
+            "at": format_time(datetime.now(UTC)),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        created = self._objects.create(_removal_key(model, version), json_bytes(mark))
+        return created or self.is_ours(model, version)
+
+    def is_ours(self, model: str, version: str) -> bool:
+        """Whether a removal that has begun is of this process, or of one that was killed."""
         key = _removal_key(model, version)
-        now = datetime.now(UTC)
-        if self._objects.create(key, json_bytes({"why": why, "at": format_time(now)})):
-            return True
-        began = self._objects.modified(key)
-        return began is not None and began < now - _AT_WORK
+        content, began = self._objects.read(key), self._objects.modified(key)
+        if content is None or began is None:
+            return False
+        mark = json.loads(content)
+        if mark.get("host") == socket.gethostname():
+            pid = int(mark.get("pid", 0))
+            return pid == os.getpid() or not _runs(pid)
+        return began < datetime.now(UTC) - _AT_WORK
 
     def end_removal(self, model: str, version: str) -> None:
         """Take the mark away, when the version is gone or was spared."""
@@ -74,6 +91,16 @@ def _newest(keys: list[str]) -> dict[str, datetime]:
         start = datetime.strptime(day.removesuffix(".json"), _DAY_FORM).replace(tzinfo=UTC)
         found[version] = start + timedelta(days=1)
     return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as somebody else
+        return True
+    return True
 
 
 def _removal_key(model: str, version: str) -> str:

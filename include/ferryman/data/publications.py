@@ -1,18 +1,17 @@
 """Publications: which snapshot the readers of a window get, now and before.
 
-<model>/windows/<window>/<n>.json, n = 1, 2, ...; each is created once, so that of two who publish
-at once one gets the number and the other looks again. Nothing is overwritten and no lock is held.
+<model>/windows/<window>/<n>.json, n = 1, 2, ...; the highest is the current one.
 """
 
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
 from ferryman.data.catalogue_entry import Record
-from ferryman.errors import IntegrityBroken, SpecError
-from ferryman.runtime.files import json_bytes
+from ferryman.data.numbered import NumberedRecords
+from ferryman.errors import SpecError
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.windows import Window, day_window
 
@@ -49,50 +48,26 @@ class Publications:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
+        self._records = NumberedRecords(objects, Publication)
 
     def append(
         self, model: str, window: Window, make: Callable[[Publication | None], Publication | None]
     ) -> Publication | None:
-        """Add what `make` says to the last publication; None from it leaves all as it is.
-
-        `make` is asked again where another writer was quicker. The last publication comes back.
-        """
-        while True:
-            count = self.count(model, window)
-            last = self._read(model, window, count) if count else None
-            made = make(last)
-            if made is None:
-                return last
-            content = json_bytes(made.model_dump(mode="json"))
-            if self._objects.create(self._key(model, window, count + 1), content):
-                return made
+        """Add what `make` says to the last publication; see NumberedRecords.append."""
+        return self._records.append(_folder(model, window), make)
 
     def current(self, model: str, window: Window) -> Publication | None:
         """The last publication, or None where there is none or the window was retired."""
-        count = self.count(model, window)
-        last = self._read(model, window, count) if count else None
+        last = self._records.last(_folder(model, window))
         return last if last is not None and last.id is not None else None
 
     def history(self, model: str, window: Window) -> list[Publication]:
         """Every publication of a window, oldest first."""
-        count = self.count(model, window)
-        return [self._read(model, window, number) for number in range(1, count + 1)]
+        return self._records.history(_folder(model, window))
 
     def count(self, model: str, window: Window) -> int:
-        """How many publications a window has, found by asking for them, not by a listing.
-
-        They are numbered without a gap and stay for ever: double the step, then halve the span.
-        """
-        low, high = 0, 1
-        while self._is_there(model, window, high):
-            low, high = high, high * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._is_there(model, window, middle):
-                low = middle
-            else:
-                high = middle
-        return low
+        """How many publications a window has."""
+        return self._records.count(_folder(model, window))
 
     def windows(self, model: str) -> list[Window]:
         """Every window that was ever published, oldest first; by a listing, so for showing."""
@@ -100,22 +75,9 @@ class Publications:
         windows = [_parse_key(name) for name in sorted(names)]
         return [window for window in windows if window is not None]
 
-    def _is_there(self, model: str, window: Window, number: int) -> bool:
-        return self._objects.size(self._key(model, window, number)) is not None
 
-    def _read(self, model: str, window: Window, number: int) -> Publication:
-        key = self._key(model, window, number)
-        content = self._objects.read(key)
-        try:
-            return Publication.model_validate_json(content or b"")
-        except ValidationError as error:
-            raise IntegrityBroken(
-                f"{self._objects.uri(key)}: not a publication: {str(error)[:300]}",
-                remedy="Restore the object from a copy; it was written whole and never changed.",
-            ) from error
-
-    def _key(self, model: str, window: Window, number: int) -> str:
-        return f"{model}/windows/{window_key(window)}/{number}.json"
+def _folder(model: str, window: Window) -> str:
+    return f"{model}/windows/{window_key(window)}"
 
 
 def _parse_key(name: str) -> Window | None:

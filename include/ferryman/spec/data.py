@@ -48,6 +48,9 @@ class RetentionSpec(Part):
         default=None, description="Published windows older than this; default for ever."
     )
     quarantine: Duration = Field(default=timedelta(days=365), description="Quarantined rows.")
+    apply: bool = Field(
+        default=False, description="Whether scheduled maintenance removes, or only reports."
+    )
 
 
 class DataSpec(Part):

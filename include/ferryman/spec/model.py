@@ -141,6 +141,7 @@ class ScheduleSpec(Part):
     ingest: str | None = "0 0 * * *"
     monitoring: str | None = "0 0 * * *"
     training: str | None = None
+    maintenance: str | None = "0 3 * * 0"
 
 
 class RuntimeSpec(Part):

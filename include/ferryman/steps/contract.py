@@ -40,6 +40,7 @@ STEP_NAMES = (
     "join_labels",
     "monitor",
     "decide_retrain",
+    "maintenance",
 )
 
 # What these make follows from the request alone, and is dear: a finished result is returned as it

@@ -23,6 +23,7 @@ PIPELINES: Mapping[str, Pipeline] = {
         Pipeline(
             "monitoring", ("score", "join_labels", "monitor", "decide_retrain"), windowed=True
         ),
+        Pipeline("maintenance", ("maintenance",)),
     )
 }
 

@@ -1,0 +1,42 @@
+"""Folders of runs whose time is over."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ferryman.runtime.run_store import RESULT
+
+_GOING = ".removing-"
+
+
+def old_runs(runs_root: Path, model: str, before: datetime) -> list[Path]:
+    """The runs in which nothing was written since; never the newest finished one of a pipeline.
+
+    What a killed removal left is among them.
+    """
+    root = runs_root / model
+    pipelines = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
+    found: list[Path] = []
+    for pipeline in sorted(pipelines):
+        runs = {run: _last_write(run) for run in pipeline.iterdir() if run.is_dir()}
+        finished = {run for run in runs if any(run.glob(f"*/{RESULT}"))}
+        newest = max(finished, key=lambda run: runs[run], default=None)
+        found += sorted(
+            run
+            for run, written in runs.items()
+            if run.name.startswith(_GOING) or (written < before and run != newest)
+        )
+    return found
+
+
+def remove_run(run: Path) -> None:
+    """Hide a run's folder in one step, then remove it; killed in between, it stays hidden."""
+    hidden = run if run.name.startswith(_GOING) else run.with_name(_GOING + run.name)
+    if hidden != run:
+        run.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def _last_write(run: Path) -> datetime:
+    times = [path.lstat().st_mtime for path in (run, *run.rglob("*"))]
+    return datetime.fromtimestamp(max(times), UTC)

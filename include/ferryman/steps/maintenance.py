@@ -1,0 +1,137 @@
+"""Removes what no kept version, run, release, pin or legal hold needs; by default it only says so.
+
+What is in use is asked of registry and ledger; where either gives no answer, nothing is removed.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from ferryman.data.retention import GRACE, Item, Plan, Retention
+from ferryman.errors import DependencyUnavailable
+from ferryman.ledger.ledger import Ledger
+from ferryman.registry.mlflow_registry import MlflowRegistry
+from ferryman.runtime.files import write_json
+from ferryman.runtime.messages import StepResult
+from ferryman.runtime.old_runs import old_runs, remove_run
+from ferryman.steps.contract import StepContext, StepParams
+
+_SHOWN = 200  # things that go, in the result; the report has all
+
+
+class Params(StepParams):
+    """`apply` removes; without it the declaration's data.retention.apply says whether to."""
+
+    apply: bool | None = None
+
+
+def run(context: StepContext) -> StepResult:
+    """Say what goes and what stays, and why; remove it where that is asked for.
+
+    Raises DependencyUnavailable (exit 6), with nothing removed, where registry, ledger or store
+    cannot be asked.
+    """
+    given = context.params
+    asked = given.apply if isinstance(given, Params) else None
+    spec, now = context.spec.data.retention, datetime.now(UTC)
+    apply = spec.apply if asked is None else asked
+    retention = Retention(context.data_store, context.model.name, spec, now)
+
+    def in_use() -> dict[str, str]:
+        return _in_use(context)
+
+    plan = retention.remove(in_use) if apply else retention.plan(in_use())
+    runs = _runs(context, now - spec.runs, apply=apply)
+    leftovers = context.data_store.sweep(now - GRACE, remove=apply)
+    told = [*plan.goes, *runs, *(_leftover(name) for name in leftovers)]
+    report = _write_report(context, plan, told, apply=apply)
+    return context.result(
+        text=_text(told, plan, apply=apply),
+        verdict="done",
+        outputs={
+            "applied": apply,
+            "goes": [_shown(item) for item in told[:_SHOWN]],
+            "stays": dict(plan.reasons()),
+            "report": str(report),
+        },
+        metrics={"goes": len(told), "stays": len(plan.stays), "bytes": _bytes(told)},
+        artifacts={"report": str(report)},
+    )
+
+
+def _in_use(context: StepContext) -> dict[str, str]:
+    """The dataset versions of registered model versions and of the ledger's operations."""
+    settings, model = context.settings, context.model.name
+    history = Ledger(settings.ledger_url).history(model)
+    versions = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts).versions(model)
+    if history and not versions:
+        raise DependencyUnavailable(
+            f"the registry knows no version of {model!r}, and the ledger {len(history)} "
+            "transitions: one of them is not the right one, so nothing is removed",
+            remedy="Check FERRYMAN_MLFLOW_URI and FERRYMAN_LEDGER_URL; restore what was lost.",
+        )
+    needed: dict[str, str] = {}
+    for op in history:
+        for name in (op.candidate.train_dataset, op.candidate.eval_dataset):
+            needed[name] = f"in the ledger #version {op.candidate.version}"
+    for version in versions:
+        for role in ("train", "eval"):
+            name = version.tags.get(f"ferryman.{role}_dataset", "")
+            needed[name] = f"of a registered model #version {version.version}"
+    needed.pop("", None)
+    return needed
+
+
+def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
+    """The folders of old runs, removed where asked; never this run's own."""
+    own = Path(context.request.run_uri)
+    limit = min(before, datetime.now(UTC) - timedelta(days=1))
+    found = old_runs(context.settings.runs_root, context.model.name, limit)
+    found = [folder for folder in found if folder != own]
+    items = [
+        Item("run", f"{folder.parent.name}/{folder.name}", _why_run(before)) for folder in found
+    ]
+    if apply:
+        for folder in found:
+            remove_run(folder)
+    return items
+
+
+def _why_run(before: datetime) -> str:
+    return f"nothing written since {before:%Y-%m-%d} (data.retention.runs)"
+
+
+def _leftover(name: str) -> Item:
+    return Item("temporary file", name, "of a writer that was killed")
+
+
+def _write_report(context: StepContext, plan: Plan, told: list[Item], *, apply: bool) -> Path:
+    file = context.folder / "retention.json"
+    write_json(
+        file,
+        {
+            "applied": apply,
+            "goes": [_shown(item) for item in told],
+            "stays": [_shown(item) for item in plan.stays],
+        },
+    )
+    return file
+
+
+def _shown(item: Item) -> dict[str, JsonValue]:
+    return {"kind": item.kind, "name": item.name, "why": item.why, "bytes": item.size}
+
+
+def _bytes(items: list[Item]) -> int:
+    return sum(item.size for item in items)
+
+
+def _text(told: list[Item], plan: Plan, *, apply: bool) -> str:
+    kinds = sorted({item.kind for item in told})
+    counts = ", ".join(f"{sum(item.kind == kind for item in told)} {kind}(s)" for kind in kinds)
+    what = f"{counts or 'nothing'}, {_bytes(told) / 1e6:.1f} MB"
+    stays = f"{len(plan.stays)} things stay"
+    if apply:
+        return f"removed {what}; {stays}"
+    return f"would remove {what}; {stays}; nothing was removed (param apply: true does it)"
