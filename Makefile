@@ -45,7 +45,8 @@ format: $(READY) ## let ruff rewrite the layout
 replay: $(READY) ## live 2013 in minutes: three retraining policies, a table and a picture
 	$(BIN)/ferryman replay --model flights --from 2013-01-29 --to 2013-12-31
 
-bench: $(READY) ## measure: Airflow warm, a plain cold script, Airflow's defaults
+bench: $(READY) ## measure: Airflow against a plain script, a profile against reading
+	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.orchestration
 
 lock: $(READY) ## resolve requirements.in anew into the hashed locks

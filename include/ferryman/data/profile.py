@@ -1,69 +1,81 @@
-"""A profile of columns: what a table looks like, in figures that drift is measured against."""
+"""Profiles a table or a Parquet file in one pass: what it looks like, in mergeable figures.
 
-from collections.abc import Mapping
+A stream's memory does not grow with its rows: numbers are counted along a ruler, categories by
+their places in the file's own dictionaries.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from ferryman.profiles.category_profile import CategoryCounter
+from ferryman.profiles.column_profile import Profile, profile_json
+from ferryman.profiles.number_profile import NumberCounter
 from ferryman.spec.data import FeatureSpec
 
-BINS = 10
-TOP = 50
+BATCH = 131_072  # rows
+# Bytes of a column that are fetched at once: without it whole row groups wait in memory.
+_BUFFER = 1 << 20
 
 
 def profile_table(table: Any, columns: Mapping[str, FeatureSpec]) -> dict[str, Any]:
     """The profile of each declared column of a pyarrow Table, as JSON values.
 
-    Numbers: {type, count, nulls, min, max, mean, std, edges, counts}; `count` is of values that are
-    not null, `edges` are quantiles (at most 11, ascending, equal ones joined; a constant column has
-    its value twice, an empty one none) and `counts` the values between neighbours, the last edge
-    included. Categories: {type, count, nulls, top, other}; `top` holds the 50 most frequent values
-    with their counts, `other` is the count of the rest.
+    See `ferryman.profiles` for its parts: count (of values), nulls, and min, max, mean, std and
+    sketch of numbers; top values, others and distinct values of categories.
     """
-    return {
-        name: _of_category(table.column(name))
-        if spec.type == "category"
-        else _of_number(table.column(name), spec.type)
+    return profile_json(profile_batches(table.select(list(columns)).to_batches(BATCH), columns))
+
+
+def profile_file(file: Path, columns: Mapping[str, FeatureSpec]) -> dict[str, Any]:
+    """The same of a Parquet file, which is streamed batch by batch."""
+    words = [name for name, spec in columns.items() if spec.type == "category"]
+    with pq.ParquetFile(
+        file, read_dictionary=words, pre_buffer=False, buffer_size=_BUFFER
+    ) as stream:
+        batches = stream.iter_batches(BATCH, columns=list(columns), use_threads=False)
+        return profile_json(profile_batches(batches, columns))
+
+
+def profile_batches(batches: Iterable[Any], columns: Mapping[str, FeatureSpec]) -> Profile:
+    """The profile of a stream of pyarrow RecordBatches that have the declared columns."""
+    counters: dict[str, NumberCounter | CategoryCounter] = {
+        name: CategoryCounter() if spec.type == "category" else NumberCounter(spec.type)
         for name, spec in columns.items()
     }
+    for batch in batches:
+        for name, counter in counters.items():
+            column = batch.column(name)
+            if isinstance(counter, CategoryCounter):
+                _count_words(column, counter)
+            else:
+                _count_numbers(column, counter)
+    return {name: counter.profile() for name, counter in counters.items()}
 
 
-def _of_number(column: Any, kind: str) -> dict[str, Any]:
-    values = column.drop_null().to_numpy().astype(float)
-    values = values[np.isfinite(values)]
-    head: dict[str, Any] = {
-        "type": kind,
-        "count": len(values),
-        "nulls": len(column) - len(values),
-    }
-    if not len(values):
-        nothing = dict.fromkeys(("min", "max", "mean", "std"))
-        return {**head, **nothing, "edges": [], "counts": []}
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)))
-    if len(edges) == 1:
-        edges, counts = np.repeat(edges, 2), np.array([len(values)])
-    else:
-        counts = np.histogram(values, edges)[0]
-    return {
-        **head,
-        "min": float(values.min()),
-        "max": float(values.max()),
-        "mean": float(values.mean()),
-        "std": float(values.std()),
-        "edges": [float(edge) for edge in edges],
-        "counts": [int(count) for count in counts],
-    }
+def _count_numbers(column: Any, counter: NumberCounter) -> None:
+    nulls = column.null_count
+    if nulls:
+        column = column.drop_null()
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        column = column.cast(pa.float64())
+    counter.add(column.to_numpy(zero_copy_only=False), nulls)
 
 
-def _of_category(column: Any) -> dict[str, Any]:
-    values = column.drop_null()
-    pairs = [(entry["values"], entry["counts"]) for entry in pc.value_counts(values).to_pylist()]
-    pairs.sort(key=lambda pair: (-pair[1], pair[0]))
-    return {
-        "type": "category",
-        "count": len(values),
-        "nulls": len(column) - len(values),
-        "top": dict(pairs[:TOP]),
-        "other": sum(count for _, count in pairs[TOP:]),
-    }
+def _count_words(column: Any, counter: CategoryCounter) -> None:
+    if not pa.types.is_dictionary(column.type):
+        column = pc.cast(column, pa.string()).dictionary_encode()
+    places = column.indices.drop_null() if column.null_count else column.indices
+    words = column.dictionary
+    counts = np.bincount(places.to_numpy(zero_copy_only=False), minlength=len(words))
+    nulls = column.null_count
+    if words.null_count:  # a dictionary may hold null as a word
+        empty = words.is_null().to_numpy(zero_copy_only=False)
+        nulls += int(counts[empty].sum())
+        words, counts = words.drop_null(), counts[~empty]
+    counter.add(pc.cast(words, pa.string()).to_pylist(), counts.tolist(), nulls)

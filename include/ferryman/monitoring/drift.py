@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy import stats
 
+from ferryman.profiles.number_profile import read_number
+from ferryman.profiles.two_samples import stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.model import DriftSpec
 
@@ -27,6 +28,7 @@ Outcome = Literal[
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 _SHOWN = 10
+_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -152,66 +154,15 @@ def _varied(counts: Floats) -> bool:
     return int(np.count_nonzero(counts[:-1])) > 1
 
 
-def stability_index(reference: Floats, current: Floats) -> float:
-    """The population stability index of two rows of counts over the same bins; 0 is no change.
-
-    Half a row is added to each bin, so that an empty bin does not make it infinite. Source:
-    Siddiqi, Credit Risk Scorecards (2006); the usual reading is 0.1 some change, 0.25 a large one.
-    """
-    used = (reference + current) > 0
-    a, b = reference[used] + 0.5, current[used] + 0.5
-    p, q = a / a.sum(), b / b.sum()
-    return float(np.sum((q - p) * np.log(q / p)))
-
-
-def two_sample_p(reference: Floats, by_day: Floats) -> float:
-    """The p-value of the chi-square test that days of counts are drawn as the reference was.
-
-    reference: [bins]; by_day: [days, bins]. The statistic is divided by the design effect and read
-    off an F distribution, as the effect itself is estimated from few days.
-    """
-    current = by_day.sum(axis=0)
-    used = (reference + current) > 0
-    freedom = int(used.sum()) - 1
-    if freedom < 1 or reference.sum() == 0 or current.sum() == 0:
-        return 1.0
-    table = np.vstack([reference[used], current[used]])
-    statistic = float(stats.chi2_contingency(table, correction=False).statistic)
-    days = int(np.count_nonzero(by_day.sum(axis=1)))
-    if days < 2:
-        return float(stats.chi2.sf(statistic, freedom))
-    scaled = statistic / design_effect(by_day) / freedom
-    return float(stats.f.sf(scaled, freedom, freedom * (days - 1)))
-
-
-def design_effect(by_day: Floats) -> float:
-    """How many times more the shares of bins vary from day to day than independent rows would.
-
-    Never below 1, and 1 where one day or one bin is all there is.
-    """
-    rows = by_day.sum(axis=1)
-    by_day, rows = by_day[rows > 0], rows[rows > 0]
-    total = rows.sum()
-    shares = by_day.sum(axis=0) / total
-    by_day, shares = by_day[:, shares > 0], shares[shares > 0]
-    days, bins = by_day.shape
-    if days < 2 or bins < 2:
-        return 1.0
-    surplus = by_day - np.outer(rows, shares)
-    variance = days / (days - 1) * np.sum(surplus**2, axis=0) / total**2
-    # variance / (p (1 - p) / n), weighted by 1 - p
-    return max(1.0, float(np.sum(variance * total / shares) / (bins - 1)))
-
-
 def _number_counts(profile: Mapping[str, Any], values: Any, days: Places) -> _Counts:
     """Counts over the reference's quantile bins; values outside go to the outermost ones."""
     numbers = np.asarray(
         pc.fill_null(pc.cast(values, pa.float64()), float("nan")), dtype=np.float64
     )
     valid = np.isfinite(numbers)
-    edges = np.unique(np.asarray(profile["edges"], dtype=np.float64))
+    edges, counts = read_number(profile).bins(_BINS)
     if len(edges) > 1:
-        before = [float(count) for count in profile["counts"]]
+        before = counts.tolist()
         # As numpy.histogram bins: a value on an inner edge belongs to the bin above it.
         above = np.searchsorted(edges, numbers, side="right") - 1
         places = np.clip(above, 0, len(edges) - 2)

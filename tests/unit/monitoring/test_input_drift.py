@@ -9,13 +9,8 @@ import pytest
 from scipy import stats
 
 from ferryman.data.profile import profile_table
-from ferryman.monitoring.drift import (
-    ColumnDrift,
-    compare,
-    design_effect,
-    stability_index,
-    two_sample_p,
-)
+from ferryman.monitoring.drift import ColumnDrift, compare
+from ferryman.profiles.two_samples import design_effect, stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.model import DriftSpec
 

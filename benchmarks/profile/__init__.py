@@ -1,0 +1,1 @@
+"""What profiling a file costs, against only reading it."""

@@ -1,0 +1,160 @@
+"""A column of categories: rows, nulls, the most frequent values, how many others there are."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+TOP = 128
+_KEPT = 20_000  # values that a stream holds in memory before rare ones are folded away
+_HASHES = 64
+_HASH_BITS = 48
+
+
+@dataclass(frozen=True)
+class CategoryProfile:
+    """What is known of a column of categories.
+
+    top: the most frequent values with their rows, most frequent first; other: rows of all values
+    that are not in it; folded: no value outside of `top` has more rows than this, and a value of
+    `top` may have up to this many more than counted (0 where no merge had to guess).
+    distinct: how many values there are; exact where `other` is 0, else an estimate (standard error
+    13 %) from the smallest `hashes` of all values.
+    """
+
+    count: int
+    nulls: int
+    top: Mapping[str, int]
+    other: int = 0
+    folded: int = 0
+    distinct: int = 0
+    hashes: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """All rows, with and without a value."""
+        return self.count + self.nulls
+
+    @property
+    def stored(self) -> "CategoryProfile":
+        """The same: a profile of categories has one size."""
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        """{type, count, nulls, distinct, top, other, folded, hashes}."""
+        return {
+            "type": "category",
+            "count": self.count,
+            "nulls": self.nulls,
+            "distinct": self.distinct,
+            "top": dict(self.top),
+            "other": self.other,
+            "folded": self.folded,
+            "hashes": list(self.hashes),
+        }
+
+
+@dataclass
+class CategoryCounter:
+    """Profiles a stream of categories in one pass."""
+
+    _nulls: int = 0
+    _counts: Counter[str] = field(default_factory=Counter)
+    _other: int = 0
+    _folded: int = 0
+    _hashes: tuple[int, ...] = ()
+
+    def add(self, values: Sequence[str], counts: Sequence[int], nulls: int = 0) -> None:
+        """Take values with the rows that each has."""
+        self._nulls += nulls
+        held = self._counts
+        for value, count in zip(values, counts, strict=True):
+            if count:
+                held[value] += count
+        if len(held) > _KEPT:
+            self._hashes = _smallest([*self._hashes, *_hashed(held)])
+            kept = _ranked(held)
+            self._other += sum(count for _, count in kept[_KEPT // 2 :])
+            # A value may be folded away again and again: what each fold may have cost adds up.
+            self._folded += kept[_KEPT // 2][1]
+            self._counts = Counter(dict(kept[: _KEPT // 2]))
+
+    def profile(self) -> CategoryProfile:
+        """What was seen so far."""
+        return _finished(self._counts, self._nulls, self._other, self._folded, self._hashes)
+
+
+def merge_categories(profiles: Sequence[CategoryProfile]) -> CategoryProfile:
+    """The profile of the rows of all profiles (at least one) together."""
+    counts: Counter[str] = Counter()
+    for profile in profiles:
+        counts.update(profile.top)
+    hashes: tuple[int, ...] = ()
+    if any(profile.other for profile in profiles):
+        seen = [number for profile in profiles for number in profile.hashes]
+        hashes = _smallest([*seen, *_hashed(counts)])
+    return _finished(
+        counts,
+        sum(profile.nulls for profile in profiles),
+        sum(profile.other for profile in profiles),
+        sum(profile.folded for profile in profiles),
+        hashes,
+    )
+
+
+def read_category(stored: Mapping[str, Any]) -> CategoryProfile:
+    """A profile from its JSON form."""
+    return CategoryProfile(
+        count=int(stored["count"]),
+        nulls=int(stored["nulls"]),
+        top=dict(stored["top"]),
+        other=int(stored["other"]),
+        folded=int(stored["folded"]),
+        distinct=int(stored["distinct"]),
+        hashes=tuple(stored["hashes"]),
+    )
+
+
+def _finished(
+    counts: Mapping[str, int], nulls: int, other: int, folded: int, hashes: tuple[int, ...]
+) -> CategoryProfile:
+    ranked = _ranked(counts)
+    rest = ranked[TOP:]
+    if rest or other:
+        hashes = _smallest([*hashes, *_hashed(counts)])
+    exact = len(ranked) if not other else None
+    return CategoryProfile(
+        count=sum(counts.values()) + other,
+        nulls=nulls,
+        top=dict(ranked[:TOP]),
+        other=other + sum(count for _, count in rest),
+        folded=folded + (rest[0][1] if rest else 0),
+        distinct=exact if exact is not None else max(len(ranked), _estimate(hashes)),
+        hashes=hashes,
+    )
+
+
+def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The most frequent first, equals by name: the order does not depend on the rows' order."""
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _hashed(values: Iterable[str]) -> list[int]:
+    digest = hashlib.blake2b
+    size = _HASH_BITS // 8
+    return [
+        int.from_bytes(digest(value.encode("utf-8", "surrogatepass"), digest_size=size).digest())
+        for value in values
+    ]
+
+
+def _smallest(hashes: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(hashes))[:_HASHES])
+
+
+def _estimate(hashes: tuple[int, ...]) -> int:
+    """How many values there are, by the place of the 64th smallest hash (Bar-Yossef, 2002)."""
+    if len(hashes) < _HASHES:
+        return len(hashes)
+    return int((_HASHES - 1) * 2.0**_HASH_BITS / hashes[-1])

@@ -1,0 +1,251 @@
+"""A column of numbers: rows, nulls, smallest and largest, mean and spread, and its sketch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from ferryman.profiles.quantile_sketch import (
+    Floats,
+    QuantileSketch,
+    merge_sketches,
+    read_sketch,
+    resolution_for,
+)
+from ferryman.profiles.value_counter import BLOCK, ValueCounter
+
+# Outside of these the square of a double leaves its range.
+_LARGE, _SMALL = 1e150, 1e-150
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How many values, their mean and their standard deviation (that of all, not of a sample)."""
+
+    count: int
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class NumberProfile:
+    """What is known of a column of numbers; `nulls` counts NaN and infinities too.
+
+    Smallest and largest value (of integers exact at any size), moments and sketch are None where
+    the column has no value.
+    """
+
+    kind: Literal["integer", "number"]
+    count: int
+    nulls: int
+    low: float | int | None = None
+    high: float | int | None = None
+    mean: float | None = None
+    std: float | None = None
+    sketch: QuantileSketch | None = None
+
+    @property
+    def rows(self) -> int:
+        """All rows, with and without a value."""
+        return self.count + self.nulls
+
+    @property
+    def moments(self) -> Moments | None:
+        """The moments, where there is a value."""
+        if self.mean is None or self.std is None:
+            return None
+        return Moments(self.count, self.mean, self.std)
+
+    def bins(self, count: int) -> tuple[Floats, Floats]:
+        """Edges and rows of bins of about equally many rows, each with its lower edge.
+
+        At most `count` bins, as equal edges are one; the last has its upper edge too. A column of
+        one value has one edge, one without values none, and neither has bins.
+        """
+        if self.sketch is None:
+            return np.zeros(0), np.zeros(0)
+        edges = np.unique(self.sketch.quantiles(np.linspace(0, 1, count + 1)))
+        below = self.sketch.shares_below(edges, included=False)
+        below[-1] = 1.0
+        return edges, np.diff(below) * self.count
+
+    @cached_property
+    def stored(self) -> "NumberProfile":
+        """The same with its sketch in the size in which it is stored."""
+        if self.sketch is None:
+            return self
+        small = self.sketch.compressed(resolution_for(self.count))
+        return NumberProfile(
+            self.kind,
+            self.count,
+            self.nulls,
+            low=self.low,
+            high=self.high,
+            mean=self.mean,
+            std=self.std,
+            sketch=small,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """{type, count, nulls, min, max, mean, std, values, cells}; None where it has no value."""
+        small = self.stored.sketch
+        return {
+            "type": self.kind,
+            "count": self.count,
+            "nulls": self.nulls,
+            "min": self.low,
+            "max": self.high,
+            "mean": self.mean,
+            "std": self.std,
+            **(small.as_json() if small else {"values": [], "cells": []}),
+        }
+
+
+@dataclass
+class NumberCounter:
+    """Profiles a stream of numbers in one pass."""
+
+    kind: Literal["integer", "number"]
+    _nulls: int = 0
+    _low: float | int | None = None
+    _high: float | int | None = None
+    _parts: list[Moments] = field(default_factory=list)
+    _waiting: list[Any] = field(default_factory=list)
+    _values: ValueCounter = field(default_factory=ValueCounter)
+
+    def add(self, values: Any, nulls: int = 0) -> None:
+        """Take a numpy array of integers or floats; NaN and infinities count as nulls."""
+        self._nulls += nulls
+        # Blocks are cut by rows alone, so that it does not matter in which batches rows come.
+        if self._waiting:
+            missing = BLOCK - sum(len(part) for part in self._waiting)
+            self._waiting.append(values[:missing].copy())
+            if len(values) < missing:
+                return
+            self._add_waiting()
+            values = values[missing:]
+        whole = len(values) - len(values) % BLOCK
+        for start in range(0, whole, BLOCK):
+            self._add_block(values[start : start + BLOCK])
+        if whole < len(values):
+            self._waiting = [values[whole:].copy()]
+
+    def _add_waiting(self) -> None:
+        block = np.concatenate(self._waiting)
+        self._waiting = []
+        self._add_block(block)
+
+    def _add_block(self, block: Any) -> None:
+        if block.dtype.kind == "f":
+            numbers = block.astype(np.float64, copy=False)
+            low, high = numbers.min(), numbers.max()
+            if not (np.isfinite(low) and np.isfinite(high)):
+                finite = numbers[np.isfinite(numbers)]
+                self._nulls += len(numbers) - len(finite)
+                numbers = finite
+                if not len(numbers):
+                    return
+                low, high = numbers.min(), numbers.max()
+        else:
+            low, high = block.min(), block.max()
+            numbers = block.astype(np.float64)
+        self._low = low.item() if self._low is None else min(self._low, low.item())
+        self._high = high.item() if self._high is None else max(self._high, high.item())
+        self._parts.append(_moments(numbers, float(low), float(high)))
+        if len(self._parts) == 256:
+            self._parts = [merge_moments(self._parts)]
+        self._values.add(numbers, float(low), float(high))
+
+    def profile(self) -> NumberProfile:
+        """What was seen so far."""
+        if self._waiting:
+            self._add_waiting()
+        sketch = self._values.sketch()
+        if sketch is None:
+            return NumberProfile(self.kind, 0, self._nulls)
+        moments = merge_moments(self._parts)
+        return NumberProfile(
+            self.kind,
+            moments.count,
+            self._nulls,
+            low=self._low,
+            high=self._high,
+            mean=moments.mean,
+            std=moments.std,
+            sketch=sketch,
+        )
+
+
+def merge_numbers(profiles: Sequence[NumberProfile]) -> NumberProfile:
+    """The profile of the rows of all profiles (at least one) together."""
+    full = [profile for profile in profiles if profile.count]
+    nulls = sum(profile.nulls for profile in profiles)
+    kind = profiles[-1].kind
+    if not full:
+        return NumberProfile(kind, 0, nulls)
+    moments = merge_moments([part for one in full if (part := one.moments) is not None])
+    return NumberProfile(
+        kind,
+        moments.count,
+        nulls,
+        low=min(one.low for one in full if one.low is not None),
+        high=max(one.high for one in full if one.high is not None),
+        mean=moments.mean,
+        std=moments.std,
+        sketch=merge_sketches([one.sketch for one in full if one.sketch is not None]),
+    )
+
+
+def read_number(stored: Mapping[str, Any]) -> NumberProfile:
+    """A profile from its JSON form."""
+    low, high = stored["min"], stored["max"]
+    count = int(stored["count"])
+    return NumberProfile(
+        stored["type"],
+        count,
+        int(stored["nulls"]),
+        low=low,
+        high=high,
+        mean=stored["mean"],
+        std=stored["std"],
+        sketch=read_sketch(dict(stored), float(low), float(high)) if count else None,
+    )
+
+
+def merge_moments(parts: Sequence[Moments]) -> Moments:
+    """Moments of all values together, stable for large offsets (Chan, Golub and LeVeque, 1983)."""
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.asarray([part.count for part in parts], dtype=np.float64)
+    means = np.asarray([part.mean for part in parts])
+    deviations = np.asarray([part.std for part in parts])
+    share = counts / counts.sum()
+    first = means[0]
+    mean = float(first + 2 * np.sum(share * (means / 2 - first / 2)))
+    apart = means / 2 - mean / 2
+    unit = float(max(np.abs(apart).max(), deviations.max()))
+    if unit == 0:
+        return Moments(int(counts.sum()), mean, 0.0)
+    squares = np.sum(share * ((deviations / unit) ** 2 + 4 * (apart / unit) ** 2))
+    return Moments(int(counts.sum()), mean, unit * float(np.sqrt(squares)))
+
+
+def _moments(values: Floats, low: float, high: float) -> Moments:
+    count = len(values)
+    if low == high:
+        return Moments(count, low, 0.0)
+    unit = max(abs(low), abs(high))
+    if unit > _LARGE or unit < _SMALL:
+        scaled = _moments(values / unit, low / unit, high / unit)
+        return Moments(count, unit * scaled.mean, unit * scaled.std)
+    origin = float(values[0])
+    apart = values - origin
+    offset = float(apart.sum()) / count
+    apart -= offset
+    # What rounding left in the sum of differences is taken off the squares.
+    rest = float(apart.sum()) / count
+    np.square(apart, out=apart)
+    variance = float(apart.sum()) / count - rest * rest
+    return Moments(count, origin + offset + rest, float(np.sqrt(max(variance, 0.0))))
