@@ -1,7 +1,8 @@
 """What tests of several rooms share: a small declared model, and data that it can learn from."""
 
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     import pandas as pd
+    from services.postgres import PostgresServer
 
     from ferryman.spec.model import DeclaredModel
 
@@ -81,3 +83,17 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mlflow")
     prepare(f"sqlite:///{folder / 'mlflow.db'}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresServer]":
+    """A PostgreSQL of this session's own, in a folder that its own user may enter."""
+    from services.postgres import MISSING, find_programs, postgres_server
+
+    if find_programs() is None:
+        pytest.skip(MISSING)
+    with (
+        tempfile.TemporaryDirectory(prefix="ferryman-postgres-") as folder,
+        postgres_server(Path(folder)) as server,
+    ):
+        yield server

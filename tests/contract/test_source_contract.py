@@ -3,7 +3,7 @@
 import datetime as dt
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,18 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from services.json_api import JsonApi
+from services.row_places import fill_postgres, fill_sqlite, records_of
 
 from ferryman.data.files_source import FilesSource
+from ferryman.data.http_source import HttpSource
 from ferryman.data.memory_source import MemorySource
 from ferryman.data.source import Source
+from ferryman.data.sql_source import SqlSource
 from ferryman.errors import DataRejected
+from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.local_object_store import LocalObjectStore
-from ferryman.spec.sources import FilesSourceSpec
+from ferryman.spec.sources import FilesSourceSpec, HttpSourceSpec, SqlSourceSpec
 from ferryman.spec.windows import Window
 
 Maker = Callable[..., Source]
@@ -48,10 +53,8 @@ def rows(hours: int = 72) -> dict[str, list[object]]:
     }
 
 
-def spec(kind: str, **changes: Any) -> FilesSourceSpec:
-    values = {
-        "kind": "files",
-        "path": f"rows.{kind}",
+def declared(**changes: Any) -> dict[str, Any]:
+    return {
         "event_time": "at",
         "columns": {
             "place": {"type": "category"},
@@ -62,7 +65,25 @@ def spec(kind: str, **changes: Any) -> FilesSourceSpec:
         },
         **changes,
     }
+
+
+def spec(kind: str, **changes: Any) -> FilesSourceSpec:
+    values = declared(kind="files", path=f"rows.{kind}", **changes)
     return FilesSourceSpec.model_validate(values)
+
+
+def open_sql(connection: Connection, folder: Path, share: float, **changes: Any) -> Source:
+    given = {"kind": "sql", "connection": connection.name, "table": "rows", **changes}
+    sql = SqlSourceSpec.model_validate(declared(batch_rows=7, **given))
+    return SqlSource("rows", sql, GivenConnections(connection), folder, max_rejected=share)
+
+
+def open_http(api: JsonApi, share: float, **changes: Any) -> Source:
+    paging = {"cursor": "meta.next"}
+    given = {"kind": "http", "connection": "api", "path": "/rows", "records": "data.items"}
+    values = declared(**given, paging=paging, per_second=10_000, count="meta.total", **changes)
+    http = HttpSourceSpec.model_validate(values)
+    return HttpSource("rows", http, GivenConnections(api.connection()), max_rejected=share)
 
 
 def write_parquet(table: Any, folder: Path, row_group_size: int | None = None) -> str:
@@ -99,7 +120,13 @@ FILES: dict[str, Callable[[Any, Path], str]] = {
 }
 
 
-@pytest.fixture(params=["memory", *FILES])
+@pytest.fixture
+def api() -> Iterator[JsonApi]:
+    with JsonApi() as opened:
+        yield opened
+
+
+@pytest.fixture(params=["memory", *FILES, "sqlite", "postgres", "http"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
     def maker(
         values: dict[str, list[object]] | None = None, share: float = 0.0, **changes: Any
@@ -113,6 +140,17 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
                 table = table.set_column(place, name, table.column(name).cast(kind))
         if request.param == "memory":
             return MemorySource("rows", spec("csv", **changes), table, max_rejected=share)
+        if request.param == "sqlite":
+            url = fill_sqlite(tmp_path / "rows.db", "rows", table)
+            return open_sql(Connection("rows", url), tmp_path, share, **changes)
+        if request.param == "postgres":
+            server = request.getfixturevalue("postgres")
+            fill_postgres(server, "rows", table)
+            return open_sql(server.connection("rows"), tmp_path, share, **changes)
+        if request.param == "http":
+            api = request.getfixturevalue("api")
+            api.records = records_of(table)
+            return open_http(api, share, **changes)
         kind = FILES[request.param](table, tmp_path)
         store = LocalObjectStore(tmp_path)
         return FilesSource("rows", spec(kind, **changes), store, max_rejected=share)
@@ -151,7 +189,8 @@ def test_a_bad_cell_names_column_place_and_value(make: Maker) -> None:
     values["place"][30] = None
     source = make(values)
     with pytest.raises(
-        DataRejected, match=r"column 'place', (row 31|line 3[12]): (null|'') is null"
+        DataRejected,
+        match=r"column 'place', (row 31|line 3[12]|row 7|page 2, record 6): (null|'') is null",
     ):
         source.read(span(24, 48))
     assert source.read(span(0, 24)).table.num_rows == 24  # a bad row of another day
@@ -174,5 +213,5 @@ def test_bad_rows_up_to_the_declared_share_are_dropped_and_counted(make: Maker) 
 
 
 def test_a_source_without_rows_is_refused(make: Maker) -> None:
-    with pytest.raises(DataRejected, match="no rows|empty"):
+    with pytest.raises(DataRejected, match=r"no (rows|records)|empty"):
         make(rows(0)).read(span(0, 24), span(0, 24))
