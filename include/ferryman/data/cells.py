@@ -39,10 +39,8 @@ def table_of_cells(
 
 
 def text_of_cell(cell: object) -> str:
-    """A cell as text: a string as it is, all else (and what UTF-8 cannot hold) as JSON."""
-    if isinstance(cell, str) and _text(cell) is cell:
-        return cell
-    return json.dumps(cell, default=str)
+    """A misfit as JSON, so that the text "7" and the number 7 can be told apart."""
+    return json.dumps(cell, default=str, ensure_ascii=_text(cell) is _MISFIT)
 
 
 def _array(cells: Sequence[object], kind: ColumnType) -> tuple[Any, dict[int, str]]:

@@ -16,7 +16,7 @@ from ferryman.data.text_bytes import FETCH, LINE_BYTES, SAVE_AS, no_newline
 from ferryman.errors import DataRejected
 
 _COMMA, _NEWLINE, _RETURN, _QUOTE = b',\n\r"'
-_SEPARATORS = (";", "\t", "|")
+_SEPARATORS = (b";", b"\t", b"|")
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,21 @@ class CsvShape:
 
     def _take_header(self, text: bytes) -> int:
         """Check the first row; returns its end, 0 where it is not whole yet."""
+        self._check_separator(text.partition(b"\n")[0])
         row = self._first_row(text)
         if row is None:
             return 0
         names = row.texts()
-        if len(self._columns) > 1 and len(names) == 1:
-            used = next((mark for mark in _SEPARATORS if mark in names[0]), None)
-            if used is not None:
-                self._reject(f"line 1: fields are separated by {used!r}, not by a comma", SAVE_AS)
         check_names(names, self._columns, f"{self._shown}: line 1")
         self.header = tuple(names)
         self._line = text.count(b"\n", 0, row.end) + 1
         return row.end
+
+    def _check_separator(self, first_line: bytes) -> None:
+        used = next((mark for mark in _SEPARATORS if mark in first_line), None)
+        if len(self._columns) > 1 and b"," not in first_line and used is not None:
+            text = f"line 1: fields are separated by {used.decode()!r}, not by a comma"
+            self._reject(text, SAVE_AS)
 
     def _first_row(self, text: bytes) -> CsvRow | None:
         try:

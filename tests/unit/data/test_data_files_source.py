@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ferryman.data.block_cache import BlockCache
 from ferryman.data.files_source import FilesSource
 from ferryman.data.path_template import PathTemplate
 from ferryman.errors import DataRejected, DependencyUnavailable, PolicyRefused
@@ -140,3 +141,103 @@ def test_a_column_of_the_wrong_type(tmp_path: Path) -> None:
         DataRejected, match=r"column 'n' is stored as string, but is declared integer, row 1: '7'"
     ):
         source(tmp_path, "rows.parquet").read(day(1, 1))
+
+
+def test_a_star_takes_every_file_of_its_day_in_the_order_of_names(tmp_path: Path) -> None:
+    for name, number in (("b", 2), ("Zürich 7h", 9), ("a", 1), ("deep/er", 5)):
+        file = tmp_path / "d" / "2013-01-03" / f"{name}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"at,n\n2013-01-03T12:00:00Z,{number}\n")
+    (tmp_path / "d" / "2013-01-03" / ".half.csv").write_text("")
+    (tmp_path / "d" / "2013-01-03" / "a.csv.manifest.json").write_text('{"rows": 1}')
+    reader = source(tmp_path, "d/{year}-{month}-{day}/*.csv")
+    read = reader.read(day(1, 3), day(1, 3))
+    assert read.table.column("n").to_pylist() == [9, 1, 2]
+    assert [part.name for part in read.parts] == [
+        f"d/2013-01-03/{name}.csv" for name in ("Zürich 7h", "a", "b")
+    ]
+    assert reader.read(day(1, 2, 2), day(1, 3)).table.num_rows == 3
+    with pytest.raises(DataRejected, match=r"no file .*/d/2013-01-04/\*\.csv, needed for"):
+        reader.read(day(1, 3, 2), day(1, 4))
+
+
+def test_a_name_that_could_lead_elsewhere_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a\\b.csv").write_text("at,n\n2013-01-03T12:00:00Z,1\n")
+    with pytest.raises(PolicyRefused, match=r"is not a name that is read"):
+        source(tmp_path, "*.csv").read(day(1, 3))
+
+
+def test_the_same_bytes_under_two_names_are_read_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    month_file(tmp_path, 1)
+    (tmp_path / "d" / "rows_again.csv").write_bytes(month_file(tmp_path, 1).read_bytes())
+    reader = source(tmp_path, "d/rows_*.csv")
+    for _ in range(2):
+        read = reader.read(day(1, 3))
+        assert read.table.column("n").to_pylist() == [3]
+        assert [(part.name, part.rows) for part in read.parts] == [
+            ("d/rows_2013-01.csv", 28),
+            ("d/rows_again.csv", 0),
+        ]
+        assert read.parts[0].sha256 == read.parts[1].sha256
+    assert "d/rows_again.csv has the bytes of d/rows_2013-01.csv: read once" in caplog.text
+    (tmp_path / "d" / "rows_again.csv").write_text("at,n\n2013-01-03T13:00:00Z,33\n")
+    assert source(tmp_path, "d/rows_*.csv").read(day(1, 3)).table.num_rows == 2
+
+
+def test_a_file_that_changes_after_its_check_is_not_taken(tmp_path: Path) -> None:
+    for change in (b"at,n\n2013-01-03T12:00:00Z,4\n", b"at,n\n"):
+        (tmp_path / "rows.csv").write_text("at,n\n2013-01-03T12:00:00Z,3\n")
+        reader = source(tmp_path, "rows.csv")
+        reader._kept = BlockCache(0)
+        assert reader.read(day(1, 3)).table.num_rows == 1
+        (tmp_path / "rows.csv").write_bytes(change)
+        with pytest.raises(DependencyUnavailable, match="changed while it was read"):
+            reader.read(day(1, 3))
+
+
+def test_a_parquet_file_that_changes_after_its_check_is_not_taken(tmp_path: Path) -> None:
+    for number in (1, 2):
+        table = pa.table({"at": [day(1, number).start], "n": [number]})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    (tmp_path / "rows.parquet").write_bytes((tmp_path / "1.parquet").read_bytes())
+    reader = source(tmp_path, "rows.parquet")
+    reader._kept = BlockCache(0)
+    assert reader.read(day(1, 1)).table.num_rows == 1
+    (tmp_path / "2.parquet").replace(tmp_path / "rows.parquet")
+    with pytest.raises(DependencyUnavailable, match="changed while it was read: its footer"):
+        reader.read(day(1, 1))
+
+
+def test_neighbouring_windows_do_not_read_a_file_again(tmp_path: Path) -> None:
+    file = month_file(tmp_path, 1)
+    reader = source(tmp_path)
+    reader.read(day(1, 3))
+    file.unlink()
+    file.touch()
+    assert reader.read(day(1, 4)).table.column("n").to_pylist() == [4]
+
+
+def test_memory_of_a_read_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """One day of a file of a year: what is held is that day and a block."""
+    file = tmp_path / "rows.csv"
+    with file.open("w") as stream:
+        stream.write("at,n\n")
+        for number in range(1, 29):
+            stream.write(f"2013-01-{number:02}T12:00:00Z,{'9' * 15}\n" * 40_000)
+    assert file.stat().st_size > 40_000_000
+    reader = source(tmp_path, "rows.csv")
+    reader._kept = BlockCache(0)
+    before = pa.total_allocated_bytes()
+    peaks = []
+    read = reader._read_file
+
+    def watched(*given: Any) -> Any:
+        done = read(*given)
+        peaks.append(pa.total_allocated_bytes() - before)
+        return done
+
+    reader._read_file = watched  # type: ignore[method-assign]
+    assert reader.read(day(1, 3)).table.num_rows == 40_000
+    assert peaks[0] < 10_000_000

@@ -94,6 +94,7 @@ def test_legal_forms_of_csv(tmp_path: Path, content: bytes) -> None:
         ("a,b,c\n1,2,3\n".encode("utf-16"), "byte 1: the file is UTF-16"),
         (b"\xef\xbb\xbf" + GOOD, "byte order mark"),
         (b"a;b;c\n1;2;3\n", "line 1: fields are separated by ';'"),
+        (b'"a";"b";"c"\n"1";"2";"3"\n', "line 1: fields are separated by ';'"),
         (b"a\tb\tc\n1\t2\t3\n", "separated by '\\t'"),
         (b"a,b\n1,2\n", "line 1: column 'c' is missing"),
         (b"a,b,c,d\n1,2,3,4\n", "column 'd' is not declared"),
