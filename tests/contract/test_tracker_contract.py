@@ -133,3 +133,20 @@ def test_finish_may_be_repeated(bench: Bench) -> None:
     bench.tracker.finish(run.id)
     bench.tracker.finish(run.id)
     assert bench.finished(run.id)
+
+
+def test_a_run_is_read_back_and_found_by_a_tag(bench: Bench) -> None:
+    tracker = bench.tracker
+    first = tracker.start("rain", "r1", "k1", {"data": "d"}).id
+    second = tracker.start("rain", "r2", "k2", {"data": "d"}).id
+    tracker.start("rain", "r3", "k3", {"data": "e"})
+    tracker.start("snow", "r4", "k4", {"data": "d"})
+    tracker.finish(first)
+    facts = tracker.read(first)
+    assert facts is not None
+    assert (facts.id, facts.run_id, facts.status) == (first, "r1", "FINISHED")
+    assert facts.tags["data"] == "d"
+    assert [found.id for found in tracker.search("rain", "data", "d")] == [first, second]
+    assert tracker.search("rain", "data", "f") == []
+    assert tracker.search("hail", "data", "d") == []
+    assert tracker.read("0" * 32) is None

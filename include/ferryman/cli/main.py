@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from ferryman.catalog import find_model, load_catalog
-from ferryman.cli import data, ledger
+from ferryman.cli import data, ledger, lineage
 from ferryman.cli.options import (
     ModelOption,
     WindowOption,
@@ -29,6 +29,7 @@ from ferryman.steps.journey import Journey
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
 app.add_typer(ledger.app, name="ledger")
+app.command("lineage")(lineage.lineage)
 
 
 def main() -> None:

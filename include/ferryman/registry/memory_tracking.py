@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ferryman.registry.tracking import RUN_ID_TAG, TrackedRun
+from ferryman.registry.tracking import RUN_ID_TAG, RunFacts, TrackedRun
 
 
 @dataclass
@@ -74,6 +74,19 @@ class MemoryTracker:
     def finish(self, run: str) -> None:
         """Mark the run as finished."""
         self.runs[run].finished = True
+
+    def read(self, run: str) -> RunFacts | None:
+        """What is remembered of a run, or None."""
+        kept = self.runs.get(run)
+        if kept is None:
+            return None
+        status = "FINISHED" if kept.finished else "RUNNING"
+        return RunFacts(run, kept.tags[RUN_ID_TAG], status, None, dict(kept.tags))
+
+    def search(self, experiment: str, tag: str, value: str) -> list[RunFacts]:
+        """The runs of an experiment with a tag of this value, oldest first."""
+        found = (self.read(run) for run in self.runs if run.startswith(f"{experiment}-"))
+        return [facts for facts in found if facts is not None and facts.tags.get(tag) == value]
 
     def _place(self, run: str) -> Path:
         return self._folder / self.runs[run].run.artifacts.rpartition("/")[2]

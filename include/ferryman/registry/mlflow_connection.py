@@ -14,7 +14,7 @@ import sqlalchemy.exc
 from mlflow import MlflowClient, environment_variables
 from mlflow.exceptions import MlflowException
 
-from ferryman.errors import DependencyUnavailable, IntegrityBroken
+from ferryman.errors import DependencyUnavailable, IntegrityBroken, SpecError
 from ferryman.runtime.files import space_errors
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ _RETRIES = 2
 _SECONDS_PER_TRY = 6
 _BACKOFF = 1
 _SQLITE = "sqlite:///"
+ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 _UNAVAILABLE = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 _connected: dict[tuple[int, str], MlflowClient] = {}
 
@@ -115,6 +116,13 @@ def mlflow_errors(uri: str) -> Iterator[None]:
 def artifact_location(uri: str, artifacts: Path, name: str) -> str | None:
     """Where an experiment's files go: a folder for a local database, else the server's choice."""
     return (artifacts / name).as_uri() if _sqlite_file(uri) is not None else None
+
+
+def quoted(text: str) -> str:
+    """Text inside single quotes of MLflow's filter language, which has no escapes."""
+    if "'" in text:
+        raise SpecError(f"{text[:100]!r}: a quote cannot be part of a name in MLflow")
+    return text
 
 
 def _unavailable(uri: str, error: Exception) -> DependencyUnavailable:

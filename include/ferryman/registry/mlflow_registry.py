@@ -13,7 +13,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from ferryman.errors import DependencyUnavailable, PolicyRefused, SpecError
-from ferryman.registry.mlflow_connection import connect, mlflow_errors
+from ferryman.registry.mlflow_connection import ABSENT, connect, mlflow_errors, quoted
 from ferryman.registry.registry import (
     DIGEST_TAG,
     DUPLICATE_TAG,
@@ -25,8 +25,6 @@ from ferryman.registry.registry import (
 from ferryman.runtime.files import resolve_inside
 
 logger = logging.getLogger(__name__)
-
-_ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 
 
 class MlflowRegistry:
@@ -69,7 +67,7 @@ class MlflowRegistry:
     def versions(self, model: str) -> list[RegisteredVersion]:
         """Every version, oldest first."""
         with mlflow_errors(self._uri):
-            return self._search(self._client, f"name = '{_quoted(model)}'")
+            return self._search(self._client, f"name = '{quoted(model)}'")
 
     def get_version(self, model: str, version: int) -> RegisteredVersion | None:
         """One version, or None where it does not exist (any more)."""
@@ -77,7 +75,7 @@ class MlflowRegistry:
             try:
                 return _read(self._client.get_model_version(model, str(version)))
             except MlflowException as error:
-                if error.error_code not in _ABSENT:
+                if error.error_code not in ABSENT:
                     raise
                 return None
 
@@ -94,7 +92,7 @@ class MlflowRegistry:
             try:
                 return _read(self._client.get_model_version_by_alias(model, alias))
             except MlflowException as error:
-                if error.error_code not in _ABSENT:
+                if error.error_code not in ABSENT:
                     raise
                 return None
 
@@ -131,7 +129,7 @@ class MlflowRegistry:
         return connect(self._uri)
 
     def _create_model(self, client: MlflowClient, model: str) -> None:
-        if client.search_registered_models(f"name = '{_quoted(model)}'", max_results=1):
+        if client.search_registered_models(f"name = '{quoted(model)}'", max_results=1):
             return
         try:
             client.create_registered_model(model)
@@ -142,7 +140,7 @@ class MlflowRegistry:
     def _of_run_key(
         self, client: MlflowClient, model: str, run_key: str
     ) -> list[RegisteredVersion]:
-        query = f"name = '{_quoted(model)}' and tags.`{RUN_KEY_TAG}` = '{_quoted(run_key)}'"
+        query = f"name = '{quoted(model)}' and tags.`{RUN_KEY_TAG}` = '{quoted(run_key)}'"
         return self._search(client, query)
 
     def _search(self, client: MlflowClient, query: str) -> list[RegisteredVersion]:
@@ -166,10 +164,3 @@ def _read(entry: Any) -> RegisteredVersion:
         source=entry.source or "",
         tags=tags,
     )
-
-
-def _quoted(text: str) -> str:
-    """Text inside single quotes of MLflow's filter language, which has no escapes."""
-    if "'" in text:
-        raise SpecError(f"{text[:100]!r}: a quote cannot be part of a name in MLflow")
-    return text

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -25,9 +26,15 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 
-from ferryman.registry.mlflow_connection import artifact_location, connect, mlflow_errors
+from ferryman.registry.mlflow_connection import (
+    ABSENT,
+    artifact_location,
+    connect,
+    mlflow_errors,
+    quoted,
+)
 from ferryman.registry.registry import RUN_KEY_TAG
-from ferryman.registry.tracking import RUN_ID_TAG, TrackedRun
+from ferryman.registry.tracking import RUN_ID_TAG, RunFacts, TrackedRun
 
 # MLflow's limits for one value.
 _MAX_TAG = 5000
@@ -132,6 +139,40 @@ class MlflowTracker:
         with mlflow_errors(self._uri):
             connect(self._uri).set_terminated(run, "FINISHED")
 
+    def read(self, run: str) -> RunFacts | None:
+        """What is remembered of a run, or None where it is not there, or was deleted."""
+        with mlflow_errors(self._uri):
+            try:
+                found = connect(self._uri).get_run(run)
+            except MlflowException as error:
+                if error.error_code not in ABSENT:
+                    raise
+                return None
+            return _facts(found) if found.info.lifecycle_stage == "active" else None
+
+    def search(self, experiment: str, tag: str, value: str) -> list[RunFacts]:
+        """The runs of an experiment with a tag of this value, oldest first."""
+        with mlflow_errors(self._uri):
+            client = connect(self._uri)
+            place = client.get_experiment_by_name(experiment)
+            if place is None:
+                return []
+            found: list[RunFacts] = []
+            token: str | None = None
+            while True:
+                page = client.search_runs(
+                    [place.experiment_id],
+                    filter_string=f"tags.`{tag}` = '{quoted(value)}'",
+                    run_view_type=ViewType.ACTIVE_ONLY,
+                    order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+                    max_results=1000,
+                    page_token=token,
+                )
+                found += [_facts(run) for run in page]
+                token = page.token
+                if not token:
+                    return found
+
     def _experiment(self, client: MlflowClient, name: str) -> str:
         found: Experiment | None = client.get_experiment_by_name(name)
         if found is None:
@@ -160,3 +201,14 @@ class MlflowTracker:
             if run.data.tags.get(RUN_ID_TAG) == tags[RUN_ID_TAG]:
                 return run
         return None
+
+
+def _facts(run: Run) -> RunFacts:
+    started = run.info.start_time
+    return RunFacts(
+        id=run.info.run_id,
+        run_id=run.data.tags.get(RUN_ID_TAG, ""),
+        status=run.info.status,
+        started=None if started is None else datetime.fromtimestamp(started / 1000, tz=UTC),
+        tags=dict(run.data.tags),
+    )

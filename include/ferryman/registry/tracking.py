@@ -1,7 +1,8 @@
 """The tracker port: what is remembered of each training run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,17 @@ class TrackedRun:
 
     id: str
     artifacts: str
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What was remembered of one run; `run_id` is Ferryman's name for it, `id` the tracker's."""
+
+    id: str
+    run_id: str
+    status: str
+    started: datetime | None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tracker(Protocol):
@@ -56,4 +68,12 @@ class Tracker(Protocol):
 
     def finish(self, run: str) -> None:
         """Mark the run as finished."""
+        ...
+
+    def read(self, run: str) -> RunFacts | None:
+        """What is remembered of a run, or None where it is not there (any more)."""
+        ...
+
+    def search(self, experiment: str, tag: str, value: str) -> list[RunFacts]:
+        """The runs of an experiment with a tag of this value, oldest first."""
         ...
