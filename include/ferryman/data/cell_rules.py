@@ -70,7 +70,7 @@ def _judge_nulls(name: str, spec: ColumnSpec, rows: Any, *, selects: bool) -> Fi
     if selects:
         return Finding(name, NO_TIME, rows, drops=True)
     if spec.fill is not None:
-        return Finding(name, f"is null, filled with {str(spec.fill)[:40]}", rows, drops=False)
+        return Finding(name, f"is null, filled with {shown(spec.fill)}", rows, drops=False)
     return None if spec.nullable else Finding(name, IS_NULL, rows, drops=True)
 
 
@@ -103,6 +103,8 @@ def _bound(limit: float, kind: Any) -> Any:
     return pa.scalar(int(limit) if pa.types.is_integer(kind) else limit, kind)
 
 
-def shown(number: float) -> str:
-    """A declared number as it was most likely written."""
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else str(number)
+def shown(value: float | str) -> str:
+    """A declared value as it was most likely written."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return str(int(value))
+    return str(value)[:40]

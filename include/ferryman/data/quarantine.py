@@ -57,7 +57,7 @@ class Piece:
         local = row - self.start
         misfit = self.misfits.get(column, {}).get(int(self.positions[local]))
         if misfit is not None:
-            return shorten(misfit)
+            return shorten(misfit)[1:-1]  # JSON: a text in it has quotes of its own
         cell = self.raw.column(column)[local]
         empty = self.origin.form == "text" and cell.as_py() == ""
         return "null" if empty else show_cell(cell)

@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 
 from ferryman.data.catalogue_entry import SourceUse
 from ferryman.data.cleaning import QUARANTINE, Cleaning
-from ferryman.data.row_cleaning import judged_with_its_day
 from ferryman.data.source import Source, SourcePart, SourceRows
 from ferryman.spec.sources import SourceSpec, describe
 from ferryman.spec.windows import DAY, Window, day_window
@@ -37,7 +36,7 @@ class Readings:
                 self._note(source.name, rows, counted=True)
                 self._lookups[source.name] = rows.table
             return self._lookups[source.name]
-        whole = _whole_days(reach) if judged_with_its_day(source.spec) else reach
+        whole = _whole_days(reach)
         rows = source.read(whole, required)
         self._note(source.name, rows, counted=counted)
         return rows.table if whole == reach else between(rows.table, source.spec, reach)
@@ -87,6 +86,6 @@ def between(rows: Any, spec: SourceSpec, span: Window) -> Any:
 
 
 def _whole_days(span: Window) -> Window:
-    """The days (UTC) that a span touches, so that a day is judged by all of its rows."""
+    """The days (UTC) that a span touches: a day's rows are judged together, or not at all."""
     end = day_window(span.end).start
     return Window(start=day_window(span.start).start, end=end if end == span.end else end + DAY)

@@ -36,11 +36,6 @@ class CleanedRows:
     findings: Sequence[Finding]
 
 
-def judged_with_its_day(spec: SourceSpec) -> bool:
-    """Whether a row's fate depends on the other rows of its day."""
-    return bool(spec.key) or any(column.outliers for column in spec.columns.values())
-
-
 def clean_rows(typed: Any, faults: Sequence[Fault], spec: SourceSpec) -> CleanedRows:
     """Apply a source's rules to a typed pyarrow Table; `faults` are cells of another type.
 
@@ -61,8 +56,7 @@ def clean_rows(typed: Any, faults: Sequence[Fault], spec: SourceSpec) -> Cleaned
         )
         state.arrays[name] = array
         state.note(findings)
-    if judged_with_its_day(spec):
-        _judge_days(state, spec)
+    _judge_days(state, spec)
     return state.finish()
 
 
@@ -113,12 +107,14 @@ class _State:
 
 
 def _judge_days(state: _State, spec: SourceSpec) -> None:
+    declared = {name: column for name, column in spec.columns.items() if column.outliers}
+    if not spec.key and not declared:
+        return
     days = _days(state, spec.event_time)
     if spec.key:
         found = find_duplicates(pa.table(state.arrays), spec.key, ~state.dropped, days, spec.keep)
         state.note([Finding(None, IDENTICAL, found.identical, drops=True)])
         state.note([Finding(None, DIFFERING, found.differing, drops=True)])
-    declared = {name: column for name, column in spec.columns.items() if column.outliers}
     state.note(_mend_outliers(state, declared, days))
 
 

@@ -24,6 +24,9 @@ _REMEDY = (
     "Repair the rows at their source, or correct the declared columns, or declare max_rejected, in "
     "model.yaml; then run again."
 )
+_REMEDY_OF_COLUMN = (
+    "Deliver the column as it is declared, or declare it as it is in model.yaml; then run again."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +89,8 @@ class RowIntake:
             return empty_table(self._spec), Cleaning()
         whole = [fault for fault in self._faults if fault.whole]
         if whole:
-            raise DataRejected(self._told([self._explain_whole(fault) for fault in whole]))
+            lines = [self._explain_whole(fault) for fault in whole]
+            raise DataRejected(self._told(lines), remedy=_REMEDY_OF_COLUMN)
         cleaned = clean_rows(pa.concat_tables(self._typed), self._faults, self._spec)
         counted = self._counted(cleaned.table)
         cleaning = self._account(cleaned, counted)
@@ -205,7 +209,7 @@ def _faults_of_misfits(
     for name, cells in misfits.items():
         rows = np.flatnonzero(np.isin(positions, np.fromiter(cells, np.int64, len(cells))))
         if len(rows):
-            example = shorten(cells[int(positions[rows[0]])])
+            example = shorten(cells[int(positions[rows[0]])])[1:-1]
             faults.append(Fault(name, rows, f"is {MEANING[columns[name].type]}", example))
     return faults
 

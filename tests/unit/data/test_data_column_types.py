@@ -160,3 +160,65 @@ def test_messages_are_bounded() -> None:
 def test_faults_of_a_large_column_are_counted_in_full() -> None:
     _, faults = type_column(pa.array(["x"] * 5_000), "c", ColumnSpec(type="number"), form="text")
     assert np.array_equal(faults[0].rows, np.arange(5_000))
+
+
+ROME = ColumnSpec(type="timestamp", nullable=True, zone="Europe/Rome")
+LOCAL = [
+    ("2026-01-31T09:05:00", dt.datetime(2026, 1, 31, 8, 5, tzinfo=UTC)),
+    ("2026-07-31 09:05", dt.datetime(2026, 7, 31, 7, 5, tzinfo=UTC)),
+    ("2026-10-25T01:59:59", dt.datetime(2026, 10, 24, 23, 59, 59, tzinfo=UTC)),
+]
+
+
+def test_a_declared_zone_gives_local_times_their_moment() -> None:
+    cells = [cell for cell, _ in LOCAL]
+    moments = [moment for _, moment in LOCAL]
+    for form in ("text", "json"):
+        typed, faults = type_column(pa.array([*cells, None]), "c", ROME, form=form)
+        assert (typed.to_pylist(), faults) == ([*moments, None], [])
+    naive = pa.array([dt.datetime.fromisoformat(cell) for cell in cells])
+    for unit in ("ns", "us", "ms", "s"):
+        typed, faults = type_column(naive.cast(pa.timestamp(unit)), "c", ROME, form="typed")
+        assert (typed.to_pylist(), faults) == (moments, [])
+
+
+def test_a_time_with_a_zone_of_its_own_keeps_it() -> None:
+    cells = pa.array(["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00Z", "2026-01-01T00:00:00"])
+    typed, faults = type_column(cells, "c", ROME, form="text")
+    assert faults == []
+    assert [moment.hour for moment in typed.to_pylist()] == [0, 2, 23]
+
+
+@pytest.mark.parametrize("form", ["text", "typed"])
+def test_times_that_the_clock_has_twice_or_never(form: Any) -> None:
+    cells = ["2026-10-25T02:30:00", "2026-03-29T02:30:00", "2026-03-29T03:00:00"]
+    raw = pa.array(cells)
+    if form == "typed":
+        raw = pa.array([dt.datetime.fromisoformat(cell) for cell in cells], pa.timestamp("us"))
+    typed, faults = type_column(raw, "c", ROME, form=form)
+    assert [(fault.rows.tolist(), fault.why) for fault in faults] == [
+        ([0], "stands twice on the clock of Europe/Rome"),
+        ([1], "does not exist on the clock of Europe/Rome"),
+    ]
+    assert "2026-03-29" in faults[1].example
+    assert typed.to_pylist() == [None, None, dt.datetime(2026, 3, 29, 1, tzinfo=UTC)]
+
+
+def test_what_is_no_time_at_all_is_no_local_time_either() -> None:
+    typed, faults = type_column(
+        pa.array(["2026-13-01T00:00:00", "tomorrow", ""]), "c", ROME, form="text"
+    )
+    assert [(fault.rows.tolist(), fault.why) for fault in faults] == [
+        ([0, 1], "is no time, such as 2013-01-31T09:05:00")
+    ]
+    assert typed.null_count == 3
+
+
+def test_times_are_text_in_json_and_a_fault_in_parquet() -> None:
+    plain = ColumnSpec(type="timestamp", nullable=True)
+    raw = pa.array(["2026-01-01T00:00:00Z", "2026-01-01T00:00:00", ""])
+    typed, faults = type_column(raw, "c", plain, form="json")
+    assert [fault.rows.tolist() for fault in faults] == [[1, 2]]
+    assert typed[0].as_py() == dt.datetime(2026, 1, 1, tzinfo=UTC)
+    _, faults = type_column(raw, "c", plain, form="typed")
+    assert faults[0].whole

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from ferryman.data.ingestion import Ingestion
 from ferryman.errors import DataRejected, GateRefused, SpecError
-from ferryman.spec.windows import Window
+from ferryman.spec.windows import Window, day_window
 
 if TYPE_CHECKING:
     from conftest import World
@@ -57,6 +58,41 @@ def test_the_labels_that_became_known_in_a_window(world: "World") -> None:
 def test_an_unknown_outcome_is_a_null_label(world: "World") -> None:
     world.trips[10]["delay"] = None
     assert world.build(7).labels.column("label").to_pylist() == [None, True]
+
+
+def test_too_many_unknown_outcomes_are_refused(world: "World") -> None:
+    world.trips[10]["delay"] = world.trips[11]["delay"] = None
+    with pytest.raises(DataRejected) as caught:
+        world.build(7)
+    assert (
+        "label 'late' is null for 2 of 2 events of [2013-01-06T00:00:00Z, 2013-01-07T00:00:00Z): "
+        "more than the share 0.5 that label.max_unknown allows"
+    ) in caught.value.text
+    world.declaration["data"]["label"]["max_unknown"] = 1
+    assert world.build(7).labels.column("label").null_count == 2
+
+
+def test_zero_and_one_are_labels_and_other_classes_are_not(world: "World") -> None:
+    world.labels_sql = "SELECT began AS event_time, line, (delay > 15)::INTEGER AS late FROM trips"
+    assert world.build(7).labels.column("label").to_pylist() == [True, True]
+    world.labels_sql = world.labels_sql.replace("::INTEGER", "::INTEGER + (line = 'B')::INTEGER")
+    with pytest.raises(DataRejected) as caught:
+        world.build(7)
+    assert (
+        "label 'late' has an unseen class, neither 0 nor 1, in 1 of 2 rows, the first in row 2 "
+        "(B|2013-01-06T18:30:00Z): 2"
+    ) in caught.value.text
+
+
+def test_labels_judge_and_count_no_row_again(world: "World") -> None:
+    """A bad row of yesterday was counted with yesterday's window, which it may have rejected."""
+    world.trips[10]["distance"] = -5
+    world.declaration["data"]["sources"]["trips"]["columns"]["distance"]["min"] = 0
+    with pytest.raises(DataRejected, match="-5 is below 0"):
+        world.build(6)
+    built = world.build(7)
+    assert built.sources["trips"].dropped == 0
+    assert built.labels.num_rows == 1
 
 
 def test_the_first_window_has_no_labels(world: "World") -> None:
@@ -159,6 +195,23 @@ def test_a_value_known_after_its_event_is_refused(world: "World") -> None:
         "feature 'temp' of row 1 (A|2013-01-05T06:30:00Z) became known at 2013-01-05T07:00:00Z, "
         "after the event at 2013-01-05T06:30:00Z; 2 rows are like this, by column 'known'"
     ) in caught.value.text
+
+
+def test_a_late_value_may_be_accepted_by_somebody_with_a_reason(world: "World") -> None:
+    clean = world.build(5)
+    world.features_sql = world.features_sql.replace(
+        "weather.hour AS known", "'2014-01-01'::TIMESTAMPTZ AS known"
+    )
+    ingestion = Ingestion(
+        world.model(), world.sources(), world.engine, accepted="the archive stamps them so"
+    )
+    built = ingestion.build(day_window(at(5)))
+    assert built.features.equals(clean.features)
+    entry = ingestion.entry(built, reason="r", actor="ada", code="c", parents=[])
+    (override,) = entry.overrides
+    assert override.startswith("feature 'temp' of row 1 (A|2013-01-05T06:30:00Z) became known at ")
+    assert override.endswith("by column 'known'; accepted by ada: the archive stamps them so")
+    assert ingestion.entry(clean, reason="r", actor="ada", code="c", parents=[]).overrides == []
 
 
 def test_a_late_time_of_a_value_that_is_null_is_no_leak(world: "World") -> None:
