@@ -1,32 +1,137 @@
 """`ferryman data`: the versions of data."""
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ferryman.cli.options import ModelOption, out
+from ferryman.errors import ExitCode, SpecError
 from ferryman.runtime.data_store import open_own_data_store
 from ferryman.settings import load_settings
 
+if TYPE_CHECKING:
+    from ferryman.data.listing import ListedWindow
+    from ferryman.runtime.object_store import ObjectStore
+
 app = typer.Typer(no_args_is_help=True, help="Versions of data.")
+
+VersionArgument = Annotated[
+    str, typer.Argument(help="A pin's name, or a unique beginning of a version's id.")
+]
 
 
 @app.command("list")
-def data_list(model: ModelOption) -> None:
-    """The published windows of a model's data."""
-    from ferryman.data.listing import list_windows
+def data_list(
+    model: ModelOption,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Superseded and unpublished snapshots too.")
+    ] = False,
+) -> None:
+    """The published windows of a model's data, and the pins."""
+    from ferryman.data.listing import list_snapshots, list_windows
 
-    rows = list_windows(open_own_data_store(load_settings()), model)
-    table = Table("window", "snapshot", "rows", "labels", "why")
-    for row in rows:
-        table.add_row(row.window, row.snapshot[:16], str(row.rows), str(row.labels), row.why)
-    out.print(table)
+    objects = _objects()
+    rows = list_snapshots(objects, model) if everything else list_windows(objects, model)
+    out.print(_windows_table(rows, everything=everything))
+    _print_pins(objects, model)
 
 
 @app.command("show")
-def data_show(model: ModelOption, snapshot: Annotated[str, typer.Argument()]) -> None:
-    """The catalogue entry of one snapshot (a unique beginning of its id will do)."""
-    from ferryman.data.listing import show_snapshot
+def data_show(model: ModelOption, version: VersionArgument) -> None:
+    """All that is known of a version, without opening its data."""
+    from ferryman.data.dataset_catalogue import DatasetCatalogue
+    from ferryman.data.listing import find_version, show_pins, show_snapshot
 
-    out.print_json(data=show_snapshot(open_own_data_store(load_settings()), model, snapshot))
+    objects = _objects()
+    found = find_version(objects, model, version)
+    if found.kind == "snapshot":
+        out.print_json(data=show_snapshot(objects, model, found.id))
+        return
+    told = DatasetCatalogue(objects).show(model, found.id)
+    out.print_json(data={**(told or {}), "pins": show_pins(objects, model, found.id)})
+
+
+@app.command("pin")
+def data_pin(
+    model: ModelOption,
+    name: Annotated[str, typer.Argument(help="The pin's name, such as audit-2026.")],
+    version: Annotated[str | None, typer.Argument(help="What it shall stand for.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded with your name.")] = "",
+    hold: Annotated[bool, typer.Option("--hold", help="Make it a legal hold.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="End the pin or the hold.")] = False,
+) -> None:
+    """Give a version a name that keeps it from being removed, or end that."""
+    from ferryman.data.listing import find_version
+    from ferryman.data.pins import Pins
+
+    objects, actor = _objects(), load_settings().actor
+    if release == (version is not None):
+        raise SpecError("give a version, or --release", remedy="One of both, not both.")
+    if version is None:
+        Pins(objects).release(model, name, reason=reason, actor=actor)
+        out.print(f"{name} is released")
+        return
+    found = find_version(objects, model, version)
+    pin = Pins(objects).pin(model, name, found.id, reason=reason, actor=actor, hold=hold)
+    how = "is a legal hold on" if pin.hold else "stands for"
+    out.print(f"{name} {how} {found.kind} {found.id}", highlight=False)
+
+
+@app.command("verify")
+def data_verify(
+    model: ModelOption,
+    version: Annotated[str | None, typer.Argument(help="Only this one, by pin or id.")] = None,
+) -> None:
+    """Read everything through, byte for byte; exit 7 names file, expected and got."""
+    from ferryman.data.listing import find_version
+    from ferryman.data.verification import verify_model, verify_version
+
+    objects = _objects()
+    if version is None:
+        done = verify_model(objects, model)
+    else:
+        done = verify_version(objects, model, find_version(objects, model, version))
+    for text in done.texts:
+        sys.stderr.write(text + "\n")
+    if done.broken:
+        sys.stderr.write(f"{done.broken} differences\n")
+        raise typer.Exit(int(ExitCode.INTEGRITY))
+    out.print(
+        f"{done.snapshots} snapshots ({done.size} bytes) and {done.datasets} dataset versions "
+        "are as they were written",
+        highlight=False,
+    )
+
+
+def _windows_table(rows: "list[ListedWindow]", *, everything: bool) -> Table:
+    table = Table("window", "snapshot", "rows", "labels", "why", "what changed", "pins")
+    if everything:
+        table.add_column("state")
+    for row in rows:
+        cells = [row.window, row.snapshot[:16], str(row.rows), str(row.labels)]
+        cells += [escape(row.why), escape(row.change), ", ".join(row.pins)]
+        table.add_row(*cells, *([row.state] if everything else []))
+    return table
+
+
+def _print_pins(objects: "ObjectStore", model: str) -> None:
+    from ferryman.data.pins import Pins
+
+    pins = Pins(objects).all(model)
+    if not pins:
+        return
+    table = Table("pin", "version", "hold", "why", "who", "since")
+    for pin in pins:
+        version = (pin.version or "")[:16]
+        hold = "legal hold" if pin.hold else ""
+        table.add_row(
+            pin.name, version, hold, escape(pin.reason), escape(pin.actor), f"{pin.at:%Y-%m-%d}"
+        )
+    out.print(table)
+
+
+def _objects() -> "ObjectStore":
+    return open_own_data_store(load_settings())

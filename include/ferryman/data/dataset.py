@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from ferryman.data.dataset_catalogue import DatasetCatalogue, Split, describe
 from ferryman.data.dataset_version import DatasetVersion, Role, manifest_key
+from ferryman.data.marks import Marks
 from ferryman.data.snapshots import Snapshot, SnapshotStore, check_id
 from ferryman.data.splits import (
     LeftOut,
@@ -56,6 +57,7 @@ class DatasetStore:
         self._objects = objects
         self._snapshots = SnapshotStore(objects)
         self._catalogue = DatasetCatalogue(objects)
+        self._marks = Marks(objects)
         self._made = {"reason": reason, "actor": actor}
 
     def split(self, spec: ModelSpec, cutoff: datetime) -> tuple[DatasetVersion, DatasetVersion]:
@@ -117,6 +119,7 @@ class DatasetStore:
             without_groups_of=without if group else "",
         )
         version = version.model_copy(update={"id": version.content_digest()})
+        self._marks.use(spec.name, version.id)
         content = json_bytes(version.model_dump(mode="json"))
         self._objects.create(manifest_key(spec.name, version.id), content)
         if found.role == "eval" and not self._catalogue.recorded(spec.name, version.id):
@@ -174,9 +177,10 @@ class DatasetStore:
 
         Columns: entity_key, event_time, the features (numbers float64 with NaN for null, categories
         str with "" for null), label (bool). Raises IntegrityBroken (exit 7) where a snapshot is not
-        what it was.
+        what it was, LostRace (exit 8) where maintenance is just removing the version.
         """
         version = self.get(dataset_id, model)
+        self._marks.use(model, dataset_id)
         features = [self._snapshots.get(model, name) for name in version.snapshot_ids]
         labels = [self._snapshots.get(model, name) for name in version.label_snapshot_ids]
         names = [*_KEYS, *(name for name, _ in version.columns), *version.group]
