@@ -4,15 +4,19 @@ A pinned training version brings the evaluation version that was made with it, s
 they were, whichever windows have been published anew since.
 """
 
+import logging
 import re
 from datetime import UTC, datetime
 
 from ferryman.data.dataset import DatasetStore, DatasetVersion
 from ferryman.data.dataset_catalogue import DatasetCatalogue
+from ferryman.data.pins import Pins
 from ferryman.data.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.spec.windows import format_time
 from ferryman.steps.contract import StepContext
+
+logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"[0-9a-f]{64}")
 
@@ -40,17 +44,31 @@ def choose_datasets(
             f"{format_time(known)}",
             remedy="Give pin or cutoff, not both.",
         )
-    entry = DatasetCatalogue(context.data_store).entry(model, train.id)
-    if entry is None or entry.split is None:
+    catalogue = DatasetCatalogue(context.data_store)
+    entry = catalogue.entry(model, train.id)
+    pair = entry.split.evaluation if entry is not None and entry.split is not None else None
+    if pair is None or catalogue.entry(model, pair) is None:
+        logger.warning("%s: %s has no evaluation version any more: made anew", model, train.id[:12])
         return train, datasets.build(context.spec, train.cutoff, "eval")
-    return train, datasets.get(entry.split.evaluation, model)
+    return train, datasets.get(pair, model)
 
 
 def resolve_dataset(context: StepContext, name: str) -> str:
-    """The dataset id that an id, a unique beginning of one, or a pin's name stands for."""
-    if _ID.fullmatch(name):
-        return name
-    return DatasetCatalogue(context.data_store).resolve(context.spec.name, name)
+    """The dataset id that a pin's name, an id, or a unique beginning of one stands for.
+
+    SpecError (exit 2) where it stands for none, for several, or for a window.
+    """
+    model, catalogue = context.spec.name, DatasetCatalogue(context.data_store)
+    pinned = Pins(context.data_store).get(model, name)
+    version = pinned.version if pinned else None
+    if version is None:
+        return name if _ID.fullmatch(name) else catalogue.resolve(model, name)
+    if catalogue.entry(model, version) is None:
+        raise SpecError(
+            f"pin {name!r} stands for {version[:16]}, which is no dataset version of {model!r}",
+            remedy="Pin a training version: `ferryman data list --kind datasets` shows them.",
+        )
+    return version
 
 
 def _newest_end(context: StepContext) -> datetime:

@@ -13,6 +13,8 @@ import pytest
 from training_line import DAYS, Line
 
 from ferryman.data.dataset import DatasetStore
+from ferryman.data.pins import Pins
+from ferryman.data.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.packaging.onnx_scorer import OnnxScorer
 from ferryman.registry.mlflow_connection import connect
@@ -212,18 +214,24 @@ def test_a_pinned_dataset_is_trained_on_as_it_was(
     assert newest["train_dataset"] != first["train_dataset"]
     assert newest["eval_dataset"] != first["eval_dataset"]
     name = str(first["train_dataset"])
-    for run_id, pin in (("r3", name), ("r4", name[:12])):
+    objects = LocalObjectStore(line.settings.data_root)
+    Pins(objects).pin("rain", "before", name, reason="as it was", actor="ann")
+    for run_id, pin in (("r3", name), ("r4", name[:12]), ("r5", "before")):
         pinned = line.run("train", run_id=run_id, pin=pin)["train"].outputs
         for key in ("train_dataset", "eval_dataset", "cutoff", "run_key", "model_sha256"):
             assert pinned[key] == first[key]
 
 
 def test_pins_that_cannot_be(line: Line) -> None:
+    objects = LocalObjectStore(line.settings.data_root)
+    day = SnapshotStore(objects).snapshot_ids("rain")[0]
+    Pins(objects).pin("rain", "a-day", day, reason="a window", actor="ann")
     first = line.run("train", cutoff="2024-01-23T00:00:00Z")["train"].outputs
     for pin, text in (
         ("../x", "pin"),
         ("x" * 101, "pin"),
         ("no-such-pin", "no dataset version of 'rain'"),
+        ("a-day", "is no dataset version"),
         (str(first["eval_dataset"])[:20], "is an evaluation version"),
     ):
         with pytest.raises(SpecError, match=text):
