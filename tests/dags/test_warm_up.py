@@ -1,5 +1,6 @@
 """The fork server's preload: everything warmed, nothing left that a fork does not survive."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from ferryman_airflow import warm_up
 
 seconds = warm_up.warm_up()
 expected = set(warm_up.AIRFLOW_MODULES) | {f"ferryman.steps.{n}" for n in warm_up.STEP_NAMES}
-expected |= {"plugins", "tables", "expectations", "model", "picture", "tracking"}
+expected |= {"plugins", "tables", "expectations", "model", "picture", "tracking", "lineage"}
 print("missing", sorted(expected - set(seconds)))
 print("threads", [thread.name for thread in threading.enumerate()])
 
@@ -56,6 +57,9 @@ def test_a_forked_child_finds_everything_imported_and_can_use_two_threads(tmp_pa
         **os.environ,
         "FERRYMAN_HOME": str(tmp_path / "home"),
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+            {"type": "file", "log_file_path": str(tmp_path / "events.jsonl"), "append": True}
+        ),
     }
     prepare = [sys.executable, "-m", "ferryman_airflow.stack.prepare_tracking"]
     subprocess.run(prepare, env=environment, check=True, capture_output=True, timeout=120)
@@ -74,3 +78,4 @@ def test_a_forked_child_finds_everything_imported_and_can_use_two_threads(tmp_pa
     assert "connections 0" in lines
     assert "late imports []" in lines
     assert "child done" in lines, done.stdout
+    assert not (tmp_path / "events.jsonl").exists()  # warming tells nobody anything

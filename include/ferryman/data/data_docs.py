@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ferryman.data.column_types import shorten
-from ferryman.data.expectations import ExpectationOutcome, Validation
+from ferryman.data.expectations import SHOWN_ROWS, ExpectationOutcome, Validation, counted
 from ferryman.runtime.files import write_atomic
 from ferryman.runtime.run_store import DOCS_INDEX
 
@@ -47,7 +47,7 @@ def write_data_docs(folder: Path, model: str, windows: Sequence[WindowDocs]) -> 
     view = DefaultJinjaPageView(custom_views_directory=str(_TEMPLATES))
     with_page = chosen(windows)
     for window in with_page:
-        _harmless(window.validation.result)
+        _harmless(window.validation)
         document = renderer.render(window.validation.result)
         # The library's own overview repeats what our head says, and names its inner objects.
         document.sections = document.sections[1:]
@@ -66,21 +66,27 @@ def chosen(windows: Sequence[WindowDocs]) -> list[WindowDocs]:
     return sorted(newest_first, key=lambda window: window.validation.success)[:MOST_PAGES]
 
 
-def _harmless(result: Any) -> None:
+def _harmless(validation: Validation) -> None:
     """Shorten and escape what came from data: the library pastes some of it into its HTML raw."""
-    for one in result.results:
+    rows = max((outcome.rows for outcome in validation.outcomes), default=0)
+    for one in validation.result.results:
         one.exception_info = _told(one.exception_info)
         found = one.result or {}
         found.pop("details", None)  # every value of a column, with its count
-        if "unexpected_percent" not in found:
-            found.pop("unexpected_count", None)  # the library cannot show one without the other
+        if "unexpected_count" in found:  # some leave out what the library's page then asks for
+            found.setdefault("element_count", rows)
+            share = 100 * found["unexpected_count"] / max(rows, 1)
+            found.setdefault("unexpected_percent", share)
         for key in ("partial_unexpected_list", "partial_unexpected_index_list"):
             if key in found:
-                found[key] = [_safe(value) for value in found[key]]
-        for counted in found.get("partial_unexpected_counts") or []:
-            counted["value"] = _safe(counted.get("value"))
+                found[key] = [_safe(value) for value in found[key][:SHOWN_ROWS]]
+        if "partial_unexpected_counts" in found:
+            several = found["partial_unexpected_counts"][:SHOWN_ROWS]
+            found["partial_unexpected_counts"] = [
+                {**one, "value": _safe(one.get("value"))} for one in several
+            ]
         if "observed_value" in found:
-            found["observed_value"] = _safe(found["observed_value"])
+            found["observed_value"] = _safe(counted(found["observed_value"]))
 
 
 def _safe(value: object) -> object:

@@ -15,7 +15,7 @@ from ferryman.data.column_types import shorten
 from ferryman.data.expectation_file import DeclaredExpectation
 from ferryman.errors import SpecError
 
-_SHOWN_ROWS = 3
+SHOWN_ROWS = 3
 _KEY = "entity_key"
 _KEY_CHARACTERS = 200  # whole keys find the row again
 # Arguments that name columns; an expectation with others may look at any column.
@@ -23,7 +23,7 @@ _COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
 _COUNT = {"result_format": "BASIC", "partial_unexpected_count": 0}
 _ROWS = {
     "result_format": "SUMMARY",
-    "partial_unexpected_count": _SHOWN_ROWS,
+    "partial_unexpected_count": SHOWN_ROWS,
     "unexpected_index_column_names": [_KEY],
 }
 
@@ -168,8 +168,17 @@ def _first_bad(found: Mapping[str, Any], column: object) -> list[dict[str, str]]
             if column in row
             else ", ".join(f"{key}={_cell(row[key])}" for key in row if key != _KEY),
         }
-        for row in rows[:_SHOWN_ROWS]
+        for row in rows[:SHOWN_ROWS]
     ]
+
+
+def few(value: Any) -> Any:
+    """An observed value; of several (the distinct values of a column) the first ones."""
+    if isinstance(value, Mapping):
+        return {key: few(entry) for key, entry in list(value.items())[:SHOWN_ROWS]}
+    if not isinstance(value, list | tuple | set) or len(value) <= SHOWN_ROWS:
+        return value
+    return [*list(value)[:SHOWN_ROWS], f"and {len(value) - SHOWN_ROWS} more"]
 
 
 def _cell(value: Any) -> str:
@@ -177,12 +186,22 @@ def _cell(value: Any) -> str:
 
 
 def _observed(found: Mapping[str, Any]) -> str | None:
+    """What was seen instead: a figure, or the first of the values that should not be there."""
     value = found.get("observed_value")
-    if value is not None:
+    if isinstance(value, int | float | str):
         return str(value)[:200]
     if found.get("partial_unexpected_index_list"):
         return None  # rows say more
-    return ", ".join(_cell(one) for one in (found.get("partial_unexpected_list") or [])) or None
+    unexpected = found.get("partial_unexpected_list") or []
+    if unexpected:
+        return ", ".join(_cell(one) for one in unexpected[:SHOWN_ROWS])
+    return None if value is None else str(counted(value))[:200]
+
+
+def counted(value: Any) -> Any:
+    """A figure as it is; of several values (the distinct ones of a column) only how many."""
+    several = isinstance(value, list | tuple | set | Mapping)
+    return f"{len(value)} values" if several else value
 
 
 def _exception_of(info: Any) -> str | None:

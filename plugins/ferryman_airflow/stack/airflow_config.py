@@ -108,12 +108,12 @@ def _sections(
             "base_log_folder": str(stack.home / "logs"),
             "worker_log_server_port": "0",
         },
-        "openlineage": _lineage(settings),
+        "openlineage": lineage_section(settings),
         "usage_data_collection": {"enabled": "False"},
     }
 
 
-def _lineage(settings: Settings) -> dict[str, str]:
+def lineage_section(settings: Settings) -> dict[str, str]:
     """Lineage events, appended to a file; measured in docs/decisions/0006."""
     file = settings.home / "lineage" / "events.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ _PAGE_HEADERS = {
     **_HEADERS,
     "Content-Security-Policy": f"{_POLICY}; style-src 'unsafe-inline'; script-src 'self'",
 }
+_METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -80,7 +81,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     def frame() -> FileResponse:
         return FileResponse(_TEMPLATES / "frame.js", media_type=_TYPES[".js"], headers=_HEADERS)
 
-    @app.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+    @app.api_route("/{path:path}", methods=_METHODS)  # who has no token is told that alone
     def nothing_else(path: str) -> Response:  # noqa: ARG001 - the route has it
         raise HTTPException(404, "There is no such page.")
 
