@@ -77,7 +77,7 @@ class SqlDatabase:
             if scheme == "sqlite":
                 return sqlalchemy.create_engine(
                     "sqlite://",
-                    creator=_open_file(Path(url.database or ""), shown),
+                    creator=_open_file(Path(url.database or ""), self._seconds, shown),
                     poolclass=sqlalchemy.NullPool,
                 )
             return sqlalchemy.create_engine(
@@ -120,7 +120,7 @@ def _arguments(driver: str) -> dict[str, Any]:
     return {}
 
 
-def _open_file(path: Path, shown: str) -> Callable[[], sqlite3.Connection]:
+def _open_file(path: Path, patience: float, shown: str) -> Callable[[], sqlite3.Connection]:
     """What opens a SQLite file for reading only; it never makes one."""
     if not path.is_absolute():
         raise SpecError(
@@ -132,4 +132,10 @@ def _open_file(path: Path, shown: str) -> Callable[[], sqlite3.Connection]:
             f"{shown}: no file {path}", remedy="Put the database there, or correct the connection."
         )
     address = f"file:{quote(str(path))}?mode=ro"
-    return lambda: sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+    return lambda: sqlite3.connect(
+        address,
+        uri=True,
+        timeout=min(patience, _CONNECT_SECONDS),  # for another's lock
+        check_same_thread=False,
+        isolation_level=None,
+    )

@@ -116,9 +116,14 @@ class SqlSource:
         description = result.cursor.description
         names = tuple(str(column[0]) for column in description)
         result.close()
-        declared = self.spec.columns
-        if self.spec.table is None or not set(declared) <= set(names):
-            check_names(names, declared, f"{shown} ({self.spec.table or self.spec.query})")
+        missing = [name for name in self.spec.columns if name not in names]
+        # Of a table, only what may be a renamed column is of interest beside the declared ones.
+        given = [
+            name
+            for name in names
+            if self.spec.table is None or name in self.spec.columns or nearest(name, missing)
+        ]
+        check_names(given, self.spec.columns, f"{shown} ({self.spec.table or self.spec.query})")
         if opened.dialect.name != "postgresql":
             return Found(names)
         return Found(names, tuple(column[1] for column in description))
