@@ -66,7 +66,9 @@ def explain(text: bytes, line: int, fields: int) -> str | None:
             if row.blank:
                 return f"line {row.line} is empty"
             if len(row.fields) != fields:
-                return f"line {row.line} has {len(row.fields)} fields, header has {fields}"
+                count = len(row.fields)
+                given = f"{count} field" if count == 1 else f"{count} fields"
+                return f"line {row.line} has {given}, header has {fields}"
     except CsvFault as fault:
         return str(fault)
     return None

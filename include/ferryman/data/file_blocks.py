@@ -157,9 +157,8 @@ def _told_of_damage(checked: CheckedFile) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise DataRejected(
-            f"{checked.delivery.shown}: damaged: {str(error)[:200]}", remedy=_AGAIN
-        ) from error
+        text = " ".join(str(error).split())[:200]
+        raise DataRejected(f"{checked.delivery.shown}: damaged: {text}", remedy=_AGAIN) from error
 
 
 def _each(checked: CheckedFile, source: Any) -> Iterator[Any]:

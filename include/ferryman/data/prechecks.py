@@ -73,7 +73,8 @@ def check_file(delivery: Delivery, stream: BinaryIO, spec: FilesSourceSpec) -> C
         raise delivery.changed(f"it had {size} bytes, {digested.size} came")
     manifest.compare(shown, {"sha256": digested.sha256, "rows": found["rows"]})
     if found["rows"] == 0:
-        raise DataRejected(f"{shown}: the file has a header and no rows", remedy=_CUT)
+        header = "a header and " if delivery.format == "csv" else ""
+        raise DataRejected(f"{shown}: the file has {header}no rows", remedy=_CUT)
     return CheckedFile(delivery=delivery, sha256=digested.sha256, size=size, **found)
 
 
@@ -109,18 +110,17 @@ def _check_parquet(delivery: Delivery, stream: BinaryIO, spec: FilesSourceSpec) 
     if head != _MAGIC:
         raise DataRejected(f"{shown}: not a Parquet file: it begins with {head!r}, not {_MAGIC!r}")
     if tail != _MAGIC or size < 12:
+        end = f"this one with {tail!r}" if size >= 12 else f"this one has {size} bytes in all"
         raise DataRejected(
-            f"{shown}: truncated: a Parquet file ends with {_MAGIC!r}, this one with {tail!r}",
-            remedy=_CUT,
+            f"{shown}: truncated: a Parquet file ends with {_MAGIC!r}, {end}", remedy=_CUT
         )
     try:
         file = pq.ParquetFile(stream)
         schema, footer = file.schema_arrow, file.metadata
         unpacked = _unpacked_size(schema, footer, spec.columns)
     except (pa.ArrowException, OSError) as error:
-        raise DataRejected(
-            f"{shown}: damaged Parquet footer: {str(error)[:200]}", remedy=_CUT
-        ) from error
+        text = " ".join(str(error).split())[:200]
+        raise DataRejected(f"{shown}: damaged Parquet footer: {text}", remedy=_CUT) from error
     check_names(schema.names, spec.columns, shown)
     if unpacked > spec.max_bytes:
         raise DataRejected(

@@ -47,7 +47,9 @@ def slow(text: bytes, fields: int) -> tuple[list[int] | None, str]:
             if row.blank:
                 return None, f"x: line {row.line} is empty"
             if len(row.fields) != fields:
-                return None, f"x: line {row.line} has {len(row.fields)} fields, header has {fields}"
+                s = "" if len(row.fields) == 1 else "s"
+                given = f"{len(row.fields)} field{s}"
+                return None, f"x: line {row.line} has {given}, header has {fields}"
             lines.append(row.line)
             end = row.end
     except CsvFault as fault:
