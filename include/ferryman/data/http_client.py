@@ -32,14 +32,14 @@ def open_client(connection: Connection, shown: str) -> httpx.Client:
     headers = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": "ferryman"}
     auth = None
     secret = connection.password
-    if secret is not None and not (secret.isascii() and secret.isprintable()):
-        raise SpecError(
-            f"{shown}: the secret of connection {connection.name!r} holds characters that no "
-            "request can carry"
-        )
     if connection.login is not None:
         auth = httpx.BasicAuth(connection.login, secret or "")
     elif secret is not None:
+        if not (secret.isascii() and secret.isprintable()):
+            raise SpecError(
+                f"{shown}: the secret of connection {connection.name!r} holds characters that no "
+                "request can carry"
+            )
         name = connection.options.get("token_header")
         headers[name or "authorization"] = secret if name else f"Bearer {secret}"
     try:

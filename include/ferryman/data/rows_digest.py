@@ -33,20 +33,23 @@ class RowsDigest:
             for row, text in cells.items():
                 self._misfits.update(json.dumps([self.rows + row, name, text]).encode())
         self.rows += table.num_rows
-        self.bytes += table.nbytes
         for name, parts in self._parts.items():
             column = table.column(name)
-            parts["valid"].update(_bytes(pc.is_valid(column).cast(pa.uint8())))
+            self._update(parts["valid"], _bytes(pc.is_valid(column).cast(pa.uint8())))
             present = pc.drop_null(column)
             if not len(present):
                 continue
             if not (pa.types.is_primitive(present.type) or pa.types.is_boolean(present.type)):
                 lengths = pc.binary_length(present.cast(pa.string()))
-                parts["lengths"].update(_bytes(lengths.cast(pa.int64())))
+                self._update(parts["lengths"], _bytes(lengths.cast(pa.int64())))
                 for chunk in present.cast(pa.string()).chunks:
-                    parts["values"].update(_text_bytes(chunk))
+                    self._update(parts["values"], _text_bytes(chunk))
                 continue
-            parts["values"].update(_bytes(_eight_bytes(present)))
+            self._update(parts["values"], _bytes(_eight_bytes(present)))
+
+    def _update(self, digest: Any, content: bytes) -> None:
+        digest.update(content)
+        self.bytes += len(content)
 
     def hexdigest(self) -> str:
         """The digest of all rows so far."""
