@@ -48,5 +48,5 @@ def test_a_wrong_param_fails_the_task_with_text_and_remedy(ingest, tmp_path, cap
     log = "".join(capfd.readouterr())
     assert "ingest failed (exit 2): unknown key 'window_strat'" in log
     assert "did you mean 'window_start'?" in log
-    assert "Remedy: Params of this DAG: window_end, window_start." in log
+    assert "Remedy: Params of this DAG: accept_leakage, window_end, window_start." in log
     assert not (tmp_path / "data").exists()

@@ -73,6 +73,7 @@ def test_a_label_that_was_not_yet_known_is_not_used(world: "World", tmp_path: Pa
 
 
 def test_events_without_label_are_left_out(world: "World", tmp_path: Path) -> None:
+    world.declaration["data"]["label"]["max_unknown"] = 1
     for trip in world.trips:
         if trip["began"].day == 5:
             trip["delay"] = None
