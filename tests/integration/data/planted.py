@@ -243,17 +243,21 @@ def _row(day: int, number: int, dice: random.Random) -> Row:
     }
 
 
-def write_model(zoo: Path, form: Form, share: float) -> Path:
-    """The declaration; returns its folder."""
+def write_model(zoo: Path, form: Form, share: float, *, late: bool = False) -> None:
+    """The declaration; `late` has heat measured an hour after its event."""
     folder = zoo / "plant"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.yaml").write_text(MODEL.format(form=form, share=share))
-    (folder / "features.sql").write_text(FEATURES)
+    model, features = MODEL.format(form=form, share=share), FEATURES
+    if late:
+        model = model.replace("heat: {type: number}", "heat: {type: number, known_at: measured}")
+        hour = ', "at" + INTERVAL 1 HOUR AS measured FROM'
+        features = features.replace(" FROM", hour)
+    (folder / "model.yaml").write_text(model)
+    (folder / "features.sql").write_text(features)
     (folder / "labels.sql").write_text(LABELS)
     (folder / "pipeline.py").write_text(
         "def build(columns, params):\n    raise NotImplementedError\n"
     )
-    return folder
 
 
 def raw_cells(line: Mapping[str, Any]) -> dict[str, Any]:

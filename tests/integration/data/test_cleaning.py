@@ -14,7 +14,7 @@ from planted import FIRST, PAYLOADS, ROWS, Form, Plant, as_text, plant, raw_cell
 from ferryman.data.cleaning import RowsRejected
 from ferryman.data.memory_source import MemorySource
 from ferryman.data.snapshots import Snapshot, SnapshotStore
-from ferryman.errors import DataRejected, ExitCode, exit_code_of
+from ferryman.errors import DataRejected, ExitCode, GateRefused, SpecError, exit_code_of
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepResult
 from ferryman.settings import Settings
@@ -28,14 +28,22 @@ DAY = day_window(FIRST + dt.timedelta(days=1))
 
 def settings_of(folder: Path) -> Settings:
     return Settings(
-        root=folder, home=folder / "home", zoo=folder / "zoo", source_root=folder, cpus=2
+        root=folder,
+        home=folder / "home",
+        zoo=folder / "zoo",
+        source_root=folder,
+        cpus=2,
+        actor="ada",
     )
 
 
 def ingest(folder: Path, form: Form, share: float, **params: Any) -> StepResult:
-    settings = settings_of(folder)
-    model = load_model(write_model(settings.zoo, form, share))
-    journey = Journey(settings, model)
+    write_model(folder / "zoo", form, share)
+    return run(folder, **params)
+
+
+def run(folder: Path, **params: Any) -> StepResult:
+    journey = Journey(settings_of(folder), load_model(folder / "zoo" / "plant"))
     return next(iter(journey.run("ingest", window=DAY, run_id="r", params=params or None)))
 
 
@@ -153,6 +161,48 @@ def test_a_second_run_finds_the_same(planted: Plant, tmp_path: Path) -> None:
     assert second.metrics["new_snapshots"] == 0
     assert second.outputs["cleaning"] == first.outputs["cleaning"]
     assert snapshot_of(tmp_path, second)[1].id == snapshot_of(tmp_path, first)[1].id
+
+
+def test_known_too_late_is_refused_until_somebody_answers_for_it(
+    planted: Plant, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "zoo", planted.form, 0.2, late=True)
+    with pytest.raises(GateRefused) as caught:
+        run(tmp_path)
+    assert exit_code_of(caught.value) == ExitCode.GATE
+    assert "suspiciously good: " in caught.value.text
+    assert "by column 'measured'" in caught.value.text
+    assert "accept_leakage=REASON" in caught.value.remedy
+    for reason in ("", "trust me", "x" * 201, 5):
+        with pytest.raises(SpecError, match="accept_leakage"):
+            run(tmp_path, accept_leakage=reason)
+    result = run(tmp_path, accept_leakage="the sensors' clocks were ahead")
+    assert result.text.endswith("; 1 accepted although known too late")
+    _, snapshot = snapshot_of(tmp_path, result)
+    (override,) = snapshot.entry.overrides
+    assert override.startswith("feature 'heat' of row 1 (")
+    assert override.endswith("accepted by ada: the sensors' clocks were ahead")
+
+
+def test_words_of_a_run_stay_words(tmp_path: Path) -> None:
+    """What a run is told lands in the catalogue's entry and nowhere else: no path, no query."""
+    made = plant("parquet")
+    made.deliver(tmp_path)
+    plain = ingest(tmp_path, "parquet", 0.2)
+    before = {file.relative_to(tmp_path) for file in tmp_path.rglob("*")}
+    for words in PAYLOADS:
+        hostile = f"../../{words}"
+        result = ingest(tmp_path, "parquet", 0.2, reason=hostile, accept_leakage=hostile + " " * 9)
+        assert result.outputs["snapshots"] == [
+            {**entry, "new": False}  # type: ignore[dict-item]
+            for entry in plain.outputs["snapshots"]  # type: ignore[union-attr]
+        ]
+    after = {file.relative_to(tmp_path) for file in tmp_path.rglob("*")}
+    assert {file.parts[0] for file in after - before} <= {"home"}
+    assert not [file for file in after - before if "runs" not in file.parts]
+    for name in ("source", "connection", "path", "query"):
+        with pytest.raises(SpecError, match=f"unknown parameter '{name}'"):
+            ingest(tmp_path, "parquet", 0.2, **{name: "s3://elsewhere/rows"})
 
 
 def test_a_million_bad_rows_are_told_in_a_few_words() -> None:
