@@ -34,13 +34,15 @@ def tables(rows: int, seed: int = 0) -> tuple[Any, Any]:
     return features, labels
 
 
-def write(objects: ObjectStore, rows: int = 100, seed: int = 0, actor: str = "test") -> Snapshot:
+def write(
+    objects: ObjectStore, rows: int = 100, seed: int = 0, actor: str = "test", model: str = "m"
+) -> Snapshot:
     """Write and publish the day."""
     store = SnapshotStore(objects)
     features, labels = tables(rows, seed)
     entry = SnapshotEntry(reason="test", actor=actor)
-    snapshot = store.write("m", WINDOW, features, labels, entry)
-    store.publish("m", WINDOW, snapshot.id, f"by {actor}")
+    snapshot = store.write(model, WINDOW, features, labels, entry)
+    store.publish(model, WINDOW, snapshot.id, f"by {actor}")
     return snapshot
 
 

@@ -1,6 +1,5 @@
 """A disk that is full: exit 6 with the figures, nothing half visible, what was there unharmed."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,0 +1,182 @@
+"""The step `maintenance` on a real registry, ledger, run store and disk."""
+
+import os
+import re
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kept_data import write
+
+from ferryman.data.dataset_version import DatasetVersion, manifest_key
+from ferryman.data.snapshots import SnapshotStore
+from ferryman.errors import DependencyUnavailable
+from ferryman.ledger.ledger import PROMOTE, Ledger
+from ferryman.ledger.records import Candidate
+from ferryman.registry.mlflow_registry import MlflowRegistry
+from ferryman.runtime.files import json_bytes
+from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.settings import Settings
+from ferryman.spec.windows import day_window
+from ferryman.steps.journey import Journey
+
+if TYPE_CHECKING:
+    from ferryman.spec.model import DeclaredModel
+
+_MOMENT = re.compile(r'"(at|created_at)": "([^"]+)"')
+
+
+class Home:
+    """An installation of `rain` whose data was written long ago."""
+
+    def __init__(self, folder: Path, model: "DeclaredModel") -> None:
+        self.settings = Settings(
+            root=folder, home=folder / "home", zoo=model.folder.parent, code_version="test"
+        )
+        self.model = model
+        self.data = self.settings.data_root
+        self.objects = LocalObjectStore(self.data)
+        self.store = SnapshotStore(self.objects)
+
+    def dataset(self, *snapshots: str) -> str:
+        """A dataset version."""
+        start = datetime(2024, 1, 1, tzinfo=UTC)
+        version = DatasetVersion(
+            model="rain", role="eval", cutoff=start, event_window=day_window(start), label="wet",
+            columns=[], snapshot_ids=list(snapshots), label_snapshot_ids=[], rows=1,
+        )  # fmt: skip
+        made = version.model_copy(update={"id": version.content_digest()})
+        content = json_bytes(made.model_dump(mode="json"))
+        self.objects.create(manifest_key("rain", made.id), content)
+        return made.id
+
+    def run_folder(self, name: str) -> Path:
+        """A finished run."""
+        folder = self.settings.runs_root / "rain" / "ingest" / name
+        (folder / "ingest").mkdir(parents=True)
+        (folder / "ingest" / "result.json").write_text("{}")
+        return folder
+
+    def age(self, days: int) -> None:
+        """Let everything be as if it had been written some days earlier."""
+        back = timedelta(days=days)
+
+        def earlier(found: re.Match[str]) -> str:
+            moment = datetime.fromisoformat(found[2]) - back
+            return f'"{found[1]}": "{moment.isoformat()}"'
+
+        for note in list(self.data.rglob("used/*/*.json")):
+            day = datetime.strptime(note.stem, "%Y%m%d").replace(tzinfo=UTC) - back
+            note.rename(note.with_name(f"{day:%Y%m%d}.json"))
+        for file in self.data.rglob("*.json"):
+            file.write_text(_MOMENT.sub(earlier, file.read_text()))
+        then = time.time() - back.total_seconds()
+        for path in [*self.data.rglob("*"), *self.settings.runs_root.rglob("*")]:
+            os.utime(path, (then, then))
+
+    def files(self) -> set[str]:
+        """All that is kept, hidden files too."""
+        return {str(path.relative_to(self.data)) for path in self.data.rglob("*")}
+
+    def maintain(self, **params: Any) -> Any:
+        """Run the step; its result."""
+        (result,) = Journey(self.settings, self.model).run("maintenance", params=params)
+        return result
+
+
+@pytest.fixture
+def home(tmp_path: Path, rain: "DeclaredModel", empty_mlflow: Path) -> Home:
+    made = Home(tmp_path, rain)
+    shutil.copytree(empty_mlflow, made.settings.home / "mlflow")
+    return made
+
+
+def fill(home: Home) -> dict[str, str]:
+    """Three versions of a day: one that a registered model needs, one for nobody, the current."""
+    names = {
+        who: write(home.objects, seed=seed, model="rain").id
+        for seed, who in enumerate(("needed", "nobody", "current"))
+    }
+    names["dataset"] = home.dataset(names["needed"])
+    names["stale dataset"] = home.dataset(names["current"])
+    home.run_folder("old-1")
+    home.run_folder("old-2")
+    home.age(200)
+    home.run_folder("new")
+    (home.data / "rain" / "snapshots" / ".entry.json.abcdef12").write_bytes(b"half")
+    os.utime(home.data / "rain" / "snapshots" / ".entry.json.abcdef12", (1, 1))
+    return names
+
+
+def register(home: Home, dataset: str) -> None:
+    registry = MlflowRegistry(home.settings.mlflow_uri, home.settings.mlflow_artifacts)
+    bundle = home.settings.bundles_root / "rain"
+    bundle.mkdir(parents=True)
+    registry.register("rain", "key", "0" * 64, str(bundle), {"ferryman.eval_dataset": dataset})
+
+
+def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
+    names = fill(home)
+    register(home, names["dataset"])
+    before = home.files()
+    told = home.maintain()
+    assert home.files() == before
+    assert told.text.startswith("would remove 1 dataset(s), 2 run(s), 1 snapshot(s), 1 temporary")
+    goes = {item["name"]: item["why"] for item in told.outputs["goes"]}
+    assert set(goes) == {
+        names["nobody"],
+        names["stale dataset"],
+        "ingest/old-1",
+        "ingest/old-2",
+        "rain/snapshots/.entry.json.abcdef12",
+    }
+    assert told.outputs["stays"] == {
+        "dataset: of a registered model": 1,
+        "snapshot: current of its window": 1,
+        "snapshot: needed by dataset": 1,
+    }
+    done = home.maintain(apply=True)
+    assert done.text.startswith("removed 1 dataset(s), 2 run(s), 1 snapshot(s), 1 temporary file")
+    assert home.store.snapshot_ids("rain") == sorted([names["needed"], names["current"]])
+    assert home.store.read_features(home.store.get("rain", names["needed"])).num_rows == 100
+    assert not any(names["nobody"] in name or name.endswith("12") for name in home.files())
+    runs = home.settings.runs_root / "rain" / "ingest"
+    assert [folder.name for folder in runs.iterdir()] == ["new"]
+    assert home.maintain(apply=True).outputs["goes"] == []
+
+
+@pytest.mark.parametrize("away", ["registry", "ledger", "registry lost"])
+def test_nothing_is_removed_where_registry_or_ledger_cannot_be_asked(home: Home, away: str) -> None:
+    fill(home)
+    before = home.files()
+    if away == "registry":
+        changes: dict[str, Any] = {"mlflow_uri": "http://127.0.0.1:1"}
+    elif away == "ledger":
+        changes = {"ledger_url": "postgresql+psycopg://nobody@127.0.0.1:1/ledger"}
+    else:
+        changes = {}
+        bundle = str(home.settings.bundles_root / "rain" / "0")
+        candidate = Candidate(
+            version=1, digest="0" * 64, bundle=bundle, cutoff="2024-01-01T00:00:00Z", sequence=1,
+            run_key="key", eval_dataset="e" * 64,
+        )  # fmt: skip
+        Ledger(home.settings.ledger_url).open_op(PROMOTE, "rain", candidate, "test", "test")
+    home.settings = home.settings.model_copy(update=changes)
+    with pytest.raises(DependencyUnavailable):
+        home.maintain(apply=True)
+    assert home.files() == before
+
+
+def test_the_declaration_decides_where_nobody_says(home: Home) -> None:
+    names = fill(home)
+    spec = home.model.spec
+    retention = spec.data.retention.model_copy(update={"apply": True})
+    data = spec.data.model_copy(update={"retention": retention})
+    home.model = home.model.model_copy(update={"spec": spec.model_copy(update={"data": data})})
+    assert home.maintain(apply=False).outputs["applied"] is False
+    assert names["nobody"] in home.store.snapshot_ids("rain")
+    assert home.maintain().outputs["applied"] is True
+    assert home.store.snapshot_ids("rain") == [names["current"]]
