@@ -4,39 +4,24 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
+from ferryman.cli.data_diff import data_diff
+from ferryman.cli.data_list import data_list
 from ferryman.cli.options import ModelOption, out
 from ferryman.errors import ExitCode, SpecError
 from ferryman.runtime.data_store import open_own_data_store
 from ferryman.settings import load_settings
 
 if TYPE_CHECKING:
-    from ferryman.data.listing import ListedWindow
     from ferryman.runtime.object_store import ObjectStore
 
 app = typer.Typer(no_args_is_help=True, help="Versions of data.")
+app.command("list")(data_list)
+app.command("diff")(data_diff)
 
 VersionArgument = Annotated[
     str, typer.Argument(help="A pin's name, or a unique beginning of a version's id.")
 ]
-
-
-@app.command("list")
-def data_list(
-    model: ModelOption,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Superseded and unpublished snapshots too.")
-    ] = False,
-) -> None:
-    """The published windows of a model's data, and the pins."""
-    from ferryman.data.listing import list_snapshots, list_windows
-
-    objects = _objects()
-    rows = list_snapshots(objects, model) if everything else list_windows(objects, model)
-    out.print(_windows_table(rows, everything=everything))
-    _print_pins(objects, model)
 
 
 @app.command("show")
@@ -104,33 +89,6 @@ def data_verify(
         "are as they were written",
         highlight=False,
     )
-
-
-def _windows_table(rows: "list[ListedWindow]", *, everything: bool) -> Table:
-    table = Table("window", "snapshot", "rows", "labels", "why", "what changed", "pins")
-    if everything:
-        table.add_column("state")
-    for row in rows:
-        cells = [row.window, row.snapshot[:16], str(row.rows), str(row.labels)]
-        cells += [escape(row.why), escape(row.change), ", ".join(row.pins)]
-        table.add_row(*cells, *([row.state] if everything else []))
-    return table
-
-
-def _print_pins(objects: "ObjectStore", model: str) -> None:
-    from ferryman.data.pins import Pins
-
-    pins = Pins(objects).all(model)
-    if not pins:
-        return
-    table = Table("pin", "version", "hold", "why", "who", "since")
-    for pin in pins:
-        version = (pin.version or "")[:16]
-        hold = "legal hold" if pin.hold else ""
-        table.add_row(
-            pin.name, version, hold, escape(pin.reason), escape(pin.actor), f"{pin.at:%Y-%m-%d}"
-        )
-    out.print(table)
 
 
 def _objects() -> "ObjectStore":

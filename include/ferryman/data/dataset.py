@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from ferryman.data.dataset_catalogue import DatasetCatalogue, Split, describe
+from ferryman.data.dataset_catalogue import DatasetCatalogue, Split, describe, merged_profile
 from ferryman.data.dataset_version import DatasetVersion, Role, manifest_key
 from ferryman.data.marks import Marks
 from ferryman.data.snapshots import Snapshot, SnapshotStore, check_id
@@ -152,6 +152,7 @@ class DatasetStore:
             "label_share": pc.mean(rows.column("label")).as_py(),
             "size": sum(file.size for file in files),
             "split": split,
+            "profile": merged_profile([snapshot.entry for snapshot in found.features]),
         }
         self._catalogue.record(describe(version).model_copy(update={**facts, **self._made}))
 

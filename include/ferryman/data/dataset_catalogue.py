@@ -4,18 +4,22 @@
 <model>/datasets/<id>.overrides/<run key>.json   a person's word that a leak is none, created once
 """
 
+import logging
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, ValidationError
 
-from ferryman.data.catalogue_entry import Record
+from ferryman.data.catalogue_entry import CatalogueEntry, Record
 from ferryman.data.dataset_version import DatasetVersion, Role, manifest_key
 from ferryman.errors import IntegrityBroken, SpecError
 from ferryman.runtime.files import json_bytes
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.windows import Window
+
+logger = logging.getLogger(__name__)
 
 _MANIFEST = re.compile(r"[^/]+/datasets/([0-9a-f]{64})\.json")
 _Kind = TypeVar("_Kind", bound=BaseModel)
@@ -188,6 +192,23 @@ def describe(version: DatasetVersion) -> DatasetEntry:
         windows=len(version.snapshot_ids),
         table_schema=dict(version.columns),
     )
+
+
+def merged_profile(windows: Sequence[CatalogueEntry]) -> dict[str, JsonValue]:
+    """The profile of all events of the windows together, labelled or not, as JSON values.
+
+    Empty where a window's profile is missing or in a form that is not read any more: it is for
+    showing, and the windows' own profiles stay.
+    """
+    from ferryman.profiles.column_profile import merge_profiles, profile_json, read_profile
+
+    if not all(entry.profile for entry in windows):
+        return {}
+    try:
+        return profile_json(merge_profiles([read_profile(one.profile) for one in windows]))
+    except (KeyError, TypeError, ValueError) as error:
+        logger.warning("no merged profile: %s: %s", type(error).__name__, error)
+        return {}
 
 
 def _entry_key(model: str, dataset_id: str) -> str:

@@ -34,7 +34,7 @@ class FoundVersion:
 
 def list_windows(objects: ObjectStore, model: str) -> list[ListedWindow]:
     """The published windows of a model, oldest first."""
-    store, pins = SnapshotStore(objects), _pins_by_version(objects, model)
+    store, pins = SnapshotStore(objects), pins_by_version(objects, model)
     found = []
     for snapshot in store.published(model):
         last = store.history(model, snapshot.window)[-1]
@@ -54,7 +54,7 @@ def list_windows(objects: ObjectStore, model: str) -> list[ListedWindow]:
 
 def list_snapshots(objects: ObjectStore, model: str) -> list[ListedWindow]:
     """Every snapshot of a model, of the oldest window first, in the order of their making."""
-    store, pins = SnapshotStore(objects), _pins_by_version(objects, model)
+    store, pins = SnapshotStore(objects), pins_by_version(objects, model)
     current = {snapshot.id for snapshot in store.published(model)}
     snapshots = [store.get(model, name) for name in store.snapshot_ids(model)]
     found = []
@@ -120,7 +120,8 @@ def show_pins(objects: ObjectStore, model: str, version: str) -> list[dict[str, 
     return [pin.model_dump(mode="json") for pin in pins if pin.version == version]
 
 
-def _pins_by_version(objects: ObjectStore, model: str) -> dict[str, tuple[str, ...]]:
+def pins_by_version(objects: ObjectStore, model: str) -> dict[str, tuple[str, ...]]:
+    """The names of the pins on each version."""
     found: dict[str, tuple[str, ...]] = {}
     for pin in Pins(objects).all(model):
         if pin.version is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from ferryman.data.dataset import DatasetStore
 from ferryman.data.dataset_catalogue import DatasetCatalogue, Override
+from ferryman.data.profile import profile_table
 from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.errors import DataRejected, IntegrityBroken, SpecError
 from ferryman.runtime.local_object_store import LocalObjectStore
@@ -15,8 +16,6 @@ from ferryman.spec.windows import day_window
 
 if TYPE_CHECKING:
     from conftest import World
-
-ENTRY = SnapshotEntry(reason="test", actor="tester")
 
 
 def at(day: int) -> dt.datetime:
@@ -33,7 +32,9 @@ def publish(world: "World", objects: LocalObjectStore, days: range) -> None:
     ingestion = world.ingestion()
     for day in days:
         built = ingestion.build(day_window(at(day)))
-        snapshot = store.write("trips", built.window, built.features, built.labels, ENTRY)
+        profile = profile_table(built.features, world.model().spec.features.columns)
+        entry = SnapshotEntry(reason="test", actor="tester", profile=profile)
+        snapshot = store.write("trips", built.window, built.features, built.labels, entry)
         store.publish("trips", built.window, snapshot.id, "test")
 
 
@@ -119,6 +120,13 @@ def test_what_the_catalogue_says_of_a_version(world: "World", objects: LocalObje
     assert entry.table_schema == {"line": "category", "distance": "integer", "temp": "number"}
     assert entry.split is not None
     assert entry.split.evaluation == evaluation.id
+    days = [
+        SnapshotStore(objects).get("trips", name).entry.profile["distance"]
+        for name in second.snapshot_ids
+    ]
+    merged = entry.profile["distance"]
+    assert merged["count"] == sum(day["count"] for day in days) == 8  # type: ignore[index, misc, call-overload]
+    assert merged["max"] == max(day["max"] for day in days)  # type: ignore[index, type-var, call-overload]
     shown = catalogue.show("trips", second.id)
     assert shown is not None
     assert shown["snapshot_ids"] == second.snapshot_ids
