@@ -181,6 +181,8 @@ FAULTS: list[tuple[dict[str, Any], type[FerrymanError], str]] = [
      PolicyRefused, "tries to write: cannot execute DELETE in a read-only transaction"),
     ({"query": "SELECT at, \"Order\" / 0 AS \"Order\", \"we\"\"ird\", cost FROM fleet.trips"},
      DataRejected, "division by zero"),
+    ({"query": "SELECT 'infinity'::timestamptz AS at", "columns": {"at": {"type": "timestamp"}},
+      "event_time": None}, DataRejected, "trips.sql: timestamp too large"),
     ({"query": "SELECT at, \"Order\", \"we\"\"ird\", pg_sleep(30)::text::numeric AS cost "
       "FROM fleet.trips", "timeout": "1s"}, DependencyUnavailable, "it took too long"),
     ({"columns": {**COLUMNS, "at": {"type": "text"}, "extra": {"type": "timestamp"}},
