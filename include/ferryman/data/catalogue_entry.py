@@ -74,4 +74,7 @@ class CatalogueEntry(SnapshotEntry):
         default=None, description="Rows that cleaning dropped or changed; no part of the id."
     )
     change: str = Field(default="", description="What differs from the parent, told by the facts.")
+    change_from_parent: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Verdict and figures of the columns that changed."
+    )
     created_at: AwareDatetime

@@ -25,6 +25,7 @@ from ferryman.data.catalogue_entry import CatalogueEntry, SnapshotEntry, SourceU
 from ferryman.data.change_reason import explain_change
 from ferryman.data.cleaning import QUARANTINE
 from ferryman.data.content_id import content_id
+from ferryman.data.diff import compare_entries
 from ferryman.data.marks import Marks
 from ferryman.data.publications import Publication, Publications, days_touching, window_key
 from ferryman.errors import IntegrityBroken, SpecError
@@ -237,7 +238,15 @@ class SnapshotStore:
 
     def _with_change(self, entry: CatalogueEntry) -> CatalogueEntry:
         parent = entry.parents[-1] if entry.parents else None
-        return entry.model_copy(update={"change": self._change(entry.model, parent, entry)})
+        before = self._entry(entry.model, parent) if parent else None
+        if before is None:
+            return entry
+        return entry.model_copy(
+            update={
+                "change": explain_change(before, entry),
+                "change_from_parent": compare_entries(before, entry),
+            }
+        )
 
     def _change(self, model: str, parent: str | None, entry: CatalogueEntry) -> str:
         """What differs from the parent; nothing where there is none, or it was removed."""
