@@ -23,7 +23,9 @@ class Caps:
 
 
 def check_size(size: int, max_bytes: int, shown: str) -> None:
-    """Raise DataRejected (exit 3) for a file that is too large as it lies there."""
+    """Raise DataRejected (exit 3) for a file that is empty, or too large as it lies there."""
+    if size == 0:
+        raise DataRejected(f"{shown}: the file is empty (0 bytes)", remedy=_AGAIN)
     if size > max_bytes:
         raise DataRejected(
             f"{shown}: {size} bytes are more than max_bytes, {max_bytes}",

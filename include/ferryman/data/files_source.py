@@ -103,8 +103,9 @@ class FilesSource:
             checked = self._checked.get(key)
             if checked is None:
                 size = self._store.size(key)
-                # Before it is opened: from a bucket, opening fetches it.
-                check_size(size or 0, self.spec.max_bytes, delivery.shown)
+                if size is not None:  # else opening tells that it is gone
+                    # Before it is opened: from a bucket, opening fetches it.
+                    check_size(size, self.spec.max_bytes, delivery.shown)
                 checked = self._checked[key] = check_file(delivery, opening(), self.spec)
             if checked.sha256 in seen:
                 return checked
@@ -118,6 +119,7 @@ class FilesSource:
         if checked.delivery.format == "parquet":
             return number_rows
         if checked.multiline:
-            return lambda rows: [f"line {line}" for line in lines_of_rows(checked, self.spec)[rows]]
+            lines = cache(lambda: lines_of_rows(checked, self.spec))
+            return lambda rows: [f"line {lines()[row]}" for row in rows]
         above = 2 if checked.delivery.format == "csv" else 1  # the header, and counting from 1
         return lambda rows: [f"line {row + above}" for row in rows]

@@ -51,11 +51,9 @@ def check_file(delivery: Delivery, stream: BinaryIO, spec: FilesSourceSpec) -> C
     """
     shown, size = delivery.shown, stream.seek(0, 2)
     stream.seek(0)
-    if size == 0:
-        raise DataRejected(f"{shown}: the file is empty (0 bytes)", remedy=_CUT)
+    check_size(size, spec.max_bytes, shown)
     manifest = read_manifest(delivery, required=spec.manifest == "required")
     manifest.compare(shown, {"bytes": size})
-    check_size(size, spec.max_bytes, shown)
     digested = DigestedStream(stream)
     try:
         if delivery.format == "parquet":
