@@ -29,7 +29,7 @@ from ferryman.data.diff import compare_entries
 from ferryman.data.marks import Marks
 from ferryman.data.publications import Publication, Publications, days_touching, window_key
 from ferryman.errors import IntegrityBroken, SpecError
-from ferryman.runtime.files import file_digest, json_bytes, space_errors
+from ferryman.runtime.files import SCRATCH, file_digest, json_bytes, space_errors
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.windows import Window
 
@@ -255,7 +255,7 @@ class SnapshotStore:
 
     def _keep_table(self, beginning: str, table: Any) -> StoredFile:
         """Write a table beside, then keep it under a name made from its bytes."""
-        with tempfile.TemporaryDirectory(prefix="ferryman-") as folder:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH) as folder:
             file = Path(folder) / "table.parquet"
             with space_errors(file, need=table.nbytes):
                 pq.write_table(table, file, row_group_size=_ROW_GROUP, compression="zstd")

@@ -13,6 +13,7 @@ from typing import Any
 
 from ferryman.errors import DependencyUnavailable
 
+SCRATCH = "ferryman-"  # how folders for files that are still being written begin
 _CHUNK = 1 << 20
 
 

@@ -1,9 +1,12 @@
-"""Folders of runs whose time is over."""
+"""Folders whose time is over: of runs, and of writers that were killed."""
 
+import os
 import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ferryman.runtime.files import SCRATCH
 from ferryman.runtime.run_store import RESULT
 
 _GOING = ".removing-"
@@ -35,6 +38,13 @@ def remove_run(run: Path) -> None:
     if hidden != run:
         run.rename(hidden)
     shutil.rmtree(hidden)
+
+
+def old_scratch(before: datetime) -> list[Path]:
+    """Our own folders for temporary files in which nothing was written since."""
+    folders = Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")
+    ours = (path for path in folders if path.is_dir() and path.lstat().st_uid == os.getuid())
+    return sorted(path for path in ours if _last_write(path) < before)
 
 
 def _last_write(run: Path) -> datetime:

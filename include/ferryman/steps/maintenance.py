@@ -3,6 +3,7 @@
 What is in use is asked of registry and ledger; where either gives no answer, nothing is removed.
 """
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
-from ferryman.runtime.old_runs import old_runs, remove_run
+from ferryman.runtime.old_runs import old_runs, old_scratch, remove_run
 from ferryman.steps.contract import StepContext, StepParams
 
 _SHOWN = 200  # things that go, in the result; the report has all
@@ -43,7 +44,7 @@ def run(context: StepContext) -> StepResult:
 
     plan = retention.remove(in_use) if apply else retention.plan(in_use())
     runs = _runs(context, now - spec.runs, apply=apply)
-    leftovers = context.data_store.sweep(now - GRACE, remove=apply)
+    leftovers = _sweep(context, now - GRACE, apply=apply)
     told = [*plan.goes, *runs, *(_leftover(name) for name in leftovers)]
     report = _write_report(context, plan, told, apply=apply)
     return context.result(
@@ -96,6 +97,15 @@ def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
         for folder in found:
             remove_run(folder)
     return items
+
+
+def _sweep(context: StepContext, before: datetime, *, apply: bool) -> list[str]:
+    """What killed writers left, in the data's place and among the machine's temporary files."""
+    scratch = old_scratch(before)
+    if apply:
+        for folder in scratch:
+            shutil.rmtree(folder, ignore_errors=True)
+    return [*context.data_store.sweep(before, remove=apply), *(str(path) for path in scratch)]
 
 
 def _why_run(before: datetime) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import PROMOTE, Ledger
 from ferryman.ledger.records import Candidate
 from ferryman.registry.mlflow_registry import MlflowRegistry
-from ferryman.runtime.files import json_bytes
+from ferryman.runtime.files import SCRATCH, json_bytes
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.settings import Settings
 from ferryman.spec.windows import day_window
@@ -88,7 +89,11 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path, rain: "DeclaredModel", empty_mlflow: Path) -> Home:
+def home(
+    tmp_path: Path, rain: "DeclaredModel", empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> Home:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     made = Home(tmp_path, rain)
     shutil.copytree(empty_mlflow, made.settings.home / "mlflow")
     return made
@@ -107,7 +112,10 @@ def fill(home: Home) -> dict[str, str]:
     home.age(200)
     home.run_folder("new")
     (home.data / "rain" / "snapshots" / ".entry.json.abcdef12").write_bytes(b"half")
-    os.utime(home.data / "rain" / "snapshots" / ".entry.json.abcdef12", (1, 1))
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH))
+    for path in (home.data / "rain" / "snapshots" / ".entry.json.abcdef12", scratch):
+        os.utime(path, (1, 1))
+    names["scratch"] = str(scratch)
     return names
 
 
@@ -124,7 +132,7 @@ def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
     before = home.files()
     told = home.maintain()
     assert home.files() == before
-    assert told.text.startswith("would remove 1 dataset(s), 2 run(s), 1 snapshot(s), 1 temporary")
+    assert told.text.startswith("would remove 1 dataset(s), 2 run(s), 1 snapshot(s), 2 temporary")
     goes = {item["name"]: item["why"] for item in told.outputs["goes"]}
     assert set(goes) == {
         names["nobody"],
@@ -132,6 +140,7 @@ def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
         "ingest/old-1",
         "ingest/old-2",
         "rain/snapshots/.entry.json.abcdef12",
+        names["scratch"],
     }
     assert told.outputs["stays"] == {
         "dataset: of a registered model": 1,
@@ -139,10 +148,11 @@ def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
         "snapshot: needed by dataset": 1,
     }
     done = home.maintain(apply=True)
-    assert done.text.startswith("removed 1 dataset(s), 2 run(s), 1 snapshot(s), 1 temporary file")
+    assert done.text.startswith("removed 1 dataset(s), 2 run(s), 1 snapshot(s), 2 temporary file")
     assert home.store.snapshot_ids("rain") == sorted([names["needed"], names["current"]])
     assert home.store.read_features(home.store.get("rain", names["needed"])).num_rows == 100
     assert not any(names["nobody"] in name or name.endswith("12") for name in home.files())
+    assert not Path(names["scratch"]).exists()
     runs = home.settings.runs_root / "rain" / "ingest"
     assert [folder.name for folder in runs.iterdir()] == ["new"]
     assert home.maintain(apply=True).outputs["goes"] == []
