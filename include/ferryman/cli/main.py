@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from ferryman.catalog import find_model, load_catalog
-from ferryman.cli import data, ledger, lineage, maintenance
+from ferryman.cli import data, expectations, ledger, lineage, maintenance
 from ferryman.cli.options import (
     ModelOption,
     WindowOption,
@@ -28,6 +28,7 @@ from ferryman.steps.journey import Journey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
+app.add_typer(expectations.app, name="expectations")
 app.add_typer(ledger.app, name="ledger")
 app.command("lineage")(lineage.lineage)
 app.command("maintenance")(maintenance.maintenance)
