@@ -30,13 +30,19 @@ ARROW_TYPES: Mapping[ColumnType, Any] = {
 }
 _SHOWN_CHARACTERS = 60
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999  # microseconds
-_CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+# As exact as a pattern can be: what passes and cannot be cast after all is sought one by one.
+_DATE = (
+    r"[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    r"|02-(0[1-9]|[12][0-9]))"
+)
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+_CLOCK = rf"^{_DATE}[T ]{_TIME}"
 _TEXT_RULES: Mapping[str, tuple[str, str]] = {
-    "integer": (r"^-?[0-9]+$", "is no whole number of 64 bits"),
+    "integer": (r"^-?0*[0-9]{1,19}$", "is no whole number of 64 bits"),
     "number": (r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$", "is no finite number"),
     "boolean": (r"^(?i:true|false)$", "is neither true nor false"),
     "timestamp": (
-        rf"{_CLOCK}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$",
+        rf"{_CLOCK}(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)$",
         "is no time with a zone, such as 2013-01-31T09:05:00Z",
     ),
 }
