@@ -182,9 +182,13 @@ def _may_hold(group: Any, event_time: str | None, span: Window) -> bool:
         # Rows without a time must be read, to be rejected.
         if figures is None or not figures.has_min_max or figures.null_count:
             return True
-        if not isinstance(figures.min, datetime) or not isinstance(figures.max, datetime):
+        try:
+            least, greatest = figures.min, figures.max
+        except (OverflowError, ValueError):  # times that Python does not know, to be rejected too
             return True
-        return _aware(figures.min, -_DAY) < span.end and _aware(figures.max, _DAY) >= span.start
+        if not isinstance(least, datetime) or not isinstance(greatest, datetime):
+            return True
+        return _aware(least, -_DAY) < span.end and _aware(greatest, _DAY) >= span.start
     return True
 
 

@@ -241,3 +241,11 @@ def test_memory_of_a_read_does_not_grow_with_the_file(tmp_path: Path) -> None:
     reader._read_file = watched  # type: ignore[method-assign]
     assert reader.read(day(1, 3)).table.num_rows == 40_000
     assert peaks[0] < 10_000_000
+
+
+@pytest.mark.parametrize("unit", ["us", "ms"])
+def test_a_time_that_no_calendar_knows_is_a_bad_cell(tmp_path: Path, unit: str) -> None:
+    times = pa.array([0, 10**18 // 2], pa.timestamp(unit, "UTC"))
+    pq.write_table(pa.table({"at": times, "n": [1, 2]}), tmp_path / "rows.parquet")
+    with pytest.raises(DataRejected, match="column 'at', row 2: "):
+        source(tmp_path, "rows.parquet").read(day(1, 1))
