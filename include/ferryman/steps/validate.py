@@ -51,6 +51,7 @@ def run(context: StepContext) -> StepResult:
             snapshot.window,
             snapshot.id,
             cast(Params, context.params).reason,
+            context.settings.actor,
         )
     checked = sum(len(window["outcomes"]) for window in report["windows"])
     return context.result(
