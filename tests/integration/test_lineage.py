@@ -103,12 +103,8 @@ def test_from_a_served_prediction_to_the_files_and_back(town: Town) -> None:
     assert release["name"] == f"epoch {answer.headers['x-model-epoch']}"
     assert release["facts"]["until"] is None
     (run,) = of_kind(chain, "run")
-    assert [step["name"] for step in of_kind(run, "step")] == [
-        "evaluate",
-        "package",
-        "register",
-        "train",
-    ]
+    steps = [step["name"] for step in of_kind(run, "step")]
+    assert steps == ["train", "evaluate", "package", "register"]
     assert run["facts"]["reason"] == "the first one"
     (code,) = of_kind(chain, "code")
     assert code["name"] == COMMIT

@@ -2,12 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.tree import Tree
 
 from ferryman.catalog import load_catalog
 from ferryman.cli.options import out
@@ -54,12 +54,33 @@ def lineage(
         told = {"chain": chain.as_json(), "missing": chain.missing()}
         sys.stdout.write(json.dumps(told, indent=1) + "\n")
         return
-    tree = Tree(_line(chain))
+    tree = _Branch(_line(chain))
     _grow(tree, chain, None if full else _SHOWN)
-    out.print(tree, highlight=False)
+    for line in tree.lines():
+        out.print(line, highlight=False)
 
 
-def _grow(tree: Tree, link: Link, most: int | None) -> None:
+@dataclass
+class _Branch:
+    """A line and those below it; rich's own tree would cut lines at the terminal's width."""
+
+    line: str
+    below: "list[_Branch]" = field(default_factory=list)
+
+    def add(self, line: str) -> "_Branch":
+        self.below.append(_Branch(line))
+        return self.below[-1]
+
+    def lines(self, before: str = "", after: str = "") -> Iterator[str]:
+        yield before + self.line
+        for branch in self.below:
+            last = branch is self.below[-1]
+            yield from branch.lines(
+                after + ("└── " if last else "├── "), after + ("    " if last else "│   ")
+            )
+
+
+def _grow(tree: _Branch, link: Link, most: int | None) -> None:
     windows = [below for below in link.links if below.kind == "window"]
     for below in link.links:
         if below.kind != "window":
@@ -70,7 +91,7 @@ def _grow(tree: Tree, link: Link, most: int | None) -> None:
         tree.add("[dim]no part is named[/dim]")
 
 
-def _add_windows(tree: Tree, windows: list[Link], most: int | None) -> None:
+def _add_windows(tree: _Branch, windows: list[Link], most: int | None) -> None:
     """Windows one line each, then what they were all read from: neighbours share their files."""
     relations: dict[str, list[str]] = {}
     links: dict[str, Link] = {}
@@ -94,7 +115,7 @@ def _add_windows(tree: Tree, windows: list[Link], most: int | None) -> None:
         _add_some(branch, [_line(parts[key]) for key in sorted(parts)], most)
 
 
-def _add_some(tree: Tree, lines: Iterable[str], most: int | None) -> None:
+def _add_some(tree: _Branch, lines: Iterable[str], most: int | None) -> None:
     kept = list(lines)
     for line in kept[:most]:
         tree.add(line)
@@ -114,6 +135,8 @@ def _line(link: Link, said: str = "") -> str:
         f"{fact} {_short(link.facts[fact])}" if fact != "text" else str(link.facts[fact])
         for fact in _TOLD.get(link.kind, ())
         if link.facts.get(fact) not in (None, "", {}, [])
+        and not (fact in ("dropped", "changed") and link.facts[fact] == 0)
+        and not (fact == "query" and link.facts[fact] == link.facts.get("described"))
     ]
     return f"{escape(head)}{kind}[bold]{escape(name)}[/bold]" + (
         f"  {escape(', '.join(told))}" if told else ""

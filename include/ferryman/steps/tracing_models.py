@@ -17,6 +17,7 @@ from ferryman.registry.registry import CHAMPION, RegisteredVersion, Registry
 from ferryman.registry.tracking import RunFacts, Tracker
 from ferryman.runtime.run_store import run_folder, run_results
 from ferryman.spec.windows import format_time
+from ferryman.steps.contract import STEP_NAMES
 from ferryman.steps.lineage_link import Link, missing
 
 _Answer = TypeVar("_Answer")
@@ -167,13 +168,18 @@ class ModelTrace:
             return (missing(f"the results of the run are not in {folder} any more"),)
         return tuple(
             Link("step", name, "", {"verdict": result.verdict, "text": result.text})
-            for name, result in results.items()
+            for name, result in sorted(results.items(), key=lambda one: _place_of(one[0]))
         )
 
     def _candidate(self, model: str, number: int) -> Candidate | None:
         """A version as the ledger has known it."""
         ops = [op for op in self._ledger.ops(model) if op.candidate.version == number]
         return ops[-1].candidate if ops else None
+
+
+def _place_of(step: str) -> tuple[int, str]:
+    """Where a step stands in its pipeline; one that is none any more stands last."""
+    return (STEP_NAMES.index(step) if step in STEP_NAMES else len(STEP_NAMES), step)
 
 
 def code_link(facts: Mapping[str, str]) -> Link:
@@ -185,7 +191,7 @@ def code_link(facts: Mapping[str, str]) -> Link:
     told: dict[str, JsonValue] = {"uncommitted_changes": dirty}
     if facts.get("spec_digest"):
         told["model_folder_sha256"] = facts["spec_digest"]
-    return Link("code", commit, "from the code of commit", told)
+    return Link("code", commit, "made with", told)
 
 
 def _asked(question: Callable[[], _Answer], gaps: list[Link]) -> _Answer | None:
