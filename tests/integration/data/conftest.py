@@ -54,9 +54,10 @@ class Installation:
         return list(Journey(self.settings, self.model()).run(what, window=span, run_id=name))
 
     def data_files(self) -> set[str]:
-        """Every file and folder of the data root, hidden ones too."""
+        """Every file and folder of the data root, hidden ones too, but for the notes of days."""
         root = self.settings.data_root
-        return {path.relative_to(root).as_posix() for path in root.rglob("*")}
+        names = {path.relative_to(root).as_posix() for path in root.rglob("*")}
+        return {name for name in names if "/used/" not in name}
 
     def rewrite(self, name: str, change: Callable[[Any], Any]) -> None:
         """Replace a Parquet file by a changed table."""

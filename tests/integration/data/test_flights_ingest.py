@@ -95,7 +95,12 @@ def test_a_corrected_day_replaces_the_old_one_and_remembers_it(
     window = day_window(datetime(2013, 2, 5, tzinfo=UTC))
     history = store.history("flights", window)
     assert [(entry.id, entry.parent) for entry in history] == [(old, None), (new, old)]
-    assert store.get("flights", new).entry.parents == [old]
+    entry = store.get("flights", new).entry
+    assert entry.parents == [old]
+    assert entry.change.startswith("source flights changed: flights/flights_2013-02.parquet")
+    assert entry.reason == "ingest"
+    assert history[-1].change == entry.change
+    assert store.read_features(store.get("flights", old)).num_rows == 901
 
 
 def test_csv_of_a_day_gives_the_same_features_as_parquet(installation: "Installation") -> None:
