@@ -73,7 +73,9 @@ class SqlDatabase:
                 remedy="Name a connection such as postgresql://host/database.",
             )
         try:
-            url = sqlalchemy.make_url(self._connection.url.replace("postgres://", "postgresql://"))
+            url = sqlalchemy.make_url(self._connection.url)
+            if url.drivername in ("postgres", "postgresql"):
+                url = url.set(drivername="postgresql+psycopg")
             if scheme == "sqlite":
                 return sqlalchemy.create_engine(
                     "sqlite://",
