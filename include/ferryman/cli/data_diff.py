@@ -36,11 +36,18 @@ def data_diff(
     if as_json:
         sys.stdout.write(json.dumps(diff.as_json(), allow_nan=False) + "\n")
         return
-    table = Table("column", "verdict", "effect", "p", "shift, sd", "nulls", "categories")
+    table = Table(box=None, pad_edge=False)
+    for title in ("column", "verdict", "effect", "p", "shift, sd", "nulls"):
+        table.add_column(title, no_wrap=True)
     for one in diff.columns:
         style = "bold" if one.verdict in ("changed", "new", "gone") else None
         table.add_row(*_cells(one), style=style)
     out.print(table)
+    for one in diff.columns:
+        for what, found in (("appeared", one.appeared), ("vanished", one.vanished)):
+            if found:
+                names = ", ".join(f"{name[:40]} ({rows})" for name, rows in found.items())
+                out.print(f"{one.column}: {what}: {names}", markup=False, highlight=False)
     out.print(
         f"{diff.verdict}: {len(diff.changed)} of {len(diff.columns)} columns changed; rows "
         f"{diff.rows[0]} -> {diff.rows[1]}, windows {diff.windows[0]} -> {diff.windows[1]}\n"
@@ -51,9 +58,6 @@ def data_diff(
 
 
 def _cells(one: "ColumnChange") -> list[str]:
-    words = [f"+{name} ({rows})" for name, rows in one.appeared.items()]
-    words += [f"-{name} ({rows})" for name, rows in one.vanished.items()]
-    shown = ", ".join(words)
     return [
         escape(one.column),
         one.verdict,
@@ -61,7 +65,6 @@ def _cells(one: "ColumnChange") -> list[str]:
         _number(one.p_value, ".1e"),
         _number(one.shift, "+.2f"),
         "" if one.nulls is None else f"{one.nulls[0]:.1%} -> {one.nulls[1]:.1%}",
-        escape(shown if len(shown) <= 80 else f"{shown[:77]}..."),
     ]
 
 

@@ -3,9 +3,10 @@
 Each rule leaves room for what was not seen yet, and says in a comment what was measured:
 - rows: from half of the smallest window to twice the largest;
 - nulls: none where there never were any; else twice the largest share of a window, if below half;
-- ranges: the span of all values, widened by half of it on both sides; never below 0 where nothing
-  was, in whole numbers for integers;
-- sets: all values, where there are at most 20 and each window has 20 rows for each of them.
+- ranges: the span of all values, widened by half of it on both sides; an end that is exactly 0
+  stays, as it looks like a bound of the world; whole numbers for integers;
+- sets: all values, where there are at most 20 and 20 times as many rows; where one was seen less
+  than five times there may be others, and a hundredth of a window's rows may have them.
 """
 
 import json
@@ -19,6 +20,7 @@ from ferryman.profiles.number_profile import NumberProfile
 
 _SET_SIZE = 20
 _ROWS_PER_VALUE = 20
+_RARE = 5
 _LARGEST = sys.float_info.max
 _SHOWN = 5
 
@@ -83,10 +85,10 @@ def _range(name: str, merged: NumberProfile) -> list[str]:
     room = (high / 2 - low / 2) or abs(low) / 2 or 1.0
     least = _rounded(low - room, whole=whole, up=False)
     most = _rounded(high + room, whole=whole, up=True)
-    if low >= 0:
-        least = max(least, 0)
-    if high <= 0:
-        most = min(most, 0)
+    if low == 0:
+        least = 0
+    if high == 0:
+        most = 0
     measured = f"# {_plain(name)}: {_figure(low)} to {_figure(high)}, mean {_figure(merged.mean)}"
     return [
         f"{measured}; widened by half of the span.",
@@ -97,12 +99,16 @@ def _range(name: str, merged: NumberProfile) -> list[str]:
 def _words(name: str, merged: CategoryProfile) -> list[str]:
     known = not merged.other and merged.distinct <= _SET_SIZE
     if known and merged.count >= _ROWS_PER_VALUE * merged.distinct:
-        rarest = list(merged.top.items())[-1]
-        return [
-            f"# {_plain(name)}: {merged.distinct} values, the rarest {_plain(rarest[0])} with "
-            f"{rarest[1]} rows.",
-            _item("ExpectColumnValuesToBeInSet", column=name, value_set=sorted(merged.top)),
-        ]
+        rarest, rows = list(merged.top.items())[-1]
+        told = (
+            f"# {_plain(name)}: {merged.distinct} values, the rarest {_plain(rarest)} with {rows}"
+        )
+        item: dict[str, object] = {"column": name, "value_set": sorted(merged.top)}
+        if rows < _RARE:
+            told, item["mostly"] = f"{told} rows, so that others may come", 0.99
+        else:
+            told += " rows"
+        return [f"{told}.", _item("ExpectColumnValuesToBeInSet", **item)]
     about = "about " if merged.other else ""
     most = ", ".join(_plain(value) for value in list(merged.top)[:_SHOWN])
     return [f"# {_plain(name)}: {about}{merged.distinct} values, most often {most}; no set."]

@@ -23,6 +23,7 @@ COLUMNS = {
     "never": FeatureSpec(type="number"),
     "steady": FeatureSpec(type="number"),
     "sky": FeatureSpec(type="category"),
+    "rare": FeatureSpec(type="category"),
     "plane": FeatureSpec(type="category"),
 }
 
@@ -34,11 +35,12 @@ def window(seed: int, rows: int = 300) -> pa.Table:
             "entity_key": [f"k{number}" for number in range(rows)],
             "temp": random.normal(10, 5, rows),
             "gust": pa.array(random.exponential(3, rows), mask=random.random(rows) < 0.1),
-            "minute": random.integers(0, 1440, rows),
+            "minute": np.append(random.integers(0, 1440, rows - 1), 0),
             "huge": random.choice([-1e300, 1e300, 0.1], rows),
             "never": pa.nulls(rows, pa.float64()),
             "steady": np.full(rows, 0.3),
             "sky": random.choice(["clear", 'it\'s: {grey}, "wet"', "no", "1"], rows),
+            "rare": ["common"] * (rows - 2) + [f"rare {seed % 7}", "common"],
             "plane": [f"N{n}" for n in random.integers(0, 9_999, rows)],
         }
     )
@@ -78,6 +80,7 @@ def test_each_planted_fault_fails_its_own_column(suggested: str, tmp_path: Path)
         "minute": put("minute", [-1] + [5] * (rows - 1)),
         "steady": put("steady", [3.0] * rows),
         "sky": put("sky", ["purple"] + ["no"] * (rows - 1)),
+        "rare": put("rare", ["other"] * 10 + ["common"] * (rows - 10)),
         "plane": put("plane", [None] + ["N1"] * (rows - 1)),
         None: good.slice(0, 20),
     }
