@@ -14,8 +14,8 @@ from pydantic import JsonValue
 
 from ferryman.errors import FerrymanError, exit_code_of
 from ferryman.runtime.connections import Connection, Connections
-from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.settings import load_settings
+from ferryman_airflow.connections import TaskConnections
 
 CHANNEL = "alerts"
 PATIENCE = 5.0  # seconds, from the look-up of the address to the answer
@@ -38,7 +38,7 @@ def alert(context: Any) -> None:
         message["exit_code"],
         message["text"],
     )
-    send(message, DeclaredConnections(load_settings()))
+    send(message, TaskConnections(load_settings()))
 
 
 def describe(context: Any) -> dict[str, JsonValue]:
@@ -75,32 +75,21 @@ def send(
 
 def _deliver(message: dict[str, JsonValue], connections: Connections, patience: float) -> None:
     try:
-        channel = connections.get(CHANNEL)
+        _post(message, connections.get(CHANNEL), patience)
     except FerrymanError as error:
-        logger.info("no alert is sent: %s", error.text)
-        return
-    try:
-        _post(message, channel, patience)
+        logger.info("no alert was sent: %s", error.text)
     except Exception as error:  # noqa: BLE001 - a broken channel may not break anything else
         # The kind alone: an address may itself be a secret.
         logger.warning("no alert was sent to %r: %s", CHANNEL, type(error).__name__)
 
 
 def _post(message: dict[str, JsonValue], channel: Connection, patience: float) -> None:
-    import httpx
+    from ferryman.data.http_client import open_client
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses
-    if channel.scheme not in ("http", "https"):
-        logger.warning("no alert was sent: connection %r is no http(s) address", CHANNEL)
-        return
-    headers, auth = {}, None
-    if channel.password is not None and channel.login is None:
-        headers["Authorization"] = f"Bearer {channel.password}"
-    elif channel.login is not None:
-        auth = (channel.login, channel.password or "")
     with (
-        httpx.Client(timeout=patience, headers=headers, auth=auth) as client,
-        client.stream("POST", channel.url, json=message, params=channel.options) as answer,
+        open_client(channel, CHANNEL) as client,
+        client.stream("POST", channel.url, json=message, timeout=patience) as answer,
     ):
         if answer.is_success:
             logger.info("an alert was sent to %r", CHANNEL)

@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from ferryman.runtime.data_store import open_data_store
-from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.settings import load_settings
+from ferryman_airflow.connections import TaskConnections
 
 NAMESPACE = "ferryman"
 
@@ -72,7 +72,7 @@ def _train(request: StepRequest, made: StepResult | None) -> StepLineage:
     if made is None:
         return StepLineage()
     settings = load_settings()
-    store = DatasetStore(open_data_store(settings, DeclaredConnections(settings)))
+    store = DatasetStore(open_data_store(settings, TaskConnections(settings)))
     ids = [str(made.outputs[key]) for key in ("train_dataset", "eval_dataset")]
     versions = [store.get(name, request.model) for name in ids]
     snapshots = {name for one in versions for name in (*one.snapshot_ids, *one.label_snapshot_ids)}

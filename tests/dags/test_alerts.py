@@ -117,10 +117,10 @@ def test_login_and_token_are_sent_and_never_logged(channel, caplog):
 
     caplog.set_level(logging.DEBUG)
     message = describe(_context(DataRejected("bad")))
-    send(message, _alerts(channel.url, password="s3cret-token", options={"room": "ml"}))
+    send(message, _alerts(channel.url, password="s3cret-token"))
     send(message, _alerts(channel.url, login="ann", password="s3cret-pass"))
     (path, bearer, _), (_, basic, _) = channel.received
-    assert path == "/hook/t0ken?room=ml"
+    assert path == "/hook/t0ken"
     assert bearer["authorization"] == "Bearer s3cret-token"
     assert basic["authorization"].startswith("Basic ")
     assert "s3cret" not in caplog.text
@@ -150,6 +150,6 @@ def test_a_channel_that_is_dead_slow_or_unfit_costs_no_more_than_its_time(channe
     send(message, _alerts(channel.url), patience=2)
     assert "answered an alert with 500" in caplog.text
     send(message, _alerts("s3://bucket/prefix"), patience=2)
-    assert "is no http(s) address" in caplog.text
+    assert "connection 'alerts' is s3://, no API" in caplog.text
     send(message, GivenConnections(), patience=2)
-    assert "no alert is sent: no connection 'alerts' is defined" in caplog.text
+    assert "no alert was sent: no connection 'alerts' is defined" in caplog.text

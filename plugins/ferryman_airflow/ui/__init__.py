@@ -41,5 +41,4 @@ def external_view(base_path: str) -> dict[str, Any]:
         "href": f"{base_path}{PREFIX}/models",
         "url_route": "models",
         "destination": "nav",
-        "category": "browse",
     }
