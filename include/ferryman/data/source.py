@@ -52,8 +52,9 @@ class Source(Protocol):
         """Rows whose event time lies in the span; the whole source where `span` is None.
 
         The part of the span in `required` must be there; older parts may lie before the first
-        data. Only rows of `required` (of the whole span where it is None) are counted, judged
-        against max_rejected and kept in quarantine: the others were, with their own window. Raises
+        data. Only rows of `required` (of the whole span where it is None), and rows whose time
+        cannot be read, are counted, judged against max_rejected and kept in quarantine: the others
+        were, with their own window. Where no part of the span is required, none are. Raises
         DataRejected (exit 3) where rows are missing or not what was declared.
         """
         ...
