@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -190,3 +192,23 @@ def test_the_declaration_decides_where_nobody_says(home: Home) -> None:
     assert names["nobody"] in home.store.snapshot_ids("rain")
     assert home.maintain().outputs["applied"] is True
     assert home.store.snapshot_ids("rain") == [names["current"]]
+
+
+def test_the_command_prints_what_would_go_and_why(home: Home) -> None:
+    names = fill(home)
+    command = [sys.executable, "-m", "ferryman.cli", "maintenance", "--model", "rain"]
+    settings = home.settings
+    variables = {
+        "FERRYMAN_HOME": str(settings.home),
+        "FERRYMAN_ZOO": str(settings.zoo),
+        "TMPDIR": tempfile.gettempdir(),
+        "COLUMNS": "200",
+    }
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, check=True
+    )
+    (line,) = [text for text in done.stdout.splitlines() if names["nobody"][:60] in text]
+    assert "window 2013-02-05: superseded since 20" in line
+    assert "stays: 1 x snapshot: current of its window" in done.stdout
+    assert "nothing was removed (param apply: true does it)" in done.stdout
+    assert names["nobody"] in home.store.snapshot_ids("rain")
