@@ -1,30 +1,33 @@
 """The raw rows of a checked file, block by block: memory holds one block, not the file."""
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from ferryman.data.block_cache import Block, BlockCache
 from ferryman.data.compression import PiecesStream
 from ferryman.data.csv_shape import CsvShape
 from ferryman.data.delivery import DigestedStream
 from ferryman.data.json_lines import JsonLinesReader
+from ferryman.data.parquet_shape import (
+    CUT,
+    RowGroup,
+    batches_of,
+    each,
+    open_parquet,
+    told_of_damage,
+)
 from ferryman.data.prechecks import CheckedFile, unpacked
 from ferryman.errors import DataRejected
 from ferryman.spec.sources import FilesSourceSpec
 from ferryman.spec.windows import Window
 
 _CSV_BLOCK = 4 << 20  # bytes; a row is 1 MiB at most, so no row reaches over two ends of blocks
-_PARQUET_ROWS = 131_072
 _BUFFER = 1 << 20
-_DAY = timedelta(days=1)
-_AGAIN = "Fetch the file again, then run the window again."
 
 
 Opening = Callable[[], BinaryIO]
@@ -71,10 +74,10 @@ def _csv_blocks(
 ) -> Iterator[Block]:
     """Every cell as text: types are judged by our own rules, cell by cell."""
     with io.BufferedReader(PiecesStream(source), _BUFFER) as file:
-        with _told_of_damage(checked):
+        with told_of_damage(checked.delivery.shown):
             reader = pyarrow.csv.open_csv(file, **_csv_options(checked, spec))
         first = 0
-        for batch in _each(checked, reader):
+        for batch in each(checked.delivery.shown, reader):
             yield Block(pa.Table.from_batches([batch]), first)
             first += batch.num_rows
 
@@ -110,91 +113,48 @@ def _parquet_blocks(
 ) -> Iterator[Block]:
     """The declared columns of the row groups that may hold rows of the span."""
     opened: list[Any] = []
-    first = 0
-    for index in range(checked.footer.num_row_groups):
-        group = checked.footer.row_group(index)
-        if span is None or _may_hold(group, spec.event_time, span):
 
-            def load(index: int = index, first: int = first) -> Iterator[Block]:
-                if not opened:
-                    opened.append(_open_parquet(checked, opening()))
-                return _group_blocks(checked, opened[0], spec, index, first)
+    def load(index: int) -> Iterator[Block]:
+        if not opened:
+            opened.append(_reopen_parquet(checked, opening()))
+        return _group_blocks(checked, opened[0], spec, index)
 
-            yield from cache.through((checked.delivery.key, index), load)
-        first += group.num_rows
+    for index, group in enumerate(_groups(checked)):
+        if group.may_hold(span):
+            yield from cache.through((checked.delivery.key, index), partial(load, index))
 
 
-def _open_parquet(checked: CheckedFile, stream: BinaryIO) -> Any:
-    with _told_of_damage(checked):
-        file = pq.ParquetFile(stream, buffer_size=_BUFFER, page_checksum_verification=True)
+def _groups(checked: CheckedFile) -> Sequence[RowGroup]:
+    return checked.parquet.groups if checked.parquet is not None else ()
+
+
+def _reopen_parquet(checked: CheckedFile, stream: BinaryIO) -> Any:
+    file = open_parquet(checked.delivery.shown, stream)
     # The footer holds place, size and range of every column: other data has another one.
-    if not file.metadata.equals(checked.footer):
+    if checked.parquet is None or not file.metadata.equals(checked.parquet.footer):
         raise checked.delivery.changed("its footer is no longer the one that was checked")
     return file
 
 
 def _group_blocks(
-    checked: CheckedFile, file: Any, spec: FilesSourceSpec, index: int, first: int
+    checked: CheckedFile, file: Any, spec: FilesSourceSpec, index: int
 ) -> Iterator[Block]:
-    expected, count = checked.footer.row_group(index).num_rows, 0
-    batches = file.iter_batches(
-        _PARQUET_ROWS, row_groups=[index], columns=list(spec.columns), use_threads=False
-    )
-    for batch in _each(checked, batches):
-        yield Block(pa.Table.from_batches([batch]), first + count)
+    shown, group = checked.delivery.shown, _groups(checked)[index]
+    count = size = 0
+    for batch in batches_of(shown, file, index, spec.columns):
+        size += batch.nbytes
+        if size > spec.max_bytes:
+            raise DataRejected(
+                f"{shown}: unpacks to more than max_bytes, {spec.max_bytes}",
+                remedy="If it is meant to be that large, raise max_bytes of the source.",
+            )
+        yield Block(pa.Table.from_batches([batch]), group.first + count)
         count += batch.num_rows
-    if count != expected:
+    if count != group.rows:
         raise DataRejected(
-            f"{checked.delivery.shown}: {count} rows in row group {index + 1}, its footer says "
-            f"{expected}",
-            remedy=_AGAIN,
+            f"{shown}: {count} rows in row group {index + 1}, one column has {group.rows}",
+            remedy=CUT,
         )
-
-
-@contextmanager
-def _told_of_damage(checked: CheckedFile) -> Iterator[None]:
-    """What pyarrow cannot read is DataRejected (exit 3)."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise DataRejected(f"{checked.delivery.shown}: damaged: {text}", remedy=_AGAIN) from error
-
-
-def _each(checked: CheckedFile, source: Any) -> Iterator[Any]:
-    """The items of an iterable of pyarrow's."""
-    items, end = iter(source), object()
-    while True:
-        with _told_of_damage(checked):
-            item = next(items, end)
-        if item is end:
-            return
-        yield item
-
-
-def _may_hold(group: Any, event_time: str | None, span: Window) -> bool:
-    """Whether a row group's statistics leave room for rows of the span."""
-    for index in range(group.num_columns):
-        column = group.column(index)
-        if column.path_in_schema != event_time:
-            continue
-        figures = column.statistics
-        # Rows without a time must be read, to be rejected.
-        if figures is None or not figures.has_min_max or figures.null_count:
-            return True
-        try:
-            least, greatest = figures.min, figures.max
-        except (OverflowError, ValueError):  # times that Python does not know, to be rejected too
-            return True
-        if not isinstance(least, datetime) or not isinstance(greatest, datetime):
-            return True
-        return _aware(least, -_DAY) < span.end and _aware(greatest, _DAY) >= span.start
-    return True
-
-
-def _aware(moment: datetime, widened: timedelta) -> datetime:
-    """A moment in UTC; one without a zone may be some hours off, so its bound is widened."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC) + widened
 
 
 def lines_of_rows(checked: CheckedFile, spec: FilesSourceSpec) -> Any:

@@ -1,20 +1,19 @@
 """What is checked of a file before anything parses it: size, manifest, format, header, shape."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ferryman.data.compression import Caps, check_size, pieces
 from ferryman.data.csv_shape import CsvShape
 from ferryman.data.delivery import Delivery, DigestedStream
-from ferryman.data.header import check_names
 from ferryman.data.json_lines import JsonLinesShape
 from ferryman.data.manifest import read_manifest
+from ferryman.data.parquet_shape import ParquetShape, check_parquet
 from ferryman.data.text_bytes import TextBytes
 from ferryman.errors import DataRejected
 from ferryman.spec.sources import FilesSourceSpec
 
-_MAGIC = b"PAR1"
 _CUT = "The delivery is not complete: fetch the file again, then run the window again."
 
 
@@ -23,7 +22,6 @@ class CheckedFile:
     """A file that may be parsed: the sha256 of its bytes, its size in bytes and its data rows.
 
     `header` names the columns of a CSV file; `multiline` says that its cells hold line breaks.
-    `footer` is the metadata of a Parquet file.
     """
 
     delivery: Delivery
@@ -32,7 +30,7 @@ class CheckedFile:
     rows: int
     header: tuple[str, ...] = ()
     multiline: bool = False
-    footer: Any = None
+    parquet: ParquetShape | None = None
 
 
 def unpacked(
@@ -55,9 +53,11 @@ def check_file(delivery: Delivery, stream: BinaryIO, spec: FilesSourceSpec) -> C
     manifest = read_manifest(delivery, required=spec.manifest == "required")
     manifest.compare(shown, {"bytes": size})
     digested = DigestedStream(stream)
+    found: dict[str, Any]
     try:
         if delivery.format == "parquet":
-            found = _check_parquet(delivery, stream, spec)
+            shape = check_parquet(delivery, stream, spec)
+            found = {"rows": shape.rows, "parquet": shape}
             stream.seek(0)
         else:
             found = _check_text(delivery, digested, size, spec, vouched=manifest.vouches)
@@ -92,52 +92,3 @@ def _check_text(
     if isinstance(shape, CsvShape):
         return {"rows": shape.rows, "header": shape.header, "multiline": shape.multiline}
     return {"rows": shape.rows}
-
-
-def _check_parquet(delivery: Delivery, stream: BinaryIO, spec: FilesSourceSpec) -> dict[str, Any]:
-    """Magic bytes at both ends, a readable footer, the declared columns, a size that is allowed."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    shown = delivery.shown
-    head = stream.read(4)
-    size = stream.seek(0, 2)
-    stream.seek(-min(4, size), 2)
-    tail = stream.read(4)
-    stream.seek(0)
-    if head != _MAGIC:
-        raise DataRejected(f"{shown}: not a Parquet file: it begins with {head!r}, not {_MAGIC!r}")
-    if tail != _MAGIC or size < 12:
-        end = f"this one with {tail!r}" if size >= 12 else f"this one has {size} bytes in all"
-        raise DataRejected(
-            f"{shown}: truncated: a Parquet file ends with {_MAGIC!r}, {end}", remedy=_CUT
-        )
-    try:
-        file = pq.ParquetFile(stream)
-        schema, footer = file.schema_arrow, file.metadata
-        unpacked = _unpacked_size(schema, footer, spec.columns)
-    except (pa.ArrowException, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise DataRejected(f"{shown}: damaged Parquet footer: {text}", remedy=_CUT) from error
-    check_names(schema.names, spec.columns, shown)
-    if unpacked > spec.max_bytes:
-        raise DataRejected(
-            f"{shown}: unpacks to {unpacked} bytes, more than max_bytes, {spec.max_bytes}",
-            remedy="If it is meant to be that large, raise max_bytes of the source.",
-        )
-    return {"rows": int(footer.num_rows), "footer": footer}
-
-
-def _unpacked_size(schema: Any, footer: Any, columns: Collection[str]) -> int:
-    """The bytes that a file's columns take unpacked, as far as its footer tells."""
-    groups = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
-    # A run of equal values is a few bytes in the file, and a whole column in memory.
-    widths = sum(_width(schema.field(name).type) for name in columns if name in schema.names)
-    return max(int(groups), int(footer.num_rows) * widths)
-
-
-def _width(kind: Any) -> int:
-    try:
-        return int(kind.bit_width) // 8
-    except ValueError:  # of no fixed width
-        return 4

@@ -5,12 +5,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from damages import CSV, DAMAGES, Damage
+from damages import CSV, DAMAGES, LINES, PACKED, PARQUET, Damage
 
-from ferryman.errors import ExitCode, FerrymanError, exit_code_of
+from ferryman.data.files_source import FilesSource
+from ferryman.errors import DataRejected, ExitCode, FerrymanError, exit_code_of
+from ferryman.runtime.memory_object_store import MemoryObjectStore
 from ferryman.settings import Settings
 from ferryman.spec.loader import load_model
+from ferryman.spec.sources import FilesSourceSpec
 from ferryman.spec.windows import day_window
 from ferryman.steps.journey import Journey
 
@@ -62,3 +66,27 @@ def test_a_damaged_file_is_refused_with_its_text(tmp_path: Path, name: str) -> N
 def test_the_good_file_is_taken(tmp_path: Path) -> None:
     ingest(tmp_path, Damage("", CSV))
     assert list((tmp_path / "home" / "data").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "jsonl", "parquet"])
+def test_garbled_bytes_never_end_the_process_nor_look_like_a_bug(ending: str) -> None:
+    """pyarrow itself aborts on some footers, and hands on texts that are not UTF-8."""
+    good = {"csv": CSV, "csv.gz": PACKED, "jsonl": LINES, "parquet": PARQUET}[ending]
+    columns = load_model(TINY).spec.data.sources["days"].columns
+    spec = FilesSourceSpec.model_validate(
+        {"kind": "files", "path": f"x.{ending}", "event_time": "seen", "columns": columns}
+    )
+    random = np.random.default_rng(11)
+    refused = 0
+    for _ in range(1_000):
+        garbled = bytearray(good)
+        for place in random.integers(0, len(good), random.integers(1, 4)):
+            garbled[place] = random.integers(0, 256)
+        store = MemoryObjectStore()
+        store.create(f"x.{ending}", bytes(garbled))
+        try:
+            FilesSource("days", spec, store).read(DAY, DAY)
+        except DataRejected as error:
+            refused += 1
+            assert len(str(error)) < 1_000
+    assert refused > 800
