@@ -105,7 +105,7 @@ def _compare_column(
     spec: DriftSpec,
 ) -> ColumnDrift:
     rows = table.num_rows
-    if profile is None:
+    if profile is None or not _fits(profile, kind):
         return ColumnDrift(name, "no_reference", rows)
     if rows < spec.min_rows:
         return ColumnDrift(name, "too_few_rows", rows)
@@ -126,6 +126,12 @@ def _compare_column(
         nulls=float(counts.current[-1] / rows),
         new_values=counts.new_values,
     )
+
+
+def _fits(profile: Mapping[str, Any], kind: FeatureSpec) -> bool:
+    """Whether a profile is of this kind of column; bundles of older releases had other ones."""
+    words = profile.get("type") == "category"
+    return words == (kind.type == "category") and (words or "cells" in profile)
 
 
 def _day_places(table: Any) -> Places:

@@ -85,6 +85,9 @@ def test_lost_values_lost_variety_and_lost_rows() -> None:
     few = judge(profile, random.normal(0, 1, 99))
     assert (few.outcome, few.drifted, few.psi) == ("too_few_rows", False, None)
     assert judge(None, random.normal(0, 1, 500)).outcome == "no_reference"
+    retyped = judge(category_profile(a=500), random.normal(0, 1, 500))
+    older = judge({"type": "number", "edges": [0, 1], "counts": [9]}, random.normal(0, 1, 500))
+    assert retyped.outcome == older.outcome == "no_reference"
     missing = compare({"x": profile}, lived({"y": np.ones(500)}), {"x": NUMBER}, SPEC)[0]
     assert missing.outcome == "all_null"
     nan = judge(profile, np.full(500, np.nan))
