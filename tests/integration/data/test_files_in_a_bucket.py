@@ -56,7 +56,7 @@ def ingest(folder: Path, ending: str, connections: Connections, where: str = "")
         model="tiny",
         step="ingest",
         run_id=f"{ending} {where}",
-        run_uri=(folder / "home" / "runs" / ending / where[:4]).as_uri(),
+        run_uri=str(folder / "home" / "runs" / ending / where[:4]),
         window=DAY,
         spec_digest="0" * 64,
     )
