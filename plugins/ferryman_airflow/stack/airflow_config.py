@@ -114,7 +114,7 @@ def _sections(
 
 
 def lineage_section(settings: Settings) -> dict[str, str]:
-    """Lineage events, appended to a file; measured in docs/decisions/0006."""
+    """Lineage events, appended to a file; their cost is in docs/decisions/0008."""
     file = settings.home / "lineage" / "events.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     transport = {"type": "file", "log_file_path": str(file), "append": True}
