@@ -299,7 +299,7 @@ def test_many_rows_are_never_python_objects_all_at_once(
     assert done.returncode == 0, done.stderr
     rows, grown = map(int, done.stdout.split())
     assert rows == 300_000
-    # Measured: 52 MB batch by batch (7 MB of columns, raw and typed, and libraries), 130 MB at once.
+    # Measured: 52 MB batch by batch (7 MB of columns, raw and typed; libraries), 130 MB at once.
     assert grown < 90_000
 
 
