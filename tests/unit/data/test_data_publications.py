@@ -1,6 +1,7 @@
 """Publications, marks, and the reasons that the facts give for a new version."""
 
 import datetime as dt
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_whoever_uses_a_version_and_whoever_removes_it_see_each_other(
     marks = Marks(LocalObjectStore(tmp_path))
     assert marks.last_use("m", snapshot.id) is not None
     assert marks.begin_removal("m", snapshot.id, "test")
-    assert not marks.begin_removal("m", snapshot.id, "another one at work")
+    assert marks.begin_removal("m", snapshot.id, "this same process again")
     for use in (
         lambda: store.write("m", WINDOW, features(), labels(), ENTRY),
         lambda: store.publish("m", WINDOW, snapshot.id, "r"),
@@ -96,3 +97,23 @@ def test_whoever_uses_a_version_and_whoever_removes_it_see_each_other(
             use()
     marks.end_removal("m", snapshot.id)
     store.publish("m", WINDOW, snapshot.id, "r")
+
+
+def test_a_removal_is_taken_over_from_the_dead_alone(tmp_path: Path) -> None:
+    marks = Marks(LocalObjectStore(tmp_path))
+    context = multiprocessing.get_context("fork")
+    begun, leave = context.Event(), context.Event()
+
+    def remove() -> None:
+        marks.begin_removal("m", "a" * 64, "at work")
+        begun.set()
+        leave.wait(30)
+
+    other = context.Process(target=remove)
+    other.start()
+    assert begun.wait(30)
+    assert not marks.begin_removal("m", "a" * 64, "ours")
+    assert not marks.is_ours("m", "a" * 64)
+    leave.set()
+    other.join(30)
+    assert marks.begin_removal("m", "a" * 64, "ours")
