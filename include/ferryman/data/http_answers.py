@@ -147,8 +147,9 @@ class HttpAnswers:
         except httpx.InvalidURL:
             raise DataRejected(f"{where}: redirected to what is no URL") from None
         if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+            port = f":{target.port}" if target.port else ""
             raise PolicyRefused(
-                f"{where}: redirected to another place, {target.scheme}://{target.host[:100]}",
+                f"{where}: redirected to another place, {target.scheme}://{target.host[:100]}{port}",
                 remedy=f"If that is right, let connection {self._connection.name!r} lead there.",
             )
         return target

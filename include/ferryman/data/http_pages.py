@@ -97,7 +97,8 @@ class PageBook:
         value = answer
         for key in path.split(".") if path else ():
             if not isinstance(value, dict) or key not in value:
-                held = ", ".join(sorted(value)[:8])[:200] if isinstance(value, dict) else "no keys"
+                names = sorted(value)[:8] if isinstance(value, dict) else []
+                held = ", ".join(names)[:200] or "its keys: there are none"
                 raise DataRejected(
                     f"{self._where}: no {what} at {path!r}: {key!r} is not among {held}",
                     remedy="Look at the answer with curl, and correct the path in model.yaml.",

@@ -240,7 +240,7 @@ LIES: list[tuple[Fault, str]] = [
     (answer_with(items({**FIRST, "at": "2013-01-02 10:00"}, total=1)), "is no time with a zone"),
     (answer_with(b'{"items": []}'), "no list of records at 'data.items': 'data' is not among"),
     (answer_with(b'{"data": {"items": 3}}'), "data.items is no list of records"),
-    (answer_with(b"[]"), "'data' is not among no keys"),
+    (answer_with(b"[]"), "'data' is not among its keys: there are none"),
     (answer_with(items(FIRST)), "no count at 'meta.total'"),
     (answer_with(items(FIRST, total="1")), "meta.total is no count: '1'"),
     (answer_with(items(FIRST, total=2)), "told of 2 records and gave 1"),
