@@ -107,9 +107,9 @@ def _lineage(scratch: Path) -> None:
     from airflow.providers.openlineage.plugins.listener import get_openlineage_listener
     from openlineage.client import OpenLineageClient
 
-    logging.getLogger("airflow.providers.openlineage").setLevel(logging.WARNING)
-    logging.getLogger("openlineage").setLevel(logging.WARNING)  # tells of every event, in each task
-    get_openlineage_listener().adapter.get_or_create_openlineage_client()
+    # The listener gets an adapter that has not logged: a logger's first use binds it to a process.
+    client = OpenLineageAdapter().get_or_create_openlineage_client()
+    get_openlineage_listener().adapter = OpenLineageAdapter(client)
     transport = {"type": "file", "log_file_path": str(scratch / "events"), "append": True}
     adapter = OpenLineageAdapter(OpenLineageClient(config={"transport": transport}))
     event = {
