@@ -113,8 +113,7 @@ SELECT
     last_report.dewp,
     last_report.humid,
     CAST(last_report.wind_dir AS DOUBLE) AS wind_dir,
-    -- one report says 1,048 mph: a broken gauge, not a wind
-    CASE WHEN last_report.wind_speed < 200 THEN last_report.wind_speed END AS wind_speed,
+    last_report.wind_speed,
     last_report.wind_gust,
     last_report.precip,
     last_report.pressure,

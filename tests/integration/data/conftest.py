@@ -64,26 +64,21 @@ class Installation:
         file = self.raw / name
         pq.write_table(change(pq.read_table(file)), file)
 
-    def use_daily_csv(self, *days: str) -> None:
-        """Deliver flights as one CSV file a day instead; the declaration is changed to it."""
+    def use_csv(self, *days: str) -> None:
+        """Deliver the flights of some days as CSV instead; the declaration is changed to it."""
         declaration = self.folder / "model.yaml"
         text = declaration.read_text()
-        monthly = "flights/flights_{year}-{month}.parquet"
-        assert monthly in text
-        declaration.write_text(text.replace(monthly, "flights/daily/{year}-{month}-{day}.csv"))
-        (self.raw / "daily").mkdir()
+        declared = "flights/days/flights_{year}-{month}-{day}.parquet"
+        assert declared in text
+        declaration.write_text(text.replace(declared, declared.replace(".parquet", ".csv")))
         for day in days:
-            start = datetime.fromisoformat(day).replace(tzinfo=UTC)
-            table = pq.read_table(self.raw / f"flights_{day[:7]}.parquet")
-            date = pc.floor_temporal(table.column("time_hour"), unit="day")
-            table = table.filter(pc.equal(date, pa.scalar(start, date.type)))
+            file = self.raw / "days" / f"flights_{day}.parquet"
+            table = pq.read_table(file)
             place = table.column_names.index("time_hour")
             texts = pc.cast(table.column("time_hour"), pa.string())
             options = pyarrow.csv.WriteOptions(quoting_style="needed")
             pyarrow.csv.write_csv(
-                table.set_column(place, "time_hour", texts),
-                self.raw / "daily" / f"{day}.csv",
-                options,
+                table.set_column(place, "time_hour", texts), file.with_suffix(".csv"), options
             )
 
 
@@ -91,13 +86,21 @@ def install(folder: Path) -> Installation:
     """The raw files of two months and the declared model in a folder."""
     raw = folder / "raw" / "flights"
     raw.mkdir(parents=True)
-    months = ("flights_2013-01", "flights_2013-02", "weather_2013-01", "weather_2013-02")
-    for name in ("planes", *months):
-        shutil.copy(SAMPLES / f"{name}.parquet", raw)
+    (raw / "days").mkdir()
+    for month in ("2013-01", "2013-02"):
+        for file in (SAMPLES / "days").glob(f"flights_{month}-*.parquet"):
+            shutil.copy(file, raw / "days")
+        shutil.copy(SAMPLES / f"weather_{month}.parquet", raw)
+    shutil.copy(SAMPLES / "fleet.db", raw)
     zoo = folder / "zoo"
     shutil.copytree(ROOT / "include" / "model_zoo" / "flights", zoo / "flights")
     settings = Settings(
-        root=folder, home=folder / "home", zoo=zoo, source_root=folder / "raw", cpus=2
+        root=folder,
+        home=folder / "home",
+        zoo=zoo,
+        source_root=folder / "raw",
+        connections_file=ROOT / "include" / "connections.yaml",
+        cpus=2,
     )
     return Installation(settings)
 

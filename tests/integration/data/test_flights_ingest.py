@@ -56,10 +56,10 @@ def test_what_a_snapshot_of_a_real_day_holds(installation: "Installation") -> No
     files = {
         name: [part["name"] for part in use.parts] for name, use in snapshot.entry.sources.items()
     }
-    assert files["flights"] == [
-        "flights/flights_2013-01.parquet",
-        "flights/flights_2013-02.parquet",
-    ]
+    assert len(files["flights"]) == 30, "the day and its four weeks and a day of history"
+    assert files["flights"][-1] == "flights/days/flights_2013-02-05.parquet"
+    assert files["planes"] == ["planes"]
+    assert snapshot.entry.sources["planes"].described == "sql fleet:planes"
     assert set(snapshot.entry.queries) == {"features.sql", "labels.sql"}
     assert snapshot.entry.profile["temp"]["count"] > 850  # type: ignore[index,call-overload]
 
@@ -88,7 +88,7 @@ def test_a_corrected_day_replaces_the_old_one_and_remembers_it(
         place = table.column_names.index("distance")
         return table.set_column(place, "distance", pc.add(table.column("distance"), 1))
 
-    installation.rewrite("flights_2013-02.parquet", correct)
+    installation.rewrite("days/flights_2013-02-05.parquet", correct)
     new = ids(installation.run("ingest", "2013-02-05"))[0]
     assert new != old
     store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
@@ -97,7 +97,9 @@ def test_a_corrected_day_replaces_the_old_one_and_remembers_it(
     assert [(entry.id, entry.parent) for entry in history] == [(old, None), (new, old)]
     entry = store.get("flights", new).entry
     assert entry.parents == [old]
-    assert entry.change.startswith("source flights changed: flights/flights_2013-02.parquet")
+    assert entry.change.startswith(
+        "source flights changed: flights/days/flights_2013-02-05.parquet"
+    )
     assert entry.reason == "ingest"
     assert history[-1].change == entry.change
     assert store.read_features(store.get("flights", old)).num_rows == 901
@@ -109,7 +111,7 @@ def test_csv_of_a_day_gives_the_same_features_as_parquet(installation: "Installa
     window = day_window(datetime(2013, 1, 2, tzinfo=UTC))
     parquet = store.current("flights", window)
     assert parquet is not None
-    installation.use_daily_csv("2013-01-01", "2013-01-02")
+    installation.use_csv("2013-01-01", "2013-01-02")
     (result, _) = installation.run("ingest", "2013-01-02")
     assert ids([result]) == [parquet.id]
 
