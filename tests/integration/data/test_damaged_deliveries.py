@@ -88,7 +88,7 @@ def test_one_bad_day_of_a_range_publishes_none_of_the_others(begun: "Installatio
     store = SnapshotStore(LocalObjectStore(begun.settings.data_root))
     before = [s.id for s in store.published("flights")]
     retype("distance", pa.float64(), 7, 0.5, day="2013-01-04")(begun)
-    with pytest.raises(FerrymanError, match="2013-01-04.parquet, row 7: 0.5"):
+    with pytest.raises(FerrymanError, match=r"row 7: 0\.5 is no whole number"):
         begun.run("ingest", "2013-01-02", 4)
     assert [s.id for s in store.published("flights")] == before
 
