@@ -1,5 +1,6 @@
 """What every group of commands shares: options, their forms, and the console."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from rich.console import Console
 from ferryman.errors import SpecError
 from ferryman.spec.windows import DAY, Window
 
-out = Console(soft_wrap=True)
+_UNCUT = 1_000  # characters; rich would cut ids to fit a terminal that is not there
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _UNCUT)
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Name of a declared model.")]
 WindowOption = Annotated[
