@@ -4,12 +4,12 @@ A line that is no such object refuses the file. A cell of another kind than decl
 is and left to the rules of the types: nothing is converted on the way.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ferryman.data.cells import Misfits, table_of_cells
 from ferryman.data.header import check_names
+from ferryman.data.strict_json import NotJson, read_json
 from ferryman.data.text_bytes import FETCH, LINE_BYTES, no_newline
 from ferryman.errors import DataRejected
 from ferryman.spec.sources import ColumnSpec
@@ -68,17 +68,9 @@ class JsonLinesReader:
         if b"\\u0000" in line:
             self._reject("holds a NUL character")
         try:
-            row = _DECODER.decode(line.decode())
-        except json.JSONDecodeError as error:
-            if not line.strip():
-                self._reject("is empty")
-            self._reject(f"is not a JSON object: {error.msg} at character {error.pos + 1}")
-        except _Unfit as error:
-            self._reject(str(error))
-        except RecursionError:
-            self._reject("holds lists in lists without end")
-        except ValueError:  # the one that is left: Python reads whole numbers up to a length
-            self._reject("holds a number of more than 4300 digits")
+            row = read_json(line.decode())
+        except NotJson as error:
+            self._reject("is empty" if not line.strip() else f"is not JSON: {error}")
         if not isinstance(row, dict):
             self._reject("is not a JSON object: it does not begin with '{'")
         if row.keys() != self._columns.keys():
@@ -100,26 +92,6 @@ class JsonLinesReader:
 
     def _reject(self, text: str) -> NoReturn:
         raise DataRejected(f"{self._shown}: line {self._line} {text}", remedy=FETCH)
-
-
-class _Unfit(Exception):
-    """JSON that some readers take and others read otherwise."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _Unfit(f"has the key {twice[:60]!r} twice")
-    return read
-
-
-def _constant(text: str) -> NoReturn:
-    raise _Unfit(f"holds {text}, which is no JSON: null stands for no number")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -280,7 +280,7 @@ SHAPES = {
     ),
     "key added": Damage("FILE: line 2: column 'gust' is not declared", value(2, gust=1), "jsonl"),
     "key twice": Damage(
-        "FILE: line 2 has the key 'rain' twice",
+        "FILE: line 2 is not JSON: the key 'rain' twice in one object",
         LINES.replace(b'"rain": 3', b'"rain": 3, "rain": 4'),
         "jsonl",
     ),
@@ -296,7 +296,7 @@ SHAPES = {
         "jsonl",
     ),
     "NaN in JSON": Damage(
-        "FILE: line 2 holds NaN, which is no JSON: null stands for no number",
+        "FILE: line 2 is not JSON: NaN, which is no JSON number",
         value(2, humidity=float("nan")),
         "jsonl",
     ),
