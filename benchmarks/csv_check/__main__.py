@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from ferryman.data.delivery import Delivery, DigestedStream
-from ferryman.data.prechecks import check_file
-from ferryman.data.text_bytes import TextBytes
+from ferryman.data.sources.delivery import Delivery, DigestedStream
+from ferryman.data.sources.prechecks import check_file
+from ferryman.data.sources.text_bytes import TextBytes
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.sources import FilesSourceSpec
 

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferryman.data.profile import BATCH, profile_file
+from ferryman.data.windows.profile import BATCH, profile_file
 from ferryman.spec.data import FeatureSpec
 
 ROWS = (1_000_000, 4_000_000)

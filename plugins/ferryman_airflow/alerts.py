@@ -84,7 +84,7 @@ def _deliver(message: dict[str, JsonValue], connections: Connections, patience: 
 
 
 def _post(message: dict[str, JsonValue], channel: Connection, patience: float) -> None:
-    from ferryman.data.http_client import open_client
+    from ferryman.data.sources.http_client import open_client
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses
     with (

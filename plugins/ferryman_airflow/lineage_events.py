@@ -67,7 +67,7 @@ def _validate(request: StepRequest, made: StepResult | None) -> StepLineage:
 
 
 def _train(request: StepRequest, made: StepResult | None) -> StepLineage:
-    from ferryman.data.dataset import DatasetStore
+    from ferryman.data.versions.dataset import DatasetStore
 
     if made is None:
         return StepLineage()

@@ -14,11 +14,11 @@ import pytest
 from services.json_api import JsonApi
 from services.row_places import fill_postgres, fill_sqlite, records_of
 
-from ferryman.data.files_source import FilesSource
-from ferryman.data.http_source import HttpSource
-from ferryman.data.memory_source import MemorySource
-from ferryman.data.source import Source
-from ferryman.data.sql_source import SqlSource
+from ferryman.data.sources.files_source import FilesSource
+from ferryman.data.sources.http_source import HttpSource
+from ferryman.data.sources.memory_source import MemorySource
+from ferryman.data.sources.source import Source
+from ferryman.data.sources.sql_source import SqlSource
 from ferryman.errors import DataRejected
 from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.local_object_store import LocalObjectStore

@@ -29,7 +29,7 @@ def _states(run):
 
 
 def test_a_run_publishes_its_window_and_hands_results_on(ingest, tmp_path):
-    from ferryman.data.snapshots import SnapshotStore
+    from ferryman.data.versions.snapshots import SnapshotStore
     from ferryman.runtime.local_object_store import LocalObjectStore
 
     run = ingest.test(run_conf={"window_start": "2013-02-01"})

@@ -66,7 +66,7 @@ def _names(event, side):
 
 
 def test_the_events_name_sources_snapshots_and_what_was_published(world):
-    from ferryman.data.snapshots import SnapshotStore
+    from ferryman.data.versions.snapshots import SnapshotStore
     from ferryman.runtime.local_object_store import LocalObjectStore
 
     home, _, events = world

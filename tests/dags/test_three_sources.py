@@ -131,7 +131,7 @@ def kept(server: S3Server) -> dict[str, str]:
 def test_a_run_reads_all_three_and_a_second_one_changes_nothing(
     shop: tuple[Any, S3Server], tmp_path: Path
 ) -> None:
-    from ferryman.data.snapshots import SnapshotStore
+    from ferryman.data.versions.snapshots import SnapshotStore
     from ferryman.runtime.data_store import open_data_store
     from ferryman.runtime.declared_connections import DeclaredConnections
     from ferryman.settings import load_settings

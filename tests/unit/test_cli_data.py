@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from test_cli import run_cli
 
-from ferryman.data.snapshots import Snapshot, SnapshotEntry, SnapshotStore
+from ferryman.data.versions.snapshots import Snapshot, SnapshotEntry, SnapshotStore
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from test_cli import run_cli
 
-from ferryman.data.dataset_catalogue import DatasetCatalogue, describe
-from ferryman.data.dataset_version import DatasetVersion, manifest_key
-from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, describe
+from ferryman.data.versions.dataset_version import DatasetVersion, manifest_key
+from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.runtime.files import json_bytes
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window

@@ -27,8 +27,8 @@ VersionArgument = Annotated[
 @app.command("show")
 def data_show(model: ModelOption, version: VersionArgument) -> None:
     """All that is known of a version, without opening its data."""
-    from ferryman.data.dataset_catalogue import DatasetCatalogue
-    from ferryman.data.listing import find_version, show_pins, show_snapshot
+    from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
+    from ferryman.data.versions.listing import find_version, show_pins, show_snapshot
 
     objects = _objects()
     found = find_version(objects, model, version)
@@ -49,8 +49,8 @@ def data_pin(
     release: Annotated[bool, typer.Option("--release", help="End the pin or the hold.")] = False,
 ) -> None:
     """Give a version a name that keeps it from being removed, or end that."""
-    from ferryman.data.listing import find_version
-    from ferryman.data.pins import Pins
+    from ferryman.data.versions.listing import find_version
+    from ferryman.data.versions.pins import Pins
 
     objects, actor = _objects(), load_settings().actor
     if release == (version is not None):
@@ -71,8 +71,8 @@ def data_verify(
     version: Annotated[str | None, typer.Argument(help="Only this one, by pin or id.")] = None,
 ) -> None:
     """Read everything through, byte for byte; exit 7 names file, expected and got."""
-    from ferryman.data.listing import find_version
-    from ferryman.data.verification import verify_model, verify_version
+    from ferryman.data.versions.listing import find_version
+    from ferryman.data.versions.verification import verify_model, verify_version
 
     objects = _objects()
     if version is None:

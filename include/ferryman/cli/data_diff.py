@@ -12,7 +12,7 @@ from ferryman.runtime.data_store import open_own_data_store
 from ferryman.settings import load_settings
 
 if TYPE_CHECKING:
-    from ferryman.data.column_change import ColumnChange
+    from ferryman.data.versions.column_change import ColumnChange
 
 
 def data_diff(
@@ -27,8 +27,8 @@ def data_diff(
     """Compare two versions column by column, from their profiles alone."""
     import json
 
-    from ferryman.data.diff import diff_versions
-    from ferryman.data.profiled_versions import profiled_version
+    from ferryman.data.versions.diff import diff_versions
+    from ferryman.data.versions.profiled_versions import profiled_version
 
     objects = open_own_data_store(load_settings())
     first, second = (profiled_version(objects, model, name) for name in (before, after))

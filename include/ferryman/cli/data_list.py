@@ -14,7 +14,7 @@ from ferryman.runtime.data_store import open_own_data_store
 from ferryman.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from ferryman.data.catalogue_search import FoundEntry
+    from ferryman.data.versions.catalogue_search import FoundEntry
     from ferryman.runtime.object_store import ObjectStore
 
 _ID = 16  # characters of an id that are shown
@@ -37,7 +37,7 @@ def data_list(
     as_json: Annotated[bool, typer.Option("--json", help="All facts, as JSON.")] = False,
 ) -> None:
     """Published windows, dataset versions and pins; nothing is opened but the catalogue."""
-    from ferryman.data.catalogue_search import KINDS, Wanted, search
+    from ferryman.data.versions.catalogue_search import KINDS, Wanted, search
 
     settings = load_settings()
     objects, models = open_own_data_store(settings), _models(settings, model)
@@ -89,7 +89,7 @@ def _datasets_table(found: "list[FoundEntry]", *, named: bool) -> Table:
 
 
 def _print_pins(objects: "ObjectStore", model: str) -> None:
-    from ferryman.data.pins import Pins
+    from ferryman.data.versions.pins import Pins
 
     pins = Pins(objects).all(model)
     if not pins:

@@ -29,9 +29,9 @@ def suggest(
     ] = None,
 ) -> None:
     """Suggest a first expectations.yaml from published windows' profiles, to be edited."""
-    from ferryman.data.profiled_versions import read_entry_profile
-    from ferryman.data.snapshots import SnapshotStore
-    from ferryman.data.suggestion import suggest_expectations
+    from ferryman.data.validation.suggestion import suggest_expectations
+    from ferryman.data.versions.profiled_versions import read_entry_profile
+    from ferryman.data.versions.snapshots import SnapshotStore
 
     published = SnapshotStore(open_own_data_store(load_settings())).published(model)[-windows:]
     found = [one.entry for one in published if one.entry.rows]

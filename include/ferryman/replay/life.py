@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import GateRefused, Superseded
 from ferryman.replay.day_book import FIRST, DayBook, DayOutcome
 from ferryman.replay.lanes import KeepGoing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferryman.data.dataset import DatasetStore
+from ferryman.data.versions.dataset import DatasetStore
 from ferryman.evaluation.intervals import bootstrap
 from ferryman.evaluation.metrics import Bools, Floats, confusion, score_binary
 from ferryman.evaluation.report import confusion_png

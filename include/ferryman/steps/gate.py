@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from ferryman.data.dataset import DatasetStore
-from ferryman.data.dataset_catalogue import DatasetCatalogue
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
 from ferryman.errors import GateRefused, PolicyRefused, SpecError, Superseded
 from ferryman.evaluation.gates import GateVerdict, judge
 from ferryman.evaluation.metrics import score_binary

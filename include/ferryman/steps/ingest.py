@@ -9,12 +9,12 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from ferryman.data.catalogue_entry import SourceUse
-from ferryman.data.cleaning import RowsRejected
-from ferryman.data.ingestion import Ingestion
-from ferryman.data.open_sources import open_sources
-from ferryman.data.query import QueryEngine
-from ferryman.data.snapshots import Snapshot, SnapshotStore
+from ferryman.data.rows.cleaning import RowsRejected
+from ferryman.data.sources.open_sources import open_sources
+from ferryman.data.versions.catalogue_entry import SourceUse
+from ferryman.data.versions.snapshots import Snapshot, SnapshotStore
+from ferryman.data.windows.ingestion import Ingestion
+from ferryman.data.windows.query import QueryEngine
 from ferryman.errors import DataRejected, SpecError
 from ferryman.runtime.files import space_errors
 from ferryman.runtime.messages import StepResult
@@ -57,7 +57,7 @@ def run(context: StepContext) -> StepResult:
     sources = open_sources(context.model, context.settings.source_root, context.connections)
     accepted = cast(Params, context.params).accept_leakage
     workers = min(context.settings.core_count, len(days))
-    # Each query runs on one thread (see data.query), so days run side by side instead.
+    # Each query runs on one thread (see data.windows.query), so days run side by side instead.
     with _kept_rejects(context), QueryEngine() as engine, ThreadPoolExecutor(workers) as pool:
         ingestion = Ingestion(context.model, sources, engine, accepted=accepted)
         written = list(pool.map(lambda day: _write(context, ingestion, day), days))

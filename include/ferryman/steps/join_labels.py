@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.labels import JoinCounts, join

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from ferryman.data.retention import GRACE, Item, Plan, Retention
+from ferryman.data.versions.retention import GRACE, Item, Plan, Retention
 from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import Ledger
 from ferryman.registry.mlflow_registry import MlflowRegistry

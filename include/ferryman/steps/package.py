@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ferryman.data.dataset import DatasetStore
-from ferryman.data.profile import profile_table
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.data.windows.profile import profile_table
 from ferryman.packaging.bundle_writer import PackedModel, write_bundle
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.runtime.messages import StepResult

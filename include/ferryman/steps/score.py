@@ -4,7 +4,7 @@ import logging
 import math
 from typing import Any
 
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.client import ServingClient

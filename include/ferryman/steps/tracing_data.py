@@ -5,10 +5,10 @@ from functools import cache
 
 from pydantic import JsonValue
 
-from ferryman.data.catalogue_entry import CatalogueEntry
-from ferryman.data.dataset import DatasetStore, DatasetVersion
-from ferryman.data.dataset_catalogue import LEAST_BEGINNING, DatasetCatalogue
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.catalogue_entry import CatalogueEntry
+from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
+from ferryman.data.versions.dataset_catalogue import LEAST_BEGINNING, DatasetCatalogue
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import IntegrityBroken, SpecError
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.windows import format_time

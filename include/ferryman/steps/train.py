@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AwareDatetime, Field, JsonValue, StringConstraints
 
-from ferryman.data.dataset import DatasetStore, DatasetVersion
-from ferryman.data.dataset_catalogue import DatasetCatalogue, Override, Split
-from ferryman.data.leakage import check_labels, find_leaks, refuse_leaks
+from ferryman.data.validation.leakage import check_labels, find_leaks, refuse_leaks
+from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, Override, Split
 from ferryman.errors import DataRejected
 from ferryman.registry.environment import environment_files
 from ferryman.registry.mlflow_tracking import MlflowTracker

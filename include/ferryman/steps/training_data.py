@@ -8,10 +8,10 @@ import logging
 import re
 from datetime import UTC, datetime
 
-from ferryman.data.dataset import DatasetStore, DatasetVersion
-from ferryman.data.dataset_catalogue import DatasetCatalogue
-from ferryman.data.pins import Pins
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
+from ferryman.data.versions.pins import Pins
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.spec.windows import format_time
 from ferryman.steps.contract import StepContext

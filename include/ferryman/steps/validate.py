@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from ferryman.data.data_docs import WindowDocs, write_data_docs
-from ferryman.data.snapshots import Snapshot, SnapshotStore
+from ferryman.data.validation.data_docs import WindowDocs, write_data_docs
+from ferryman.data.versions.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
@@ -86,8 +86,8 @@ def _validate(
     if name is None:
         unchecked = [{"window": _window(snapshot), "outcomes": []} for snapshot in snapshots]
         return {"suite": None, "success": True, "windows": unchecked}
-    from ferryman.data.expectation_file import read_expectations
-    from ferryman.data.expectations import ExpectationSuite
+    from ferryman.data.validation.expectation_file import read_expectations
+    from ferryman.data.validation.expectations import ExpectationSuite
 
     file = context.model.folder / name
     columns = ["entity_key", "event_time", *context.spec.features.columns]

@@ -14,7 +14,7 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
-from ferryman.data.snapshots import Snapshot, SnapshotStore
+from ferryman.data.versions.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head

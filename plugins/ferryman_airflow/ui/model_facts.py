@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ferryman.data.publications import Publication, Publications
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.publications import Publication, Publications
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import FerrymanError
 from ferryman.runtime.data_store import open_data_store
 from ferryman.runtime.declared_connections import DeclaredConnections

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from ferryman.data.diff import Version, diff_versions
-from ferryman.data.profile import profile_table
+from ferryman.data.versions.diff import Version, diff_versions
+from ferryman.data.windows.profile import profile_table
 from ferryman.profiles.column_profile import merge_profiles, read_profile
 from ferryman.spec.data import FeatureSpec
 

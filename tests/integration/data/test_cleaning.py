@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from planted import FIRST, PAYLOADS, ROWS, Form, Plant, as_text, plant, raw_cells, write_model
 
-from ferryman.data.cleaning import RowsRejected
-from ferryman.data.memory_source import MemorySource
-from ferryman.data.snapshots import Snapshot, SnapshotStore
+from ferryman.data.rows.cleaning import RowsRejected
+from ferryman.data.sources.memory_source import MemorySource
+from ferryman.data.versions.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import DataRejected, ExitCode, GateRefused, SpecError, exit_code_of
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepResult

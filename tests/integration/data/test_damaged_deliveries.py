@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import ExitCode, FerrymanError, exit_code_of
 from ferryman.runtime.local_object_store import LocalObjectStore
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from damages import CSV, DAMAGES, LINES, PACKED, PARQUET, Damage
 
-from ferryman.data.files_source import FilesSource
+from ferryman.data.sources.files_source import FilesSource
 from ferryman.errors import DataRejected, ExitCode, FerrymanError, exit_code_of
 from ferryman.runtime.memory_object_store import MemoryObjectStore
 from ferryman.settings import Settings

@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ferryman.data.data_docs import MOST_PAGES, WindowDocs, chosen, write_data_docs
-from ferryman.data.expectation_file import read_expectations
-from ferryman.data.expectations import ExpectationSuite
+from ferryman.data.validation.data_docs import MOST_PAGES, WindowDocs, chosen, write_data_docs
+from ferryman.data.validation.expectation_file import read_expectations
+from ferryman.data.validation.expectations import ExpectationSuite
 from ferryman.errors import DataRejected
 
 EXPECTATIONS = """

@@ -7,8 +7,8 @@ import great_expectations as gx
 import pyarrow as pa
 import pytest
 
-from ferryman.data.expectation_file import BANNED, legal_names, read_expectations
-from ferryman.data.expectations import ExpectationSuite
+from ferryman.data.validation.expectation_file import BANNED, legal_names, read_expectations
+from ferryman.data.validation.expectations import ExpectationSuite
 from ferryman.errors import SpecError
 
 COLUMNS = ["entity_key", "temp", "sky", "count"]

@@ -11,7 +11,7 @@ import pytest
 from damages import CSV, LINES, parquet
 from services.s3_server import S3Server, busy, refused, short_body, spoilt_body
 
-from ferryman.data.files_source import FilesSource
+from ferryman.data.sources.files_source import FilesSource
 from ferryman.errors import FerrymanError, exit_code_of
 from ferryman.runtime.connections import Connections, GivenConnections
 from ferryman.runtime.messages import StepRequest, StepResult

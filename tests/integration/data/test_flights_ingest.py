@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ferryman.data.dataset import DatasetStore
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.runtime.files import read_json
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from services.json_api import TOKEN, Fault, JsonApi, Request, answer_with, lie, status
 
-from ferryman.data.http_source import HttpSource
+from ferryman.data.sources.http_source import HttpSource
 from ferryman.errors import (
     DataRejected,
     DependencyUnavailable,

@@ -17,8 +17,8 @@ import pytest
 import sqlalchemy as sa
 from services.postgres import PostgresServer
 
-from ferryman.data.sql_database import SqlDatabase
-from ferryman.data.sql_source import SqlSource
+from ferryman.data.sources.sql_database import SqlDatabase
+from ferryman.data.sources.sql_source import SqlSource
 from ferryman.errors import (
     DataRejected,
     DependencyUnavailable,
@@ -250,7 +250,7 @@ def test_a_connection_that_leads_to_no_database(open_trips: Open, url: str, text
 def test_a_server_that_hangs_ends_the_reading_in_time(
     open_trips: Open, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferryman.data.sql_database._GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("ferryman.data.sources.sql_database._GRACE_SECONDS", 0.5)
     database = SqlDatabase(postgres.connection(), 1)
     start = time.monotonic()
     with (
@@ -266,7 +266,7 @@ MANY = """
 import resource, sys
 from pathlib import Path
 import pyarrow.compute, numpy, psycopg, sqlalchemy
-from ferryman.data.sql_source import SqlSource
+from ferryman.data.sources.sql_source import SqlSource
 from ferryman.runtime.connection_url import parse_connection
 from ferryman.runtime.connections import GivenConnections
 from ferryman.spec.sources import SqlSourceSpec

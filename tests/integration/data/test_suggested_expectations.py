@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from ferryman.data.expectation_file import read_expectations
-from ferryman.data.expectations import ExpectationSuite
-from ferryman.data.profile import profile_table
-from ferryman.data.suggestion import suggest_expectations
+from ferryman.data.validation.expectation_file import read_expectations
+from ferryman.data.validation.expectations import ExpectationSuite
+from ferryman.data.validation.suggestion import suggest_expectations
+from ferryman.data.windows.profile import profile_table
 from ferryman.profiles.column_profile import read_profile
 from ferryman.spec.data import FeatureSpec
 

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from ferryman.cli.main import app
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.runtime.local_object_store import LocalObjectStore
 

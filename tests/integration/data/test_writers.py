@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window
 

@@ -8,10 +8,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ferryman.data.ingestion import Ingestion
-from ferryman.data.open_sources import open_sources
-from ferryman.data.query import QueryEngine
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.sources.open_sources import open_sources
+from ferryman.data.versions.snapshots import SnapshotStore
+from ferryman.data.windows.ingestion import Ingestion
+from ferryman.data.windows.query import QueryEngine
 from ferryman.runtime.connections import GivenConnections
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.loader import load_model

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from training_line import DAYS, Line
 
-from ferryman.data.dataset_catalogue import DatasetCatalogue
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
 from ferryman.errors import DataRejected, GateRefused, SpecError
 from ferryman.registry.mlflow_connection import connect
 from ferryman.runtime.local_object_store import LocalObjectStore

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from training_line import DAYS, Line
 
-from ferryman.data.dataset import DatasetStore
-from ferryman.data.pins import Pins
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.data.versions.pins import Pins
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.packaging.onnx_scorer import OnnxScorer
 from ferryman.registry.mlflow_connection import connect

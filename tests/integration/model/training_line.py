@@ -42,7 +42,7 @@ class Line:
 
     def publish(self, run_id: str = "i") -> None:
         """Ingest and publish every day."""
-        from ferryman.data.snapshots import SnapshotStore
+        from ferryman.data.versions.snapshots import SnapshotStore
         from ferryman.runtime.local_object_store import LocalObjectStore
 
         store = SnapshotStore(LocalObjectStore(self.settings.data_root))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ferryman.data.dataset import DatasetStore
-from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest, StepResult

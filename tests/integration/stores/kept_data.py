@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ferryman.data.snapshots import Snapshot, SnapshotEntry, SnapshotStore
+from ferryman.data.versions.snapshots import Snapshot, SnapshotEntry, SnapshotStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.windows import day_window
 

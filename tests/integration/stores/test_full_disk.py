@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kept_data import WINDOW, hidden_files, write
 
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.local_object_store import LocalObjectStore
 

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from services import s3_server
 from services.s3_server import S3Server
 
-from ferryman.data.dataset import DatasetStore
-from ferryman.data.listing import list_windows
-from ferryman.data.snapshots import SnapshotStore
-from ferryman.data.verification import verify_model
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.data.versions.listing import list_windows
+from ferryman.data.versions.snapshots import SnapshotStore
+from ferryman.data.versions.verification import verify_model
 from ferryman.errors import PolicyRefused
 from ferryman.runtime.data_store import open_own_data_store
 from ferryman.settings import Settings

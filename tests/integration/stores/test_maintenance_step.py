@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kept_data import write
 
-from ferryman.data.dataset_version import DatasetVersion, manifest_key
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.dataset_version import DatasetVersion, manifest_key
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import PROMOTE, Ledger
 from ferryman.ledger.records import Candidate

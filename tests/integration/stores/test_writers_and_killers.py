@@ -10,10 +10,10 @@ import pytest
 from kept_data import WINDOW, hidden_files, killed_at, write
 from services.s3_server import S3Server
 
-from ferryman.data.marks import Marks
-from ferryman.data.pins import Pins
-from ferryman.data.retention import Retention
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.marks import Marks
+from ferryman.data.versions.pins import Pins
+from ferryman.data.versions.retention import Retention
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.object_store import ObjectStore

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ferryman.data.ingestion import IngestedWindow, Ingestion
-from ferryman.data.memory_source import MemorySource
-from ferryman.data.query import QueryEngine
-from ferryman.data.source import Source
+from ferryman.data.sources.memory_source import MemorySource
+from ferryman.data.sources.source import Source
+from ferryman.data.windows.ingestion import IngestedWindow, Ingestion
+from ferryman.data.windows.query import QueryEngine
 from ferryman.spec.model import DeclaredModel, ModelSpec
 from ferryman.spec.windows import Window, day_window
 

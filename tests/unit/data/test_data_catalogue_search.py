@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ferryman.data.catalogue_entry import SourceUse
-from ferryman.data.catalogue_search import KINDS, Kind, Wanted, search
-from ferryman.data.dataset_catalogue import DatasetCatalogue, describe
-from ferryman.data.dataset_version import DatasetVersion, manifest_key
-from ferryman.data.pins import Pins
-from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.versions.catalogue_entry import SourceUse
+from ferryman.data.versions.catalogue_search import KINDS, Kind, Wanted, search
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, describe
+from ferryman.data.versions.dataset_version import DatasetVersion, manifest_key
+from ferryman.data.versions.pins import Pins
+from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.runtime.files import json_bytes
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ferryman.data.cells import table_of_cells
-from ferryman.data.quarantine import Origin
-from ferryman.data.row_intake import RowIntake
+from ferryman.data.rows.cells import table_of_cells
+from ferryman.data.rows.quarantine import Origin
+from ferryman.data.rows.row_intake import RowIntake
 from ferryman.errors import DataRejected
 from ferryman.spec.sources import ColumnSpec, FilesSourceSpec
 

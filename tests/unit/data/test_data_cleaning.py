@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ferryman.data.cleaning import QUARANTINE, RowsRejected
-from ferryman.data.memory_source import MemorySource
-from ferryman.data.readings import Readings
-from ferryman.data.source import SourceRows
+from ferryman.data.rows.cleaning import QUARANTINE, RowsRejected
+from ferryman.data.sources.memory_source import MemorySource
+from ferryman.data.sources.source import SourceRows
+from ferryman.data.windows.readings import Readings
 from ferryman.errors import DataRejected
 from ferryman.spec.sources import FilesSourceSpec
 from ferryman.spec.windows import DAY, Window, day_window

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ferryman.data.column_types import shorten, type_column
+from ferryman.data.rows.column_types import shorten, type_column
 from ferryman.spec.sources import ColumnSpec
 
 UTC = dt.UTC

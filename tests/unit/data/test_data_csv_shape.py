@@ -6,12 +6,12 @@ import io
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ferryman.data.block_cache import BlockCache
-from ferryman.data.csv_faults import CsvFault, scan_rows
-from ferryman.data.csv_shape import CsvShape
-from ferryman.data.delivery import Delivery
-from ferryman.data.file_blocks import read_blocks
-from ferryman.data.prechecks import check_file
+from ferryman.data.sources.block_cache import BlockCache
+from ferryman.data.sources.csv_faults import CsvFault, scan_rows
+from ferryman.data.sources.csv_shape import CsvShape
+from ferryman.data.sources.delivery import Delivery
+from ferryman.data.sources.file_blocks import read_blocks
+from ferryman.data.sources.prechecks import check_file
 from ferryman.errors import DataRejected
 from ferryman.runtime.memory_object_store import MemoryObjectStore
 from ferryman.spec.sources import FilesSourceSpec

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ferryman.data.dataset import DatasetStore
-from ferryman.data.dataset_catalogue import DatasetCatalogue, Override
-from ferryman.data.profile import profile_table
-from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, Override
+from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.windows.profile import profile_table
 from ferryman.errors import DataRejected, IntegrityBroken, SpecError
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window

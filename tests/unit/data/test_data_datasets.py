@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ferryman.data.dataset import DatasetStore, event_windows
-from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.versions.dataset import DatasetStore, event_windows
+from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.errors import DataRejected, IntegrityBroken, SpecError
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import day_window

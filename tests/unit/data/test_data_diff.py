@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ferryman.data.diff import Version, diff_versions
-from ferryman.data.profile import profile_table
+from ferryman.data.versions.diff import Version, diff_versions
+from ferryman.data.windows.profile import profile_table
 from ferryman.profiles.column_profile import read_profile
 from ferryman.spec.data import FeatureSpec
 

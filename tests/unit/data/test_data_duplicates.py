@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.data.duplicates import find_duplicates
+from ferryman.data.rows.duplicates import find_duplicates
 
 Keep = Literal["first", "last"]
 CELLS = st.sampled_from(["a", "b", None])

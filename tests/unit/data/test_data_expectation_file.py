@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.data.expectation_file import legal_names, read_expectations
+from ferryman.data.validation.expectation_file import legal_names, read_expectations
 from ferryman.errors import SpecError
 
 COLUMNS = ["entity_key", "temp", "origin"]

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ferryman.data.block_cache import BlockCache
-from ferryman.data.files_source import FilesSource
-from ferryman.data.path_template import PathTemplate
+from ferryman.data.sources.block_cache import BlockCache
+from ferryman.data.sources.files_source import FilesSource
+from ferryman.data.sources.path_template import PathTemplate
 from ferryman.errors import DataRejected, DependencyUnavailable, PolicyRefused
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.sources import FilesSourceSpec

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ferryman.data.ingestion import Ingestion
+from ferryman.data.windows.ingestion import Ingestion
 from ferryman.errors import DataRejected, GateRefused, SpecError
 from ferryman.spec.windows import Window, day_window
 

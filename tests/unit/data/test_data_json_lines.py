@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ferryman.data.files_source import FilesSource
-from ferryman.data.source import SourceRows
+from ferryman.data.sources.files_source import FilesSource
+from ferryman.data.sources.source import SourceRows
 from ferryman.errors import DataRejected
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.sources import FilesSourceSpec

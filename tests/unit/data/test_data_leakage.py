@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferryman.data.leakage import Leak, check_labels, find_leaks, refuse_leaks
+from ferryman.data.validation.leakage import Leak, check_labels, find_leaks, refuse_leaks
 from ferryman.errors import DataRejected, GateRefused
 
 ROWS = 2000

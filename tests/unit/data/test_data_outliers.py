@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ferryman.data.outliers import find_outliers
+from ferryman.data.rows.outliers import find_outliers
 from ferryman.spec.sources import OutlierSpec
 
 # Quartiles 3 and 7; median 5, absolute deviations' median 2; mean 5, standard deviation sqrt(20/3).

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ferryman.data.delivery import Delivery
-from ferryman.data.file_blocks import lines_of_rows
-from ferryman.data.prechecks import CheckedFile
-from ferryman.data.prechecks import check_file as check_delivery
+from ferryman.data.sources.delivery import Delivery
+from ferryman.data.sources.file_blocks import lines_of_rows
+from ferryman.data.sources.prechecks import CheckedFile
+from ferryman.data.sources.prechecks import check_file as check_delivery
 from ferryman.errors import DataRejected, DependencyUnavailable
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.sources import FilesSourceSpec

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ferryman.data.profile import profile_file, profile_table
+from ferryman.data.windows.profile import profile_file, profile_table
 from ferryman.profiles.column_profile import merge_profiles, profile_json, read_profile
 from ferryman.spec.data import FeatureSpec
 

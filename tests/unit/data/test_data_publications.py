@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from test_data_snapshots import DAY, ENTRY, WINDOW, features, labels
 
-from ferryman.data.catalogue_entry import CatalogueEntry, SourceUse
-from ferryman.data.change_reason import explain_change
-from ferryman.data.marks import Marks
-from ferryman.data.publications import Publication, Publications
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.versions.catalogue_entry import CatalogueEntry, SourceUse
+from ferryman.data.versions.change_reason import explain_change
+from ferryman.data.versions.marks import Marks
+from ferryman.data.versions.publications import Publication, Publications
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import LostRace, SpecError
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.memory_object_store import MemoryObjectStore

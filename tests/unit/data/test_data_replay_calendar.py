@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ferryman.data.replay_calendar import replayed_spans
+from ferryman.data.windows.replay_calendar import replayed_spans
 from ferryman.spec.data import ReplaySpec
 from ferryman.spec.windows import Window, day_window
 

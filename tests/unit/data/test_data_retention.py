@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_data_snapshots import DAY, ENTRY, WINDOW, features, labels
 
-from ferryman.data.cleaning import QUARANTINE
-from ferryman.data.dataset_version import DatasetVersion, manifest_key
-from ferryman.data.marks import Marks
-from ferryman.data.pins import Pins
-from ferryman.data.retention import Plan, Retention
-from ferryman.data.snapshots import Snapshot, SnapshotStore
+from ferryman.data.rows.cleaning import QUARANTINE
+from ferryman.data.versions.dataset_version import DatasetVersion, manifest_key
+from ferryman.data.versions.marks import Marks
+from ferryman.data.versions.pins import Pins
+from ferryman.data.versions.retention import Plan, Retention
+from ferryman.data.versions.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import IntegrityBroken, PolicyRefused, SpecError
 from ferryman.runtime.files import json_bytes
 from ferryman.runtime.local_object_store import LocalObjectStore

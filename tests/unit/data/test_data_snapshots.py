@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ferryman.data.catalogue_entry import SnapshotEntry, SourceUse
-from ferryman.data.cleaning import QUARANTINE
-from ferryman.data.content_id import content_id
-from ferryman.data.listing import list_windows, show_snapshot
-from ferryman.data.snapshots import SnapshotStore
+from ferryman.data.rows.cleaning import QUARANTINE
+from ferryman.data.versions.catalogue_entry import SnapshotEntry, SourceUse
+from ferryman.data.versions.content_id import content_id
+from ferryman.data.versions.listing import list_windows, show_snapshot
+from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import IntegrityBroken, SpecError
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.windows import Window, day_window

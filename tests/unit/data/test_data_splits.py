@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferryman.data.splits import (
+from ferryman.data.versions.splits import (
     LeftOut,
     SharedRows,
     group_keys,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from ferryman.data.profile import profile_table
+from ferryman.data.windows.profile import profile_table
 from ferryman.monitoring.drift import ColumnDrift, compare
 from ferryman.profiles.two_samples import design_effect, stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec

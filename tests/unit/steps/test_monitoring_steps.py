@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ferryman.data.profile import profile_table
-from ferryman.data.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.data.windows.profile import profile_table
 from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import PROMOTE, Ledger
 from ferryman.ledger.records import Candidate, State

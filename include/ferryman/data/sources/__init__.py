@@ -1,0 +1,1 @@
+"""Where rows come from: files, databases and APIs, checked before anything parses them."""

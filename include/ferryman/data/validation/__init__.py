@@ -1,0 +1,1 @@
+"""What a window must look like, and what no honest feature looks like."""

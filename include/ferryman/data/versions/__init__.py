@@ -1,0 +1,1 @@
+"""What is kept for ever: snapshots, datasets, publications, pins, and how two versions differ."""

@@ -1,0 +1,1 @@
+"""Builds a window: what the model's queries may see, its features and its labels."""
