@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ferryman.data.rows.cleaning import QUARANTINE, RowsRejected
+from ferryman.data.rows.judgement import Judgement
 from ferryman.data.sources.memory_source import MemorySource
 from ferryman.data.sources.source import SourceRows
 from ferryman.data.windows.readings import Readings
@@ -184,7 +185,7 @@ def test_a_day_is_cleaned_alike_with_whatever_it_is_read() -> None:
     readings = Readings({"rows": made})
     for start, end in ((0, 72), (12, 48), (18, 50), (30, 31)):
         reach = Window(start=at(start), end=at(end))
-        rows = readings.rows(made, reach, reach, counted=False).to_pylist()
+        rows = readings.rows(made, reach, reach, Judgement(reach), counted=False).to_pylist()
         assert rows == [
             row for day in alone.values() for row in day if reach.start <= row["at"] < reach.end
         ]
@@ -207,15 +208,20 @@ def test_the_account_adds_up_and_a_lookup_is_read_once() -> None:
     class Counting(MemorySource):
         reads = 0
 
-        def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
+        def read(
+            self,
+            span: Window | None,
+            required: Window | None = None,
+            judgement: Judgement | None = None,
+        ) -> SourceRows:
             self.reads += 1
-            return super().read(span, required)
+            return super().read(span, required, judgement)
 
     table = pa.table({"v": [1.0, 10.0, 11.0]})
     made = Counting("planes", spec, table, max_rejected=0.9)
     readings = Readings({"planes": made})
     for counted in (True, False):
-        assert readings.rows(made, FIRST, FIRST, counted=counted).num_rows == 3
+        assert readings.rows(made, FIRST, FIRST, Judgement(FIRST), counted=counted).num_rows == 3
     use = readings.uses()["planes"]
     assert made.reads == 1
     assert use.described == "files source root:planes.csv"

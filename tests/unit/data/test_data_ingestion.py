@@ -95,6 +95,21 @@ def test_labels_judge_and_count_no_row_again(world: "World") -> None:
     assert built.labels.num_rows == 1
 
 
+def test_a_bad_outcome_is_judged_when_it_is_due(world: "World") -> None:
+    """It came after the features of its event; a label must not be lost without a word."""
+    world.declaration["data"]["sources"]["trips"]["columns"]["delay"]["max"] = 600
+    world.build(6)
+    world.trips[10]["delay"] = 99_999.0
+    with pytest.raises(DataRejected, match="column 'delay'.*99999.0 is above 600"):
+        world.build(7)
+    world.declaration["data"]["max_rejected"] = 0.5
+    built = world.build(7)
+    assert built.labels.num_rows == 1
+    assert built.sources["trips"].dropped == 1
+    assert built.sources["trips"].counts == {"column 'delay': is above 600": 1}
+    assert built.quarantine.column("value").to_pylist() == ["99999.0"]
+
+
 def test_the_first_window_has_no_labels(world: "World") -> None:
     built = world.build(1)
     assert (built.features.num_rows, built.labels.num_rows) == (2, 0)

@@ -19,6 +19,7 @@ from ferryman.data.rows.column_types import (
     type_column,
     type_table,
 )
+from ferryman.data.rows.judgement import Judgement, later_columns
 from ferryman.data.rows.quarantine import Origin, Piece, quarantine_table
 from ferryman.data.rows.row_cleaning import CleanedRows, clean_rows
 from ferryman.errors import DataRejected
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 class RowIntake:
     """Collects the rows of one reading of a source, piece by piece.
 
-    `span` and `required` are those of Source.read.
+    `span` and `judgement` are those of Source.read.
     """
 
     def __init__(
@@ -49,14 +50,14 @@ class RowIntake:
         name: str,
         spec: SourceSpec,
         span: Window | None,
-        required: Window | None = None,
+        judgement: Judgement | None = None,
         *,
         max_rejected: float = 0.0,
     ) -> None:
         self._name = name
         self._spec = spec
         self._span = span
-        self._required = required
+        self._judgement = judgement or Judgement()
         self._max_rejected = max_rejected
         self._pieces: list[Piece] = []
         self._typed: list[Any] = []
@@ -99,11 +100,11 @@ class RowIntake:
             lines = [self._explain_whole(fault) for fault in whole]
             raise DataRejected(self._told(lines), remedy=_REMEDY_OF_COLUMN)
         cleaned = clean_rows(pa.concat_tables(self._typed), self._faults, self._spec)
-        counted = self._counted(cleaned.table)
-        cleaning = self._account(cleaned, counted)
+        findings, counted = self._judged(cleaned)
+        cleaning = self._account(findings, counted)
         bad = cleaning.dropped + cleaning.changed
         if bad:
-            text = self._explain(cleaned.findings, counted, cleaning)
+            text = self._explain(findings, counted, cleaning)
             if bad / cleaning.rows > self._max_rejected:
                 raise RowsRejected(text, remedy=_REMEDY, cleaning=cleaning)
             logger.warning("%s", text)
@@ -123,29 +124,42 @@ class RowIntake:
         inside = pc.fill_null(_between(times, self._span), True)
         return np.flatnonzero(np.asarray(inside))
 
-    def _counted(self, table: Any) -> Any:
-        """The rows that are judged: those of `required`, and those without a time."""
-        name, required, span = self._spec.event_time, self._required, self._span
-        if name is None or required is None:
-            return np.ones(table.num_rows, dtype=bool)
-        if span is not None and not (required.start < span.end and span.start < required.end):
-            return np.zeros(table.num_rows, dtype=bool)
-        return np.asarray(pc.fill_null(_between(table.column(name), required), True))
-
-    def _account(self, cleaned: CleanedRows, counted: Any) -> Cleaning:
-        counts: dict[str, int] = {}
+    def _judged(self, cleaned: CleanedRows) -> tuple[list[Finding], Any]:
+        """The findings that are judged now, and a mask of the rows that count."""
+        counted = self._rows_judged(cleaned.table)
+        if not self._judgement.outcomes:
+            return list(cleaned.findings), counted
+        later = set(later_columns(self._spec))
         for finding in cleaned.findings:
+            if finding.drops and finding.column not in later:
+                counted[finding.rows] = False
+        return [found for found in cleaned.findings if found.column in later], counted
+
+    def _rows_judged(self, table: Any) -> Any:
+        """The rows of the judged span, and those without a time."""
+        name, judged, span = self._spec.event_time, self._judgement.span, self._span
+        if name is None or judged is None:
+            return np.ones(table.num_rows, dtype=bool)
+        if span is not None and not (judged.start < span.end and span.start < judged.end):
+            return np.zeros(table.num_rows, dtype=bool)
+        timeless = not self._judgement.outcomes
+        inside = pc.fill_null(_between(table.column(name), judged), timeless)
+        return np.array(inside)
+
+    def _account(self, findings: Sequence[Finding], counted: Any) -> Cleaning:
+        counts: dict[str, int] = {}
+        dropped, changed = np.zeros(len(counted), dtype=bool), np.zeros(len(counted), dtype=bool)
+        for finding in findings:
+            (dropped if finding.drops else changed)[finding.rows] = True
             touched = int(counted[finding.rows].sum())
             if touched:
                 counts[finding.name] = counts.get(finding.name, 0) + touched
         return Cleaning(
             rows=int(counted.sum()),
-            dropped=int((cleaned.dropped & counted).sum()),
-            changed=int((cleaned.changed & counted).sum()),
+            dropped=int((dropped & counted).sum()),
+            changed=int((changed & ~dropped & counted).sum()),
             counts=counts,
-            quarantine=quarantine_table(
-                self._name, self._pieces, cleaned.findings, cleaned.dropped, counted
-            ),
+            quarantine=quarantine_table(self._name, self._pieces, findings, dropped, counted),
         )
 
     def _explain(self, findings: Sequence[Finding], counted: Any, cleaning: Cleaning) -> str:

@@ -7,6 +7,7 @@ from functools import cache
 from threading import Lock
 
 from ferryman.data.rows.column_types import CellForm
+from ferryman.data.rows.judgement import Judgement
 from ferryman.data.rows.quarantine import Origin, number_rows
 from ferryman.data.rows.row_intake import RowIntake
 from ferryman.data.sources.block_cache import BlockCache
@@ -47,7 +48,12 @@ class FilesSource:
         self._checked: dict[str, CheckedFile] = {}
         self._kept = BlockCache(_KEPT_BYTES)
 
-    def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
+    def read(
+        self,
+        span: Window | None,
+        required: Window | None = None,
+        judgement: Judgement | None = None,
+    ) -> SourceRows:
         """See Source.read; DependencyUnavailable (exit 6) where the place is not there.
 
         Files with the same bytes are one delivery under several names: the first is read.
@@ -57,7 +63,8 @@ class FilesSource:
                 f"source {self.name!r}: no folder {self._store.root}",
                 remedy="Mount it, or set FERRYMAN_SOURCE_ROOT or the source's connection.",
             )
-        intake = RowIntake(self.name, self.spec, span, required, max_rejected=self._max_rejected)
+        judged = judgement or Judgement(required)
+        intake = RowIntake(self.name, self.spec, span, judged, max_rejected=self._max_rejected)
         parts: list[SourcePart] = []
         seen: dict[str, str] = {}
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ferryman.data.rows.cells import table_of_cells
 from ferryman.data.rows.column_types import shorten
+from ferryman.data.rows.judgement import Judgement
 from ferryman.data.rows.quarantine import Origin
 from ferryman.data.rows.row_intake import RowIntake
 from ferryman.data.sources.header import check_names
@@ -58,22 +59,29 @@ class HttpSource:
         self._lock = Lock()
         self._whole: SourceRows | None = None
 
-    def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
+    def read(
+        self,
+        span: Window | None,
+        required: Window | None = None,
+        judgement: Judgement | None = None,
+    ) -> SourceRows:
         """See Source.read; an API that gives nothing where it was asked for all is refused.
 
         Raises the errors of HttpAnswers.get.
         """
         if span is not None:
-            return self._read(span, required)
+            return self._read(span, required, judgement or Judgement(required))
         with self._lock:
             if self._whole is None:
-                self._whole = self._read(None, None)
+                self._whole = self._read(None, None, Judgement())
             return self._whole
 
-    def _read(self, span: Window | None, required: Window | None) -> SourceRows:
+    def _read(
+        self, span: Window | None, required: Window | None, judgement: Judgement
+    ) -> SourceRows:
         spec = self.spec
         shown = f"source {self.name!r} ({spec.path})"
-        intake = RowIntake(self.name, spec, span, required, max_rejected=self._max_rejected)
+        intake = RowIntake(self.name, spec, span, judgement, max_rejected=self._max_rejected)
         digest = RowsDigest(list(spec.columns))
         part = spec.path + (f" {span}" if span is not None else "")
         for page, records in enumerate(self._pages(span, shown), 1):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ferryman.data.rows.judgement import Judgement
 from ferryman.data.rows.quarantine import Origin
 from ferryman.data.rows.row_intake import RowIntake
 from ferryman.data.sources.header import check_names
@@ -22,13 +23,19 @@ class MemorySource:
         self._table = table
         self._max_rejected = max_rejected
 
-    def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
+    def read(
+        self,
+        span: Window | None,
+        required: Window | None = None,
+        judgement: Judgement | None = None,
+    ) -> SourceRows:
         """See Source.read; a table without any row has no required part."""
         shown = f"source {self.name!r}"
         check_names(self._table.column_names, self.spec.columns, shown)
         if required is not None and self._table.num_rows == 0:
             raise DataRejected(f"{shown} holds no rows at all, so none of {required}")
-        intake = RowIntake(self.name, self.spec, span, required, max_rejected=self._max_rejected)
+        judged = judgement or Judgement(required)
+        intake = RowIntake(self.name, self.spec, span, judged, max_rejected=self._max_rejected)
         intake.add(self._table, 0, Origin(part="memory", shown=shown, form="typed"))
         rows, cleaning = intake.finish()
         return SourceRows(table=rows, cleaning=cleaning)

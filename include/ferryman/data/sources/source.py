@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ferryman.data.rows.cleaning import Cleaning
+from ferryman.data.rows.judgement import Judgement
 from ferryman.spec.sources import SourceSpec
 from ferryman.spec.windows import Window
 
@@ -48,13 +49,17 @@ class Source(Protocol):
         """The source's declaration."""
         ...
 
-    def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
+    def read(
+        self,
+        span: Window | None,
+        required: Window | None = None,
+        judgement: Judgement | None = None,
+    ) -> SourceRows:
         """Rows whose event time lies in the span; the whole source where `span` is None.
 
         The part of the span in `required` must be there; older parts may lie before the first
-        data. Only rows of `required` (of the whole span where it is None), and rows whose time
-        cannot be read, are counted, judged against max_rejected and kept in quarantine: the others
-        were, with their own window. Where no part of the span is required, none are. Raises
+        data. `judgement` says what is counted, judged against max_rejected and kept in quarantine;
+        by default the rows of `required` (of the whole span where it is None), every column. Raises
         DataRejected (exit 3) where rows are missing or not what was declared.
         """
         ...

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from ferryman.data.rows.column_types import CellForm
+from ferryman.data.rows.judgement import Judgement
 from ferryman.data.rows.quarantine import Origin
 from ferryman.data.rows.row_intake import RowIntake
 from ferryman.data.sources.header import check_names
@@ -52,20 +53,27 @@ class SqlSource:
         self._lock = Lock()
         self._whole: SourceRows | None = None
 
-    def read(self, span: Window | None, required: Window | None = None) -> SourceRows:
+    def read(
+        self,
+        span: Window | None,
+        required: Window | None = None,
+        judgement: Judgement | None = None,
+    ) -> SourceRows:
         """See Source.read; a table without any row has no required part.
 
         Raises SpecError (exit 2) for a wrong query or a table that is not there,
         DependencyUnavailable (exit 6) where the database is away, refuses the login or is slow.
         """
         if span is not None:
-            return self._read(span, required)
+            return self._read(span, required, judgement or Judgement(required))
         with self._lock:
             if self._whole is None:
-                self._whole = self._read(None, None)
+                self._whole = self._read(None, None, Judgement())
             return self._whole
 
-    def _read(self, span: Window | None, required: Window | None) -> SourceRows:
+    def _read(
+        self, span: Window | None, required: Window | None, judgement: Judgement
+    ) -> SourceRows:
         spec = self.spec
         shown = f"source {self.name!r}"
         seconds = (spec.timeout or _LONGEST).total_seconds()
@@ -73,7 +81,7 @@ class SqlSource:
         origin = SqlOrigin(spec, self._query(shown), shown)
         if origin.binds and span is None:
             raise SpecError(f"{shown}: {spec.query} uses :start or :end, and is read as a whole")
-        intake = RowIntake(self.name, spec, span, required, max_rejected=self._max_rejected)
+        intake = RowIntake(self.name, spec, span, judgement, max_rejected=self._max_rejected)
         digest = RowsDigest(list(spec.columns))
         part = f"{spec.table or spec.query}" + (f" {span}" if span is not None else "")
         with database.reading(shown, str(spec.table or spec.query)) as opened:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferryman.data.rows.cleaning import QUARANTINE, Cleaning
+from ferryman.data.rows.judgement import Judgement
 from ferryman.data.sources.source import Source, SourcePart, SourceRows
 from ferryman.data.versions.catalogue_entry import SourceUse
 from ferryman.spec.sources import SourceSpec, describe
@@ -24,11 +25,19 @@ class Readings:
         self._queries: dict[str, str] = {}
         self._cleanings: dict[str, list[Cleaning]] = {}
 
-    def rows(self, source: Source, reach: Window, required: Window, *, counted: bool) -> Any:
+    def rows(
+        self,
+        source: Source,
+        reach: Window,
+        required: Window,
+        judgement: Judgement,
+        *,
+        counted: bool,
+    ) -> Any:
         """The rows of a reach as a pyarrow Table; all of them where the source has no event time.
 
-        `required` is the part that is judged and must be there (see Source.read); what cleaning did
-        to it is taken into the account where `counted` says so.
+        `required` must be there, and `judgement` says what is judged (see Source.read); what
+        cleaning did to it is taken into the account where `counted` says so.
         """
         if source.spec.event_time is None:
             if source.name not in self._lookups:
@@ -37,7 +46,7 @@ class Readings:
                 self._lookups[source.name] = rows.table
             return self._lookups[source.name]
         whole = _whole_days(reach)
-        rows = source.read(whole, required)
+        rows = source.read(whole, required, judgement)
         self._note(source.name, rows, counted=counted)
         return rows.table if whole == reach else between(rows.table, source.spec, reach)
 

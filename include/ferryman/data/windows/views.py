@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from ferryman.data.rows.judgement import Judgement, later_columns
 from ferryman.data.sources.source import Source
 from ferryman.data.windows.readings import Readings, between
 from ferryman.errors import DataRejected
@@ -20,11 +21,6 @@ from ferryman.spec.sources import SourceSpec
 from ferryman.spec.windows import Window
 
 HISTORY = "_history"
-
-
-def later_columns(spec: SourceSpec) -> list[str]:
-    """The columns that are known only after the event."""
-    return [name for name, column in spec.columns.items() if column.known == "later"]
 
 
 def withheld_columns(sources: Mapping[str, Source]) -> dict[str, str]:
@@ -42,7 +38,8 @@ def feature_views(readings: Readings, span: Window, known_after: timedelta) -> d
     tables = {}
     for name, source in readings.sources.items():
         later = later_columns(source.spec)
-        rows = readings.rows(source, _reach(source.spec, span), span, counted=True)
+        judgement = Judgement(span)
+        rows = readings.rows(source, _reach(source.spec, span), span, judgement, counted=True)
         if not later:
             tables[name] = rows
             continue
@@ -62,15 +59,18 @@ def feature_views(readings: Readings, span: Window, known_after: timedelta) -> d
 def label_views(readings: Readings, span: Window, window: Window) -> dict[str, Any]:
     """The views of the labels query for the span whose labels are due: tables by name.
 
-    A source with `later` columns gives the span's rows, whose files may lie before the first.
-    `window` is the one whose features were read: its rows are judged as they were there, and those
-    before it not again. Nothing is counted: each row was, with the features of its own window.
+    A source with `later` columns gives the span's rows, whose files may lie before the first; its
+    outcomes are judged and counted now that they are known. Nothing else is counted: each row was,
+    with the features of its own window. `window` is the one whose features were read.
     """
     tables = {}
     for name, source in readings.sources.items():
-        holds_outcomes = bool(later_columns(source.spec))
-        reach = span if holds_outcomes else _reach(source.spec, span)
-        tables[name] = readings.rows(source, reach, window, counted=False)
+        if later_columns(source.spec):
+            judgement = Judgement(span, outcomes=True)
+            tables[name] = readings.rows(source, span, window, judgement, counted=True)
+        else:
+            reach = _reach(source.spec, span)
+            tables[name] = readings.rows(source, reach, window, Judgement(window), counted=False)
     return tables
 
 
