@@ -108,7 +108,8 @@ class World:
 
     def sources(self) -> dict[str, Source]:
         """The rows as sources."""
-        spec = self.model().spec.data.sources
+        data = self.model().spec.data
+        spec, share = data.sources, data.max_rejected
         trips = pa.Table.from_pylist(
             self.trips,
             pa.schema(
@@ -124,7 +125,7 @@ class World:
             self.weather, pa.schema([("hour", TIME), ("temp", pa.float64())])
         )
         return {
-            "trips": MemorySource("trips", spec["trips"], trips),
+            "trips": MemorySource("trips", spec["trips"], trips, max_rejected=share),
             "weather": MemorySource("weather", spec["weather"], weather),
         }
 

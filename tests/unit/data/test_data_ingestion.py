@@ -100,7 +100,7 @@ def test_a_bad_outcome_is_judged_when_it_is_due(world: "World") -> None:
     world.declaration["data"]["sources"]["trips"]["columns"]["delay"]["max"] = 600
     world.build(6)
     world.trips[10]["delay"] = 99_999.0
-    with pytest.raises(DataRejected, match="column 'delay'.*99999.0 is above 600"):
+    with pytest.raises(DataRejected, match=r"column 'delay', row 11: 99999\.0 is above 600"):
         world.build(7)
     world.declaration["data"]["max_rejected"] = 0.5
     built = world.build(7)
