@@ -107,7 +107,7 @@ def test_a_bad_outcome_is_judged_when_it_is_due(world: "World") -> None:
     assert built.labels.num_rows == 1
     assert built.sources["trips"].dropped == 1
     assert built.sources["trips"].counts == {"column 'delay': is above 600": 1}
-    assert built.quarantine.column("value").to_pylist() == ["99999.0"]
+    assert built.quarantine.column("value").to_pylist() == ["99999"]
 
 
 def test_the_first_window_has_no_labels(world: "World") -> None:
