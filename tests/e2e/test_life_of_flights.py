@@ -168,6 +168,39 @@ def test_a_backfill_makes_seven_snapshots_and_a_second_one_none(stack):
     assert _stored(stack) == stored
 
 
+def test_lineage_is_written_down_to_what_is_served(stack):
+    lines = (stack.settings.home / "lineage" / "events.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    made_of = {
+        output["name"]: {source["name"] for source in event["inputs"]}
+        for event in events
+        if event["eventType"] == "COMPLETE"
+        for output in event["outputs"]
+    }
+    found, open_ends = set(), {"flights/served/1"}
+    while open_ends:
+        found |= open_ends
+        open_ends = set().union(*(made_of.get(name, set()) for name in open_ends)) - found
+    kinds = {name.split("/")[1] for name in found}
+    assert kinds == {
+        *("served", "versions", "bundles", "runs", "datasets"),
+        *("published", "snapshots", "sources"),
+    }
+
+
+def test_maintenance_reports_and_removes_nothing(stack):
+    stack.api.trigger("flights.maintenance", "look", {})
+    stack.api.wait("flights.maintenance", "look", timeout=60)
+    result = _result(stack, "maintenance", "look", "maintenance")
+    assert "nothing was removed" in result["text"]
+
+
+def test_the_models_page_wants_a_token(stack):
+    page = f"http://127.0.0.1:{stack.stack.airflow_port}/ferryman"
+    assert httpx.get(f"{page}/models/flights").status_code == 401
+    assert httpx.get(f"{page}/").status_code == 401
+
+
 def test_an_unknown_conf_key_fails_with_the_nearest_name(stack):
     stack.api.trigger("flights.training", "typo", {"cutof": "2013-03-01"})
     run = _wait_until(

@@ -65,6 +65,7 @@ class Life:
         else:
             self.console.print(f"champion: version {head.version}, epoch {head.epoch}; no training")
         self.monitor()
+        self.api.unpause(f"{self.model.name}.maintenance")
         row = self._newest_row()
         probability, answered_by, curl = self.predict(row)
         return Outcome(head, self.gate_words(), row, probability, answered_by, curl)

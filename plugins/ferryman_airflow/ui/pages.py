@@ -57,6 +57,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     show = partial(_render, _environment())
     get = partial(app.get, response_class=HTMLResponse)
 
+    @get("/")
     @get("/models")
     def models(user: User) -> HTMLResponse:
         catalog = load_catalog(used.zoo)
