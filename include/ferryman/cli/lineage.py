@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from ferryman.catalog import load_catalog
 from ferryman.cli.options import out
+from ferryman.lineage.link import MISSING, Link
 from ferryman.settings import load_settings
-from ferryman.steps.lineage_link import MISSING, Link
 
 _SHOWN = 10
 _ID = 16  # characters of an id that are shown
@@ -44,7 +44,7 @@ def lineage(
 
     A prediction names its version and epoch in the server's answer: start from that version.
     """
-    from ferryman.steps.tracing import Tracing
+    from ferryman.lineage.tracing import Tracing
 
     settings = load_settings()
     catalog = load_catalog(settings.zoo)

@@ -10,9 +10,9 @@ from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
 from ferryman.data.versions.dataset_catalogue import LEAST_BEGINNING, DatasetCatalogue
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import IntegrityBroken, SpecError
+from ferryman.lineage.link import Link, missing
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.spec.windows import format_time
-from ferryman.steps.lineage_link import Link, missing
 
 DATASET, WINDOW = "dataset version", "window"
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 
 from ferryman.errors import SpecError
 from ferryman.ledger.ledger import Ledger
+from ferryman.lineage.data_trace import DATASET, DataTrace
+from ferryman.lineage.link import Link, missing
+from ferryman.lineage.model_trace import ModelTrace, code_link
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.runtime.data_store import open_own_data_store
 from ferryman.settings import Settings
-from ferryman.steps.lineage_link import Link, missing
-from ferryman.steps.tracing_data import DATASET, DataTrace
-from ferryman.steps.tracing_models import ModelTrace, code_link
 
 _VERSION = re.compile(r"([a-z][a-z0-9_]*)(?:/([0-9]{1,9})|@([A-Za-z0-9_-]{1,100}))")
 _NUMBER = re.compile(r"[0-9]{1,6}")

@@ -13,12 +13,12 @@ from pydantic import JsonValue
 from ferryman.errors import DependencyUnavailable, IntegrityBroken, SpecError
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Candidate, Op, State
+from ferryman.lineage.link import Link, missing
 from ferryman.registry.registry import CHAMPION, RegisteredVersion, Registry
 from ferryman.registry.tracking import RunFacts, Tracker
 from ferryman.runtime.run_store import run_folder, run_results
 from ferryman.spec.windows import format_time
 from ferryman.steps.contract import STEP_NAMES
-from ferryman.steps.lineage_link import Link, missing
 
 _Answer = TypeVar("_Answer")
 _OURS = "ferryman."
