@@ -4,7 +4,7 @@ What is in use is asked of registry and ledger; where either gives no answer, no
 """
 
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -16,6 +16,7 @@ from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.old_runs import old_runs, old_scratch, remove_run
+from ferryman.runtime.run_store import run_folder
 from ferryman.steps.contract import StepContext, StepParams
 
 _SHOWN = 200  # things that go, in the result; the report has all
@@ -85,11 +86,18 @@ def _in_use(context: StepContext) -> dict[str, str]:
 
 
 def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
-    """The folders of old runs, removed where asked; never this run's own."""
-    own = Path(context.request.run_uri)
-    limit = min(before, datetime.now(UTC) - timedelta(days=1))
-    found = old_runs(context.settings.runs_root, context.model.name, limit)
-    found = [folder for folder in found if folder != own]
+    """The folders of old runs, removed where asked; never this run's own.
+
+    The training of a registered version stays, so that its lineage can be told.
+    """
+    settings, model = context.settings, context.model.name
+    needed = {Path(context.request.run_uri)}
+    for version in MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts).versions(model):
+        run_id = version.tags.get("ferryman.run_id", "")
+        needed.add(run_folder(settings.runs_root, model, "training", run_id))
+    limit = min(before, datetime.now(UTC) - GRACE)
+    found = old_runs(settings.runs_root, model, limit)
+    found = [folder for folder in found if folder not in needed]
     items = [
         Item("run", f"{folder.parent.name}/{folder.name}", _why_run(before)) for folder in found
     ]

@@ -22,6 +22,7 @@ from ferryman.ledger.records import Candidate
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.files import SCRATCH, json_bytes
 from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
 from ferryman.spec.windows import day_window
 from ferryman.steps.journey import Journey
@@ -56,11 +57,11 @@ class Home:
         self.objects.create(manifest_key("rain", made.id), content)
         return made.id
 
-    def run_folder(self, name: str) -> Path:
+    def run_folder(self, name: str, pipeline: str = "ingest") -> Path:
         """A finished run."""
-        folder = self.settings.runs_root / "rain" / "ingest" / name
-        (folder / "ingest").mkdir(parents=True)
-        (folder / "ingest" / "result.json").write_text("{}")
+        folder = self.settings.runs_root / "rain" / pipeline / name
+        (folder / pipeline).mkdir(parents=True)
+        (folder / pipeline / "result.json").write_text("{}")
         return folder
 
     def age(self, days: int) -> None:
@@ -101,6 +102,11 @@ def home(
     return made
 
 
+def trained_run(home: Home) -> Path:
+    """The folder of the run that trained the registered version."""
+    return run_folder(home.settings.runs_root, "rain", "training", "the training")
+
+
 def fill(home: Home) -> dict[str, str]:
     """Three versions of a day: one that a registered model needs, one for nobody, the current."""
     names = {
@@ -111,8 +117,11 @@ def fill(home: Home) -> dict[str, str]:
     names["stale dataset"] = home.dataset(names["current"])
     home.run_folder("old-1")
     home.run_folder("old-2")
+    home.run_folder("forgotten", "training")
+    home.run_folder(trained_run(home).name, "training")
     home.age(200)
     home.run_folder("new")
+    home.run_folder("new", "training")
     (home.data / "rain" / "snapshots" / ".entry.json.abcdef12").write_bytes(b"half")
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH))
     for path in (home.data / "rain" / "snapshots" / ".entry.json.abcdef12", scratch):
@@ -125,7 +134,8 @@ def register(home: Home, dataset: str) -> None:
     registry = MlflowRegistry(home.settings.mlflow_uri, home.settings.mlflow_artifacts)
     bundle = home.settings.bundles_root / "rain"
     bundle.mkdir(parents=True)
-    registry.register("rain", "key", "0" * 64, str(bundle), {"ferryman.eval_dataset": dataset})
+    tags = {"ferryman.eval_dataset": dataset, "ferryman.run_id": "the training"}
+    registry.register("rain", "key", "0" * 64, str(bundle), tags)
 
 
 def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
@@ -134,13 +144,14 @@ def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
     before = home.files()
     told = home.maintain()
     assert home.files() == before
-    assert told.text.startswith("would remove 1 dataset(s), 2 run(s), 1 snapshot(s), 2 temporary")
+    assert told.text.startswith("would remove 1 dataset(s), 3 run(s), 1 snapshot(s), 2 temporary")
     goes = {item["name"]: item["why"] for item in told.outputs["goes"]}
     assert set(goes) == {
         names["nobody"],
         names["stale dataset"],
         "ingest/old-1",
         "ingest/old-2",
+        "training/forgotten",
         "rain/snapshots/.entry.json.abcdef12",
         names["scratch"],
     }
@@ -150,13 +161,14 @@ def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
         "snapshot: needed by dataset": 1,
     }
     done = home.maintain(apply=True)
-    assert done.text.startswith("removed 1 dataset(s), 2 run(s), 1 snapshot(s), 2 temporary file")
+    assert done.text.startswith("removed 1 dataset(s), 3 run(s), 1 snapshot(s), 2 temporary file")
     assert home.store.snapshot_ids("rain") == sorted([names["needed"], names["current"]])
     assert home.store.read_features(home.store.get("rain", names["needed"])).num_rows == 100
     assert not any(names["nobody"] in name or name.endswith("12") for name in home.files())
     assert not Path(names["scratch"]).exists()
     runs = home.settings.runs_root / "rain" / "ingest"
     assert [folder.name for folder in runs.iterdir()] == ["new"]
+    assert trained_run(home).is_dir(), "the lineage of a registered version needs it"
     assert home.maintain(apply=True).outputs["goes"] == []
 
 
