@@ -26,12 +26,12 @@ def candidate(day: int) -> Candidate:
 def promote(url: str, day: int) -> str:
     """Gate and commit until it is decided."""
     ledger = Ledger(url)
+    op = ledger.open_op(PROMOTE, "rain", candidate(day), "test", "race")
+    ledger.advance(op.op_id, State.REGISTERED, {})
     while True:
         head = ledger.head("rain")
         base = head.epoch if head else 0
-        op = ledger.open_op(PROMOTE, "rain", candidate(day), "test", "race")
         try:
-            ledger.advance(op.op_id, State.REGISTERED, {})
             ledger.advance(op.op_id, State.GATED, {}, base_epoch=base)
             ledger.advance(op.op_id, State.STAGED, {}, base_epoch=base)
             ledger.commit(op.op_id, base)
