@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from services.server_thread import in_thread
+
 from ferryman.runtime.connection_url import parse_connection
 from ferryman.runtime.connections import Connection
 
@@ -89,17 +91,13 @@ class JsonApi:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-        self._thread.start()
+        self._running = in_thread(self._server)
+        self._running.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.go_on.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._running.__exit__(None, None, None)
 
     @property
     def url(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import httpx
+from services.server_thread import in_thread
 from werkzeug.serving import make_server
 
 from ferryman.runtime.connections import Connection
@@ -44,10 +45,8 @@ class S3Server:
             "127.0.0.1", 0, self._answer, threaded=True, request_handler=MotoRequestHandler
         )
         self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-        self._thread.start()
+        self._running = in_thread(self._server)
+        self._running.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,9 +54,7 @@ class S3Server:
         self.faults.clear()
         # All of moto's servers in a process keep the same buckets.
         httpx.post(f"{self.url}/moto-api/reset").raise_for_status()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._running.__exit__(None, None, None)
 
     @property
     def url(self) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Annotated, Protocol, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
 
 from ferryman.errors import FerrymanError, SpecError
 from ferryman.runtime.connections import Connections
@@ -47,6 +47,9 @@ STEP_NAMES = (
 # is. All others look at the world (a source, the ledger, the server, new labels), which may have
 # changed since; they are cheap, and repeating them writes nothing twice.
 REMEMBERED = frozenset({"train", "evaluate", "package", "register"})
+
+# What a person says who lets something through that the rules would stop; it is recorded.
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=200)]
 
 logger = logging.getLogger(__name__)
 

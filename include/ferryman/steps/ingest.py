@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue
 
 from ferryman.data.rows.cleaning import RowsRejected
 from ferryman.data.sources.open_sources import open_sources
@@ -19,11 +19,10 @@ from ferryman.errors import DataRejected, SpecError
 from ferryman.runtime.files import space_errors
 from ferryman.runtime.messages import StepResult
 from ferryman.spec.windows import Window, format_time
-from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.contract import Reason, StepContext, StepParams
 
 _REJECTED = "quarantine.parquet"
 _SHOWN_REASONS = 5
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=200)]
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import AwareDatetime, Field, JsonValue, StringConstraints
+from pydantic import AwareDatetime, Field, JsonValue
 
 from ferryman.data.validation.leakage import check_labels, find_leaks, refuse_leaks
 from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
@@ -22,7 +22,7 @@ from ferryman.runtime.files import file_digest, write_atomic
 from ferryman.runtime.messages import StepResult
 from ferryman.spec.durations import format_duration
 from ferryman.spec.windows import format_time
-from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.contract import Reason, StepContext, StepParams
 from ferryman.steps.same_training import MODEL_FILE, find_same_training
 from ferryman.steps.training_data import choose_datasets
 from ferryman.training.run_keys import UNKNOWN, code_version, run_key
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
-
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=200)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The real flights model in an installation of the test's own, with data that may be damaged."""
+"""An installation of the real flights model, whose data may be damaged; an API of places."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from places_api import RECORDS, SPAN, Open
+from services.json_api import JsonApi
 
+from ferryman.data.sources.http_source import HttpSource
+from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.messages import StepResult
 from ferryman.settings import Settings
 from ferryman.spec.loader import load_model
 from ferryman.spec.model import DeclaredModel
+from ferryman.spec.sources import HttpSourceSpec
 from ferryman.spec.windows import Window
 from ferryman.steps.journey import Journey
 
@@ -124,3 +129,37 @@ def begun(installation: Installation, first_day: Path) -> Installation:
     """An installation that has ingested 2013-01-01."""
     shutil.copytree(first_day, installation.settings.data_root)
     return installation
+
+
+@pytest.fixture
+def api() -> Iterator[JsonApi]:
+    with JsonApi([dict(record) for record in RECORDS], page_size=10) as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_source(api: JsonApi) -> Open:
+    def make(connection: Connection | None = None, **changes: Any) -> HttpSource:
+        given: dict[str, Any] = {
+            "kind": "http",
+            "connection": "api",
+            "path": "/places",
+            "query": SPAN,
+            "records": "data.items",
+            "count": "meta.total",
+            "paging": {"cursor": "meta.next"},
+            "per_second": 1_000,
+            "attempts": 4,
+            "event_time": "at",
+            "columns": {
+                "at": {"type": "timestamp"},
+                "place": {"type": "category"},
+                "n": {"type": "integer"},
+                "heat": {"type": "number", "nullable": True},
+            },
+        }
+        declared = HttpSourceSpec.model_validate(given | changes)
+        connections = GivenConnections(connection or api.connection())
+        return HttpSource("places", declared, connections, pause=0.01)
+
+    return make

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damages import CSV, DAMAGES, LINES, PACKED, PARQUET, Damage
+from damages import DAMAGES
+from deliveries import CSV, LINES, PACKED, PARQUET, Damage
 
 from ferryman.data.sources.files_source import FilesSource
 from ferryman.errors import DataRejected, ExitCode, FerrymanError, exit_code_of

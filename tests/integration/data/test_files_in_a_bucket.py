@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damages import CSV, LINES, parquet
+from deliveries import CSV, LINES, parquet
 from services.s3_server import S3Server, busy, refused, short_body, spoilt_body
 
 from ferryman.data.sources.files_source import FilesSource
@@ -104,7 +104,7 @@ def source(s3: S3Server) -> Store:
         }
         values = {"kind": "files", "path": f"rows.{ending}", "event_time": "seen"}
         spec = FilesSourceSpec.model_validate({**values, "columns": columns, **changes})
-        return FilesSource("days", spec, S3ObjectStore(connection, patience=2))
+        return FilesSource("days", spec, S3ObjectStore(connection, patience=5))
 
     return make
 

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from services.postgres import PostgresServer
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
@@ -16,10 +17,20 @@ RACER = Path(__file__).with_name("racer.py")
 DAYS = list(range(1, 13))
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a ledger that is not there yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    server.run("DROP SCHEMA IF EXISTS races CASCADE", "CREATE SCHEMA races")
+    address = server.engine().url.update_query_dict({"options": "-csearch_path=races"})
+    return address.render_as_string(hide_password=False)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_newest_cut_off_wins(tmp_path: Path, seed: int) -> None:
+def test_the_newest_cut_off_wins(url: str, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - a test's order, not a secret
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
     days = chance.sample(DAYS, len(DAYS))
     shares = [days[number::6] for number in range(6)]
     shares[0].append(12)  # two contenders for the newest one: it is still decided once

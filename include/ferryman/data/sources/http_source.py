@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from threading import Lock
 from typing import Any
 
 from ferryman.data.rows.cells import table_of_cells
@@ -16,6 +15,7 @@ from ferryman.data.sources.header import check_names
 from ferryman.data.sources.http_answers import HttpAnswers, Manners, Pace
 from ferryman.data.sources.http_pages import PageBook
 from ferryman.data.sources.line_limit import LineLimit
+from ferryman.data.sources.lookup_rows import LookupRows
 from ferryman.data.sources.rows_digest import RowsDigest
 from ferryman.data.sources.source import SourcePart, SourceRows
 from ferryman.errors import DataRejected
@@ -56,8 +56,7 @@ class HttpSource:
         self._max_rejected = max_rejected
         self._manners = Manners(spec.attempts, spec.max_bytes, pause)
         self._pace = Pace(spec.per_second)
-        self._lock = Lock()
-        self._whole: SourceRows | None = None
+        self._lookup = LookupRows()
 
     def read(
         self,
@@ -69,12 +68,9 @@ class HttpSource:
 
         Raises the errors of HttpAnswers.get.
         """
-        if span is not None:
-            return self._read(span, required, judgement or Judgement(required))
-        with self._lock:
-            if self._whole is None:
-                self._whole = self._read(None, None, Judgement())
-            return self._whole
+        if span is None:
+            return self._lookup.get(lambda: self._read(None, None, Judgement()))
+        return self._read(span, required, judgement or Judgement(required))
 
     def _read(
         self, span: Window | None, required: Window | None, judgement: Judgement

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from ferryman.data.rows.column_types import CellForm
@@ -11,6 +10,7 @@ from ferryman.data.rows.judgement import Judgement
 from ferryman.data.rows.quarantine import Origin
 from ferryman.data.rows.row_intake import RowIntake
 from ferryman.data.sources.header import check_names
+from ferryman.data.sources.lookup_rows import LookupRows
 from ferryman.data.sources.rows_digest import RowsDigest
 from ferryman.data.sources.source import SourcePart, SourceRows
 from ferryman.data.sources.sql_cells import table_of_rows
@@ -50,8 +50,7 @@ class SqlSource:
         self._connections = connections
         self._folder = folder
         self._max_rejected = max_rejected
-        self._lock = Lock()
-        self._whole: SourceRows | None = None
+        self._lookup = LookupRows()
 
     def read(
         self,
@@ -64,12 +63,9 @@ class SqlSource:
         Raises SpecError (exit 2) for a wrong query or a table that is not there,
         DependencyUnavailable (exit 6) where the database is away, refuses the login or is slow.
         """
-        if span is not None:
-            return self._read(span, required, judgement or Judgement(required))
-        with self._lock:
-            if self._whole is None:
-                self._whole = self._read(None, None, Judgement())
-            return self._whole
+        if span is None:
+            return self._lookup.get(lambda: self._read(None, None, Judgement()))
+        return self._read(span, required, judgement or Judgement(required))
 
     def _read(
         self, span: Window | None, required: Window | None, judgement: Judgement

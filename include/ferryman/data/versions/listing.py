@@ -1,11 +1,12 @@
 """What `ferryman data` shows of windows, snapshots and pins, and how it finds a version."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ferryman.data.versions.dataset_catalogue import LEAST_BEGINNING, DatasetCatalogue
 from ferryman.data.versions.pins import Pins
-from ferryman.data.versions.snapshots import SnapshotStore
+from ferryman.data.versions.snapshots import Snapshot, SnapshotStore
 from ferryman.errors import SpecError
 from ferryman.runtime.object_store import ObjectStore
 
@@ -38,17 +39,7 @@ def list_windows(objects: ObjectStore, model: str) -> list[ListedWindow]:
     found = []
     for snapshot in store.published(model):
         last = store.history(model, snapshot.window)[-1]
-        found.append(
-            ListedWindow(
-                window=str(snapshot.window),
-                snapshot=snapshot.id,
-                rows=snapshot.entry.rows,
-                labels=snapshot.entry.labels,
-                why=last.reason,
-                change=last.change,
-                pins=pins.get(snapshot.id, ()),
-            )
-        )
+        found.append(replace(_listed(snapshot, pins), why=last.reason, change=last.change))
     return found
 
 
@@ -62,19 +53,21 @@ def list_snapshots(objects: ObjectStore, model: str) -> list[ListedWindow]:
         history = store.history(model, snapshot.window)
         was = any(publication.id == snapshot.id for publication in history)
         now = "published" if snapshot.id in current else "superseded"
-        found.append(
-            ListedWindow(
-                window=str(snapshot.window),
-                snapshot=snapshot.id,
-                rows=snapshot.entry.rows,
-                labels=snapshot.entry.labels,
-                why=snapshot.entry.reason,
-                state=now if was else "never published",
-                change=snapshot.entry.change,
-                pins=pins.get(snapshot.id, ()),
-            )
-        )
+        found.append(replace(_listed(snapshot, pins), state=now if was else "never published"))
     return found
+
+
+def _listed(snapshot: Snapshot, pins: Mapping[str, tuple[str, ...]]) -> ListedWindow:
+    """A snapshot as its own entry tells of it."""
+    return ListedWindow(
+        window=str(snapshot.window),
+        snapshot=snapshot.id,
+        rows=snapshot.entry.rows,
+        labels=snapshot.entry.labels,
+        why=snapshot.entry.reason,
+        change=snapshot.entry.change,
+        pins=pins.get(snapshot.id, ()),
+    )
 
 
 def find_version(objects: ObjectStore, model: str, name: str) -> FoundVersion:
