@@ -52,7 +52,7 @@ class AirflowApi:
             else:
                 if answer.status_code in ok:
                     return answer
-                if answer.status_code not in _RETRIED or time.monotonic() > deadline:
+                if not _passes(answer) or time.monotonic() > deadline:
                     raise DependencyUnavailable(
                         f"Airflow: {method} {path}: {answer.status_code} {answer.text[:500]}"
                     )
@@ -179,6 +179,12 @@ class AirflowApi:
             words = " ".join(told[-2:]) or "; ".join(lines)[-500:]
             return task["task_id"], words
         return "?", f"run {run_id} failed"
+
+
+def _passes(answer: httpx.Response) -> bool:
+    """Whether the same request may go well later; a locked SQLite is told as a 500, undone."""
+    locked = answer.status_code == 500 and '"Database error"' in answer.text
+    return locked or answer.status_code in _RETRIED
 
 
 def _words(line: Any) -> str:
