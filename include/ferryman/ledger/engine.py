@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
@@ -17,6 +17,7 @@ from ferryman.ledger import tables
 BUSY_SECONDS = 30
 GENESIS = "0" * 64
 _WRITE = "ferryman_write"
+_CREATION = 0x6665727279  # the number of Postgres' advisory lock: "ferry"
 
 
 def open_engine(url: str) -> Engine:
@@ -40,7 +41,8 @@ def open_engine(url: str) -> Engine:
         ready = _is_ready(connection)
     if not ready:
         with transaction(engine, write=True) as connection:
-            # Six processes may start at once: the write lock lets the first one create.
+            # Six processes may start at once: the first one creates, the others find it made.
+            _lock_creation(connection)
             if not _is_ready(connection):
                 tables.metadata.create_all(connection)
                 connection.execute(insert(tables.tip).values(id=1, seq=0, hash=GENESIS))
@@ -85,6 +87,12 @@ def lock_tip(connection: Connection) -> tuple[int, str]:
     """The newest row's number and hash; on Postgres this line also takes the write lock."""
     row = connection.execute(select(tables.tip).with_for_update()).one()
     return row.seq, row.hash
+
+
+def _lock_creation(connection: Connection) -> None:
+    """Wait for whoever creates the tables. A writing transaction of SQLite has waited already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_CREATION)))
 
 
 def _is_ready(connection: Connection) -> bool:

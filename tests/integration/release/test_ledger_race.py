@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from services.postgres import PostgresServer
@@ -57,6 +59,17 @@ def test_the_newest_cut_off_wins(url: str, seed: int) -> None:
     ends = {op.candidate.version: op.state for op in ledger.ops("tiny")}
     assert set(ends) == set(DAYS)
     assert set(ends.values()) <= {State.COMMITTED, State.SUPERSEDED}
+
+
+def test_twelve_open_a_ledger_that_is_not_there_yet(url: str) -> None:
+    together = Barrier(12)
+
+    def open_it(_: int) -> list[str]:
+        together.wait()
+        return Ledger(url).verify()
+
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(open_it, range(12))) == [[]] * 12
 
 
 def _start(url: str, days: list[int]) -> subprocess.Popen[bytes]:
