@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ferryman.evaluation.intervals import Difference, Interval, bootstrap, paired_difference
 from ferryman.evaluation.metrics import Bools, Floats, checked, score_binary
-from ferryman.spec.model import GatesSpec, ThresholdSpec
+from ferryman.spec.evaluation import GatesSpec, ThresholdSpec
 
 Outcome = Literal["passed", "failed", "undecided"]
 BASE_RATE = "base rate"

@@ -1,10 +1,10 @@
 """A model bundle: the folder that packaging writes, the registry names and serving loads.
 
 manifest.json    files with sha256 and size, the digest of the whole tree, model, task, framework
-model.onnx       one named input a feature column; output 1 the positive class's probability
-model.skops      the fitted pipeline, for offline use
-signature.json   Signature: the feature columns in order, the output's name
-golden.json      Golden: a few raw rows and the probabilities that the trained model gave them
+model.onnx       one named input a feature column; one output, see training.trainer.Predictions
+model.skops      the fitted scikit-learn pipeline, for offline use
+signature.json   Signature: the feature columns in order, the task, its classes, the output's name
+golden.json      Golden: a few raw rows and what the trained model answered
 reference.json   profile of the training data, for drift
 """
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.files import file_digest, read_json, tree_digest, write_json
+from ferryman.spec.metrics import Task
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
@@ -44,17 +45,18 @@ class Manifest(BundlePart):
 
     format: Literal[1] = 1
     model: str
-    task: Literal["binary"]
+    task: Task
     framework: str
     files: dict[str, FileEntry]
     digest: str
 
 
 class FeatureColumn(BundlePart):
-    """One input of the model: numbers may be null (NaN inside), categories null as ""."""
+    """One input of the model: null is NaN inside for numbers, "" for categories."""
 
     name: str
     type: Literal["integer", "number", "category"]
+    nullable: bool = True
 
 
 class Signature(BundlePart):
@@ -62,18 +64,24 @@ class Signature(BundlePart):
 
     features: list[FeatureColumn]
     entity: list[str] = Field(description="Columns that, with the event time, name an event.")
-    output: str = Field(description="Name of the label whose probability is returned.")
+    output: str = Field(description="Name of the label, or of its probability, that is answered.")
+    task: Task = "binary"
+    classes: list[str] = Field(
+        default_factory=list, description="Of a multiclass model, in the order of its answers."
+    )
 
 
 class Golden(BundlePart):
     """Raw rows and what the trained model answered, to be replayed before serving."""
 
     rows: list[dict[str, Scalar]]
-    outputs: list[float]
+    outputs: list[float] | list[list[float]] = Field(
+        description="One number a row; of a multiclass model one a class, in their order."
+    )
     tolerance: float = 1e-5
 
 
-def seal(folder: Path, *, model: str, task: Literal["binary"], framework: str) -> Manifest:
+def seal(folder: Path, *, model: str, task: Task, framework: str) -> Manifest:
     """Write the manifest of a finished bundle folder and return it."""
     files = {
         file.relative_to(folder).as_posix(): FileEntry(

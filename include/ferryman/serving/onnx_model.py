@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from ferryman.errors import IntegrityBroken
@@ -80,8 +81,9 @@ def open_verified(folder: Path, identity: Identity) -> OnnxModel:
         raise IntegrityBroken(
             f"bundle {folder}: golden row {error.row} is refused: {error.text} ({error.field})"
         ) from error
-    for index, (got, expected) in enumerate(zip(scores, golden.outputs, strict=True)):
-        if not abs(got - expected) <= golden.tolerance:
+    pairs: Any = zip(scores, golden.outputs, strict=True)
+    for index, (got, expected) in enumerate(pairs):
+        if not np.allclose(got, expected, rtol=0, atol=golden.tolerance):
             raise IntegrityBroken(
                 f"bundle {folder}: golden row {index} scores {got!r}, the trained model gave "
                 f"{expected!r}",

@@ -72,6 +72,9 @@ class FeatureSpec(Part):
     """One feature column, as training, batch and online scoring see it."""
 
     type: FeatureType
+    nullable: bool = Field(
+        default=True, description="Whether a row may lack it, in training as in serving."
+    )
     known_at: str | None = Field(
         default=None, description="Column of the query that says when this value became known."
     )

@@ -9,9 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from ferryman.errors import SpecError
-from ferryman.spec.mistakes import Location, Mistake, line_of, mistakes_of, nearest
+from ferryman.spec.mistakes import Location, Mistake, mistakes_of
 from ferryman.spec.model import DeclaredModel, ModelSpec
-from ferryman.spec.sources import SqlSourceSpec
+from ferryman.spec.references import check_references
 
 FILE_NAME = "model.yaml"
 _MAX_SHOWN = 20
@@ -44,7 +44,7 @@ def load_model(path: Path) -> DeclaredModel:
         spec = ModelSpec.model_validate(_to_python(node, file))
     except ValidationError as error:
         raise DeclarationError(mistakes_of(error, file, lines)) from error
-    mistakes = _check_references(spec, file, lines)
+    mistakes = check_references(spec, file, lines)
     if mistakes:
         raise DeclarationError(mistakes)
     return DeclaredModel(
@@ -149,47 +149,3 @@ def _line_index(root: yaml.Node) -> dict[Location, int]:
                 lines[(*where, index)] = value.start_mark.line + 1
                 stack.append(((*where, index), value))
     return lines
-
-
-def _check_references(spec: ModelSpec, file: Path, lines: dict[Location, int]) -> list[Mistake]:
-    """What one key promises of another: files exist, names agree."""
-    folder = file.parent
-    mistakes = []
-
-    def mistake(location: Location, text: str) -> None:
-        mistakes.append(Mistake(file, line_of(location, lines), text))
-
-    if folder.name != spec.name:
-        mistake(("name",), f"name {spec.name!r} differs from its folder {folder.name!r}")
-    files: list[tuple[Location, str | None]] = [
-        (("features", "sql"), spec.features.sql),
-        (("data", "label", "sql"), spec.data.label.sql),
-        (("train", "pipeline"), spec.train.pipeline.partition(":")[0]),
-        (("expectations",), spec.expectations),
-        *(
-            (("data", "sources", name, "query"), source.query)
-            for name, source in spec.data.sources.items()
-            if isinstance(source, SqlSourceSpec)
-        ),
-    ]
-    for location, name in files:
-        if name is not None and not (folder / name).is_file():
-            present = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
-            meant = nearest(name, present)
-            hint = f"; did you mean {meant!r}?" if meant else ""
-            mistake(location, f"{'.'.join(map(str, location))}: no file {name!r} in {folder}{hint}")
-    if spec.data.label.name in spec.features.columns:
-        mistake(
-            ("features", "columns", spec.data.label.name),
-            f"feature {spec.data.label.name!r} is the label",
-        )
-    named = [*spec.features.columns, *spec.features.entity]
-    for index, name in enumerate(spec.train.group):
-        if name not in named:
-            meant = nearest(name, named)
-            hint = f"; did you mean {meant!r}?" if meant else ""
-            mistake(
-                ("train", "group", index),
-                f"train.group: {name!r} is neither a feature nor an entity column{hint}",
-            )
-    return mistakes

@@ -4,11 +4,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from ferryman.spec.data import DataSpec, FeaturesSpec
 from ferryman.spec.durations import Duration
+from ferryman.spec.evaluation import EvaluationSpec, GatesSpec
+from ferryman.spec.metrics import MetricName
 from ferryman.spec.part import Part
+from ferryman.spec.training import SearchSpec, TrainSpec
 
 _NAME = r"[a-z][a-z0-9_]{0,62}"
 
@@ -18,75 +21,6 @@ class OwnerSpec(Part):
 
     team: str = Field(min_length=1, max_length=100)
     contact: str = Field(min_length=1, max_length=200)
-
-
-class TrainSpec(Part):
-    """How a model is fitted, and on which part of the past."""
-
-    framework: Literal["sklearn"]
-    task: Literal["binary"]
-    pipeline: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.py:[A-Za-z_][A-Za-z0-9_]*$",
-        description="FILE:FUNCTION in the model's folder: (params, seed) -> estimator.",
-    )
-    params: dict[str, float | int | str | bool] = Field(default_factory=dict)
-    seed: int = Field(default=7, ge=0)
-    window: Duration = Field(description="Length of the labelled past that training may see.")
-    holdout: Duration = Field(
-        description="Newest labelled days, kept from training, for evaluation."
-    )
-    min_rows: int = Field(default=1000, ge=10, description="Fewest labelled training rows.")
-    group: list[str] = Field(
-        default_factory=list,
-        max_length=10,
-        description="Features or entity columns that together name a group; training leaves out "
-        "the groups whose rows evaluate.",
-    )
-    suspicious_auc: float = Field(
-        default=0.999,
-        gt=0.5,
-        le=1,
-        description="A column that alone reaches this AUC on the training rows is a leak.",
-    )
-
-    @model_validator(mode="after")
-    def _each_once(self) -> "TrainSpec":
-        if len(set(self.group)) < len(self.group):
-            raise ValueError("a column stands twice in group")
-        return self
-
-
-class ThresholdSpec(Part):
-    """An absolute bound on one metric; the interval's worse end must keep it."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> "ThresholdSpec":
-        if (self.min is None) == (self.max is None):
-            raise ValueError("give exactly one of min and max")
-        return self
-
-
-MetricName = Literal["roc_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1"]
-
-
-class ChampionGateSpec(Part):
-    """How a candidate must compare with the champion on the same rows."""
-
-    metric: MetricName = "log_loss"
-    margin: float = Field(default=0.0, ge=0, description="Least improvement that counts as better.")
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-
-
-class GatesSpec(Part):
-    """What a candidate must show before it may serve."""
-
-    thresholds: dict[MetricName, ThresholdSpec] = Field(min_length=1)
-    champion: ChampionGateSpec = ChampionGateSpec()
-    min_rows: int = Field(default=1000, ge=30, description="Fewer evaluation rows are undecided.")
-    resamples: int = Field(default=1000, ge=200, le=20_000)
 
 
 class RolloutSpec(Part):
@@ -162,6 +96,8 @@ class ModelSpec(Part):
     features: FeaturesSpec
     expectations: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+\.yaml$")
     train: TrainSpec
+    search: SearchSpec | None = None
+    evaluation: EvaluationSpec = EvaluationSpec()
     gates: GatesSpec
     rollout: RolloutSpec = RolloutSpec()
     monitor: MonitorSpec = MonitorSpec()

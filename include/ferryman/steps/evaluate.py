@@ -36,9 +36,8 @@ def run(context: StepContext) -> StepResult:
     settings, spec = context.settings, context.spec
     trained = context.earlier("train").outputs
     frame = DatasetStore(context.data_store).load(str(trained["eval_dataset"]), spec.name)
-    model = load_model_file(
-        Path(str(trained["model_file"])), spec.features.columns, cores=settings.core_count
-    )
+    model_file = Path(str(trained["model_file"]))
+    model = load_model_file(model_file, spec, cores=settings.core_count)
     labels: Bools = frame["label"].to_numpy(dtype=bool)
     scores = model.predict(frame)
     metrics = _figures(labels, scores, context)

@@ -28,7 +28,7 @@ def run(context: StepContext) -> StepResult:
     trained = context.earlier("train").outputs
     frame = DatasetStore(context.data_store).load(str(trained["train_dataset"]), spec.name)
     model_file = Path(str(trained["model_file"]))
-    fitted = load_model_file(model_file, spec.features.columns, cores=settings.core_count)
+    fitted = load_model_file(model_file, spec, cores=settings.core_count)
     packed = PackedModel(
         estimator=fitted.estimator,
         predict=fitted.predict,

@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime, Field, JsonValue
@@ -23,10 +24,10 @@ from ferryman.runtime.messages import StepResult
 from ferryman.spec.durations import format_duration
 from ferryman.spec.windows import format_time
 from ferryman.steps.contract import Reason, StepContext, StepParams
-from ferryman.steps.same_training import MODEL_FILE, find_same_training
+from ferryman.steps.same_training import find_same_training
 from ferryman.steps.training_data import choose_datasets
 from ferryman.training.run_keys import UNKNOWN, code_version, run_key
-from ferryman.training.trainers import make_trainer
+from ferryman.training.trainers import MODEL_FILES, make_trainer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ def run(context: StepContext) -> StepResult:
         text=_text(training, fitted, len(frame)),
         outputs=_outputs(context, training, fitted, tracked),
         metrics=metrics,
-        artifacts={"model": str(context.folder / MODEL_FILE)},
+        artifacts={"model": str(_model_file(context))},
     )
 
 
@@ -155,19 +156,25 @@ def _checked(
 
 def _fit(context: StepContext, training: _Training, frame: "pd.DataFrame") -> _Fitted:
     """Fit and save; or take the model of an equal training, which would be the same bytes."""
-    spec, target = context.spec, context.folder / MODEL_FILE
+    spec, target = context.spec, _model_file(context)
     runs = context.settings.runs_root / spec.name / "training"
-    same = find_same_training(runs, context.folder, training.key, training.code_version)
+    same = find_same_training(
+        runs, context.folder, target.name, training.key, training.code_version
+    )
     if same is not None:
         name, model = same
         write_atomic(target, model.read_bytes())
         return _Fitted(file_digest(target), None, name)
     cores = min(context.settings.core_count, spec.runtime.cpu)
     started = time.perf_counter()
-    fitted = make_trainer(spec.train.framework, cores=cores).fit(frame, context.model)
+    fitted = make_trainer(spec, cores=cores).fit(frame, context.model)
     seconds = time.perf_counter() - started
     fitted.save(target)
     return _Fitted(file_digest(target), seconds, None)
+
+
+def _model_file(context: StepContext) -> Path:
+    return context.folder / MODEL_FILES[context.spec.train.framework]
 
 
 def _text(training: _Training, fitted: _Fitted, rows: int) -> str:
@@ -194,7 +201,7 @@ def _outputs(
         "run_key": training.key,
         "seed": context.spec.train.seed,
         "mlflow_run_id": tracked.id,
-        "model_file": str(context.folder / MODEL_FILE),
+        "model_file": str(_model_file(context)),
         "model_sha256": fitted.sha256,
         "code_version": training.code_version,
         "reason": training.reason,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ferryman.errors import FerrymanError, SpecError
 from ferryman.spec.model import DeclaredModel
+from ferryman.training.trainer import FitPlan
 
 Result = TypeVar("Result")
 
@@ -24,12 +25,12 @@ class _SourceLoader(importlib.machinery.SourceFileLoader):
         raise OSError(f"no bytecode for {path}")
 
 
-def build_estimator(declared: DeclaredModel) -> Any:
-    """The unfitted estimator that the declared FILE:FUNCTION makes of (params, seed).
+def build_estimator(declared: DeclaredModel, plan: FitPlan) -> Any:
+    """The unfitted estimator that the plan's FILE:FUNCTION makes of (params, seed).
 
     Raises SpecError (exit 2) with file and line for whatever goes wrong in the user's file.
     """
-    file_name, _, function_name = declared.spec.train.pipeline.partition(":")
+    file_name, _, function_name = plan.pipeline.partition(":")
     file = declared.folder / file_name
     module = blamed_on(file, lambda: _import(file))
     build = getattr(module, function_name, None)
@@ -38,14 +39,13 @@ def build_estimator(declared: DeclaredModel) -> Any:
             f"{file}:1: no function {function_name!r}",
             remedy=f"Define {function_name}(params, seed) in {file_name}.",
         )
-    train = declared.spec.train
-    estimator = blamed_on(file, lambda: build(dict(train.params), train.seed))
+    estimator = blamed_on(file, lambda: build(dict(plan.params), plan.seed))
     if not hasattr(estimator, "fit"):
         line = build.__code__.co_firstlineno if hasattr(build, "__code__") else 1
         kind = type(estimator).__name__
         raise SpecError(
             f"{file}:{line}: {function_name} returned {kind}, which has no fit()",
-            remedy="Return an unfitted scikit-learn estimator or Pipeline.",
+            remedy="Return an unfitted scikit-learn estimator, or a compiled Keras model.",
         )
     return estimator
 

@@ -2,19 +2,23 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ferryman.errors import DataRejected, SpecError
 from ferryman.spec.data import FeatureSpec
+from ferryman.spec.metrics import Task
 from ferryman.spec.model import DeclaredModel
+from ferryman.spec.training import TrainSpec
+from ferryman.training.labels import encode_labels, refuse_constant
 from ferryman.training.model_input import model_input
 from ferryman.training.pipeline_file import blamed_on, build_estimator
 from ferryman.training.skops_file import save_skops
-from ferryman.training.trainer import Scores
+from ferryman.training.trainer import FitPlan, Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +31,16 @@ _CELLS_PER_THREAD = 4_000_000
 
 
 class SklearnModel:
-    """A fitted scikit-learn pipeline with a binary outcome."""
+    """A fitted scikit-learn pipeline, and the task that it was fitted for."""
+
+    history: Sequence[Mapping[str, float]] = ()
 
     def __init__(
-        self, estimator: Any, columns: Mapping[str, FeatureSpec], *, cores: int = 1
+        self, estimator: Any, columns: Mapping[str, FeatureSpec], task: Task, *, cores: int = 1
     ) -> None:
         self._estimator = estimator
         self._columns = dict(columns)
+        self._task = task
         self._cores = cores
 
     @property
@@ -41,14 +48,18 @@ class SklearnModel:
         """The fitted pipeline."""
         return self._estimator
 
-    def predict(self, frame: "pd.DataFrame") -> Scores:
-        """The probability of the label for each row, float64, shape [rows]."""
+    def predict(self, frame: "pd.DataFrame") -> Predictions:
+        """The answers for rows of feature columns; see Predictions for their shape."""
         from threadpoolctl import threadpool_limits
 
         values = model_input(frame, self._columns)
         with threadpool_limits(_threads(self._cores, values.shape)):
-            scores = self._estimator.predict_proba(values)[:, 1]
-        return np.asarray(scores, dtype=np.float64)
+            if self._task == "regression":
+                answers = self._estimator.predict(values)
+            else:
+                answers = self._estimator.predict_proba(values)
+        answers = np.asarray(answers, dtype=np.float64)
+        return answers[:, 1] if self._task == "binary" else answers
 
     def save(self, path: Path) -> None:
         """Write the pipeline as a skops file, atomically."""
@@ -61,31 +72,42 @@ class SklearnTrainer:
     def __init__(self, *, cores: int = 1) -> None:
         self._cores = cores
 
-    def fit(self, frame: "pd.DataFrame", declared: DeclaredModel) -> SklearnModel:
+    def fit(
+        self, frame: "pd.DataFrame", declared: DeclaredModel, plan: FitPlan | None = None
+    ) -> SklearnModel:
         """Fit on the declared columns and `label`; errors as in the port."""
         from threadpoolctl import threadpool_limits
 
-        columns = declared.spec.features.columns
-        labels = frame["label"].to_numpy(dtype=bool)
-        if labels.all() or not labels.any():
-            only = "true" if len(labels) and labels[0] else "false"
-            raise DataRejected(
-                f"all {len(labels)} labels of the training data are {only}: nothing to learn",
-                remedy="Lengthen train.window, or repair the label's query.",
-            )
-        estimator = build_estimator(declared)
-        file = declared.folder / declared.spec.train.pipeline.partition(":")[0]
+        plan = plan or FitPlan.of(declared.spec.train)
+        train, columns = declared.spec.train, declared.spec.features.columns
+        labels = encode_labels(frame["label"], train)
+        refuse_constant(labels, train)
+        estimator = build_estimator(declared, plan)
+        file = declared.folder / plan.pipeline.partition(":")[0]
         values = model_input(frame, columns)
         started = time.perf_counter()
         with threadpool_limits(_threads(self._cores, values.shape)):
             blamed_on(file, lambda: estimator.fit(values, labels))
         logger.info("fitted %d rows in %.2f s", len(values), time.perf_counter() - started)
-        if not hasattr(estimator, "predict_proba"):
-            raise SpecError(
-                f"{file}:1: {type(estimator).__name__} has no predict_proba()",
-                remedy="A binary task needs a classifier that gives probabilities.",
-            )
-        return SklearnModel(estimator, columns, cores=self._cores)
+        _check_answers(estimator, train, labels, file)
+        return SklearnModel(estimator, columns, train.task, cores=self._cores)
+
+
+def _check_answers(estimator: Any, train: TrainSpec, labels: npt.NDArray[Any], file: Path) -> None:
+    """The fitted estimator answers as the task wants, and knows every declared class."""
+    wanted = "predict" if train.task == "regression" else "predict_proba"
+    if not hasattr(estimator, wanted):
+        raise SpecError(
+            f"{file}:1: {type(estimator).__name__} has no {wanted}()",
+            remedy=f"A {train.task} task needs an estimator that has it.",
+        )
+    if train.task == "multiclass" and len(estimator.classes_) < len(train.classes):
+        seen = set(np.unique(labels).tolist())
+        missing = [name for place, name in enumerate(train.classes) if place not in seen]
+        raise DataRejected(
+            f"no training row has the classes {', '.join(missing[:10])}",
+            remedy="Lengthen train.window, or take them out of train.classes.",
+        )
 
 
 def _threads(cores: int, shape: tuple[int, ...]) -> int:

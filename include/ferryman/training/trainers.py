@@ -4,22 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ferryman.errors import SpecError
-from ferryman.spec.data import FeatureSpec
+from ferryman.spec.model import ModelSpec
+from ferryman.spec.training import Framework
 from ferryman.training.trainer import FittedModel, Trainer
 
+MODEL_FILES: Mapping[Framework, str] = {"sklearn": "model.skops", "keras": "model.keras"}
 
-def make_trainer(framework: str, *, cores: int = 1) -> Trainer:
-    """The trainer of a framework, bound to a number of cores; SpecError (exit 2) if unknown."""
-    if framework == "sklearn":
+
+def make_trainer(spec: ModelSpec, *, cores: int = 1) -> Trainer:
+    """The trainer of a model's framework, bound to a number of cores."""
+    if spec.train.framework == "sklearn":
         from ferryman.training.sklearn_trainer import SklearnTrainer
 
         return SklearnTrainer(cores=cores)
-    raise SpecError(f"no trainer for framework {framework!r}", remedy="Frameworks: sklearn.")
+    raise SpecError(f"no trainer for framework {spec.train.framework!r}")
 
 
-def load_model_file(
-    path: Path, columns: Mapping[str, FeatureSpec], *, cores: int = 1
-) -> FittedModel:
+def load_model_file(path: Path, spec: ModelSpec, *, cores: int = 1) -> FittedModel:
     """Read a fitted model that `save` wrote; the file's ending names the format.
 
     Raises PolicyRefused (exit 9) for types that are not trusted, IntegrityBroken (exit 7) for a
@@ -29,5 +30,7 @@ def load_model_file(
         from ferryman.training.sklearn_trainer import SklearnModel
         from ferryman.training.skops_file import load_skops
 
-        return SklearnModel(load_skops(path), columns, cores=cores)
-    raise SpecError(f"{path}: no format is known by that ending", remedy="Formats: .skops.")
+        estimator = load_skops(path)
+        return SklearnModel(estimator, spec.features.columns, spec.train.task, cores=cores)
+    known = ", ".join(sorted(Path(name).suffix for name in MODEL_FILES.values()))
+    raise SpecError(f"{path}: no format is known by that ending", remedy=f"Formats: {known}.")

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from ferryman.evaluation.gates import GateVerdict, judge
-from ferryman.spec.model import ChampionGateSpec, GatesSpec, ThresholdSpec
+from ferryman.spec.evaluation import ChampionGateSpec, GatesSpec, ThresholdSpec
 
 Scores = npt.NDArray[np.float64]
 

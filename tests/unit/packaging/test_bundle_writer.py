@@ -23,7 +23,7 @@ Pack = Callable[[], Bundle]
 
 @pytest.fixture
 def fitted(rain: DeclaredModel, rain_frame: Frames) -> Any:
-    return make_trainer("sklearn").fit(rain_frame(5), rain)
+    return make_trainer(rain.spec).fit(rain_frame(5), rain)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_golden_rows_are_raw_and_their_answers_come_back(pack: Pack) -> None:
 def test_model_file_in_the_bundle_is_the_fitted_one(
     pack: Pack, fitted: SklearnModel, rain: DeclaredModel, rain_frame: Frames
 ) -> None:
-    loaded = load_model_file(pack().folder / SKOPS, rain.spec.features.columns)
+    loaded = load_model_file(pack().folder / SKOPS, rain.spec)
     frame = rain_frame(2, seed=3)
     assert (loaded.predict(frame) == fitted.predict(frame)).all()
 

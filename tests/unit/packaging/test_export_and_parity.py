@@ -37,7 +37,9 @@ def imputed() -> Any:
 
 def fit(estimator: Any, frame: pd.DataFrame, model: DeclaredModel) -> SklearnModel:
     columns = model.spec.features.columns
-    return SklearnModel(estimator.fit(model_input(frame, columns), frame["label"]), columns)
+    return SklearnModel(
+        estimator.fit(model_input(frame, columns), frame["label"]), columns, "binary"
+    )
 
 
 PIPELINES = {
@@ -79,7 +81,7 @@ def test_equal_models_give_equal_bytes(
 ) -> None:
     frame = rain_frame(3)
     for name in ("a", "b"):
-        fitted = make_trainer("sklearn").fit(frame, rain)
+        fitted = make_trainer(rain.spec).fit(frame, rain)
         export_onnx(fitted.estimator, rain.spec.features.columns, tmp_path / name, name="rain")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -96,7 +98,7 @@ def test_values_next_to_a_threshold_stay_on_their_side(
         above = generator.random(len(frame)) < 0.5
         frame["humidity"] = np.where(above, high, low)
         frame["label"] = above ^ (generator.random(len(frame)) < 0.05)
-        fitted = make_trainer("sklearn").fit(frame, rain)
+        fitted = make_trainer(rain.spec).fit(frame, rain)
         columns = rain.spec.features.columns
         export_onnx(fitted.estimator, columns, tmp_path / "m.onnx", name="rain")
         assert check(fitted.predict, tmp_path / "m.onnx", columns, frame).max_difference < 1e-5
@@ -106,7 +108,7 @@ def test_values_next_to_a_threshold_stay_on_their_side(
 def test_export_leaves_the_fitted_model_alone(
     rain: DeclaredModel, rain_frame: Frames, tmp_path: Path
 ) -> None:
-    fitted = make_trainer("sklearn").fit(rain_frame(3), rain)
+    fitted = make_trainer(rain.spec).fit(rain_frame(3), rain)
     fitted.save(tmp_path / "before")
     export_onnx(fitted.estimator, rain.spec.features.columns, tmp_path / "m.onnx", name="rain")
     fitted.save(tmp_path / "after")
@@ -135,7 +137,7 @@ def test_nan_from_the_graph_is_a_difference(
     rain: DeclaredModel, rain_frame: Frames, tmp_path: Path
 ) -> None:
     frame, columns = rain_frame(2), rain.spec.features.columns
-    fitted = make_trainer("sklearn").fit(frame, rain)
+    fitted = make_trainer(rain.spec).fit(frame, rain)
     export_onnx(fitted.estimator, columns, tmp_path / "m.onnx", name="rain")
 
     def broken(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -8,6 +8,7 @@ import pytest
 from ferryman.errors import SpecError
 from ferryman.spec.model import DeclaredModel
 from ferryman.training.pipeline_file import build_estimator
+from ferryman.training.trainer import FitPlan
 from ferryman.training.trainers import make_trainer
 
 
@@ -42,20 +43,20 @@ def test_mistakes_name_file_and_line(
     (rain.folder / "pipeline.py").write_text(text)
     frame = rain_frame(1).assign(sky="grey").dropna()
     with pytest.raises(SpecError, match=expected):
-        make_trainer("sklearn").fit(frame, rain)
+        make_trainer(rain.spec).fit(frame, rain)
 
 
 def test_a_changed_file_is_read_again(rain: DeclaredModel) -> None:
     file = rain.folder / "pipeline.py"
     text = "class A:\n    fit = {}\ndef build(params, seed):\n    return A()\n"
     file.write_text(text.format(1))
-    assert build_estimator(rain).fit == 1
+    assert build_estimator(rain, FitPlan.of(rain.spec.train)).fit == 1
     file.write_text(text.format(2))
-    assert build_estimator(rain).fit == 2
+    assert build_estimator(rain, FitPlan.of(rain.spec.train)).fit == 2
 
 
 def test_parameters_and_seed_arrive_and_no_bytecode_is_left(rain: DeclaredModel) -> None:
-    estimator = build_estimator(rain)
+    estimator = build_estimator(rain, FitPlan.of(rain.spec.train))
     assert estimator.named_steps["trees"].max_iter == 20
     assert estimator.named_steps["trees"].random_state == 7
     assert not (rain.folder / "__pycache__").exists()

@@ -40,6 +40,7 @@ from ferryman.spec.windows import Window, format_time
 __all__ = ["DatasetStore", "DatasetVersion", "event_windows"]
 
 _KEYS = ["entity_key", "event_time"]
+_LABEL_TYPES = {pa.bool_(): "bool", pa.float64(): "float64"}
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class DatasetStore:
         held = {snapshot.id: snapshot for snapshot in (*found.features, *found.labels)}
         files = [file for snapshot in held.values() for file in snapshot.entry.files.values()]
         facts = {
-            "label_share": pc.mean(rows.column("label")).as_py(),
+            "label_share": _share(rows.column("label")),
             "size": sum(file.size for file in files),
             "split": split,
             "profile": merged_profile([snapshot.entry for snapshot in found.features]),
@@ -182,8 +183,9 @@ class DatasetStore:
         """The labelled rows of a version as a pandas DataFrame, ordered by event time and key.
 
         Columns: entity_key, event_time, the features (numbers float64 with NaN for null, categories
-        str with "" for null), label (bool). Raises IntegrityBroken (exit 7) where a snapshot is not
-        what it was, LostRace (exit 8) where maintenance is just removing the version.
+        str with "" for null), label (bool, float64, or a class's name). Raises IntegrityBroken
+        (exit 7) where a snapshot is not what it was, LostRace (exit 8) where maintenance is just
+        removing the version.
         """
         version = self.get(dataset_id, model)
         self._marks.use(model, dataset_id)
@@ -242,6 +244,11 @@ class DatasetStore:
         return rows.sort_by([("event_time", "ascending"), ("entity_key", "ascending")])
 
 
+def _share(label: Any) -> float | None:
+    """The share of rows that are true, where labels are truth values."""
+    return pc.mean(label).as_py() if pa.types.is_boolean(label.type) else None
+
+
 def _checked(table: Any, snapshot: Snapshot, names: list[str]) -> Any:
     """The table with the columns in order; DataRejected (exit 3) where the snapshot lacks one."""
     for name in names:
@@ -278,5 +285,6 @@ def _to_frame(table: Any, version: DatasetVersion) -> Any:
             columns[name] = pc.fill_null(column, "").to_pandas()
         else:
             columns[name] = column.cast(pa.float64(), safe=False).to_pandas()
-    columns["label"] = table.column("label").to_pandas().astype(bool)
+    label = table.column("label")
+    columns["label"] = label.to_pandas().astype(_LABEL_TYPES.get(label.type, "object"))
     return pd.DataFrame(columns)

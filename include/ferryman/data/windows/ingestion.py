@@ -13,7 +13,7 @@ import pyarrow as pa
 from ferryman.data.sources.source import Source
 from ferryman.data.versions.catalogue_entry import SnapshotEntry, SourceUse
 from ferryman.data.windows.features import Features, build_features
-from ferryman.data.windows.labels import SCHEMA, build_labels
+from ferryman.data.windows.labels import build_labels, label_schema
 from ferryman.data.windows.profile import profile_table
 from ferryman.data.windows.query import QueryEngine
 from ferryman.data.windows.readings import Readings
@@ -129,7 +129,7 @@ class Ingestion:
         views = label_views(readings, span.read, window)
         if all(table.num_rows == 0 for name, table in views.items() if name in self._outcomes()):
             logger.info("%s: no events in %s, so no labels", self._model.name, span.read)
-            return SCHEMA.empty_table()
+            return label_schema(self._model.spec.train.task).empty_table()
         return build_labels(self._engine, self._model, views, span)
 
     def _outcomes(self) -> set[str]:
