@@ -146,8 +146,13 @@ class SearchSpec(Part):
 
     @model_validator(mode="after")
     def _method_has_what_it_needs(self) -> "SearchSpec":
-        if (self.method in ("halving", "hyperband")) != (self.resource is not None):
-            raise ValueError(f"method {self.method}: resource is for halving and hyperband")
+        by_resource = self.method in ("halving", "hyperband")
+        if by_resource and self.resource is None:
+            raise ValueError(
+                f"method {self.method} needs a resource, of which good trials get more"
+            )
+        if not by_resource and self.resource is not None:
+            raise ValueError(f"resource is for halving and hyperband, not for {self.method}")
         if self.method == "grid":
             for name, dimension in self.space.items():
                 steps = dimension.choices is not None or dimension.step is not None

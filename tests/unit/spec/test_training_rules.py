@@ -98,7 +98,7 @@ BROKEN = {
         "log needs a min above 0",
     ),
     "grid of a range": ("train:", search("grid"), "a grid needs choices or a step for 'c'"),
-    "halving of nothing": ("train:", search("halving"), "resource is for halving and hyperband"),
+    "halving of nothing": ("train:", search("halving"), "method halving needs a resource"),
     "random with a resource": (
         "train:",
         search(more="  resource: {param: n, min: 1, max: 9}\n"),
