@@ -133,8 +133,8 @@ def _checked(
             f"train.min_rows is {spec.train.min_rows}",
             remedy="Ingest more windows, or lower train.min_rows.",
         )
-    check_labels(frame, spec.data.label.name)
-    leaks = find_leaks(frame, dict(plan.train.columns), spec.train.suspicious_auc)
+    check_labels(frame, spec.data.label.name, spec.train)
+    leaks = find_leaks(frame, dict(plan.train.columns), spec.train)
     if params.accept_leakage is None:
         refuse_leaks(leaks, len(frame))
         return plan

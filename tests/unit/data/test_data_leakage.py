@@ -8,9 +8,15 @@ import pytest
 
 from ferryman.data.validation.leakage import Leak, check_labels, find_leaks, refuse_leaks
 from ferryman.errors import DataRejected, GateRefused
+from ferryman.spec.training import TrainSpec
 
 ROWS = 2000
 LIMIT = 0.999
+
+
+def train_spec(task: str = "binary", **given: object) -> TrainSpec:
+    needed = {"framework": "sklearn", "pipeline": "p.py:build", "window": "14d", "holdout": "3d"}
+    return TrainSpec.model_validate({**needed, "task": task, **given})
 
 
 def labels_of(rows: int = ROWS, share: float = 0.3) -> "np.ndarray":
@@ -19,7 +25,7 @@ def labels_of(rows: int = ROWS, share: float = 0.3) -> "np.ndarray":
 
 def leaks(values: object, kind: str, label: "np.ndarray") -> list[Leak]:
     frame = pd.DataFrame({"x": values, "label": label})
-    return find_leaks(frame, {"x": kind}, LIMIT)
+    return find_leaks(frame, {"x": kind}, train_spec())
 
 
 COPIES: dict[str, tuple[str, Callable[["np.ndarray"], object]]] = {
@@ -45,7 +51,7 @@ def test_a_copy_of_the_label_is_found(name: str) -> None:
     label = labels_of()
     (leak,) = leaks(disguise(label), kind, label)
     assert leak.column == "x"
-    assert leak.auc >= LIMIT
+    assert leak.value >= LIMIT
 
 
 def test_honest_columns_are_no_leak() -> None:
@@ -87,7 +93,7 @@ def test_a_copy_of_a_rare_label_is_found() -> None:
 def test_the_refusal_names_columns_and_the_way_out() -> None:
     label = labels_of()
     frame = pd.DataFrame({f"copy_{n}": label * 1.0 for n in range(9)} | {"label": label})
-    found = find_leaks(frame, {f"copy_{n}": "number" for n in range(9)}, LIMIT)
+    found = find_leaks(frame, {f"copy_{n}": "number" for n in range(9)}, train_spec())
     assert len(found) == 9
     with pytest.raises(GateRefused, match="accept_leakage=REASON") as caught:
         refuse_leaks(found, len(frame))
@@ -104,5 +110,5 @@ def test_the_refusal_names_columns_and_the_way_out() -> None:
 
 def test_a_constant_label_is_told_with_counts() -> None:
     with pytest.raises(DataRejected, match="of 3 training rows, 3 are true and 0 false"):
-        check_labels(pd.DataFrame({"label": [True] * 3}), "late")
-    check_labels(pd.DataFrame({"label": [True, False]}), "late")
+        check_labels(pd.DataFrame({"label": [True] * 3}), "late", train_spec())
+    check_labels(pd.DataFrame({"label": [True, False]}), "late", train_spec())

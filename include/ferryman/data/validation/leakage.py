@@ -1,74 +1,90 @@
 """Leakage: a column that alone gives the label away, found before anything is fitted.
 
-Each column is judged by the area under the curve (AUC) that it reaches by itself on the training
-rows: 1.0 is a copy of the label, in whatever disguise. A column that names the row rather than
-says something about it (an id) is no leak: categories are scored on rows of other times than the
-rows that they were learned from.
+Each column is judged by what it reaches by itself on the training rows, see `single_column`: where
+the label is a class, an AUC over all classes; where it is a number, a share of its variance.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import lgamma, log
+from math import log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ferryman.data.validation.single_column import (
+    auc_of_numbers,
+    auc_of_words,
+    r2_of_numbers,
+    r2_of_words,
+)
 from ferryman.errors import DataRejected, GateRefused
+from ferryman.spec.training import TrainSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
-_BLOCKS = 5
-_FEW_VALUES = 50  # a number with so few different values may be a category in disguise
 _CHANCE = 1e-6  # a perfect column that luck could give so often, over all columns, is no evidence
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that alone tells the label: its AUC on the training rows, and what it looks like."""
+    """A column that alone tells the label: what it reaches on the training rows, and how it looks.
+
+    `value` is an AUC, or an R2 where the label is a number; `measure` says which.
+    """
 
     column: str
-    auc: float
+    value: float
     how: str
+    measure: str = "AUC"
 
     def __str__(self) -> str:
-        return f"column {self.column!r} alone gives AUC {self.auc:.3f} ({self.how})"
+        return f"column {self.column!r} alone gives {self.measure} {self.value:.3f} ({self.how})"
 
 
-def check_labels(frame: "pd.DataFrame", name: str) -> None:
+def check_labels(frame: "pd.DataFrame", name: str, train: TrainSpec) -> None:
     """Raise DataRejected (exit 3) with the counts where all labels of the rows are equal."""
-    rows, positive = len(frame), int(np.count_nonzero(frame["label"].to_numpy(dtype=bool)))
-    if positive in (0, rows):
-        raise DataRejected(
-            f"the label {name!r} is constant: of {rows} training rows, {positive} are true and "
-            f"{rows - positive} false: nothing to learn",
-            remedy="Lengthen train.window, or repair the label's query.",
-        )
+    rows, values = len(frame), frame["label"].value_counts()
+    if len(values) > 1:
+        return
+    if train.task == "binary":
+        positive = int(np.count_nonzero(frame["label"].to_numpy(dtype=bool)))
+        text = f"of {rows} training rows, {positive} are true and {rows - positive} false"
+    elif train.task == "multiclass":
+        only = f"of class {values.index[0]!r}" if rows else "there"
+        text = f"all {rows} training rows are {only}, of {len(train.classes)} declared classes"
+    else:
+        text = f"all {rows} training rows have the number {float(values.index[0]):g}"
+    raise DataRejected(
+        f"the label {name!r} is constant: {text}: nothing to learn",
+        remedy="Lengthen train.window, or repair the label's query.",
+    )
 
 
-def find_leaks(frame: "pd.DataFrame", columns: Mapping[str, str], limit: float) -> list[Leak]:
-    """The columns whose AUC on a frame of training rows is at least the limit, worst first.
+def find_leaks(frame: "pd.DataFrame", columns: Mapping[str, str], train: TrainSpec) -> list[Leak]:
+    """The columns that alone tell the label of a frame of training rows, the most telling first.
 
-    `frame` is ordered by event time and has `label` (bool); `columns` are names and types of the
-    features. Empty where one class is absent, or where so few rows of it are there that luck alone
-    could give a perfect column.
+    `frame` is ordered by event time and has `label` (bool, name of a class, or float64); `columns`
+    are names and types of the features. Limits are train.suspicious_auc, and train.suspicious_r2
+    for a regression (none: nothing is looked for). Empty where all labels are equal, or where so
+    few rows are there that luck alone could give a perfect column.
     """
-    labels: Bools = frame["label"].to_numpy(dtype=bool)
-    if not columns or _could_be_chance(labels, len(columns)):
+    import pandas as pd
+
+    codes, values = pd.factorize(frame["label"], sort=train.task != "multiclass")
+    limit = train.suspicious_r2 if train.task == "regression" else train.suspicious_auc
+    if limit is None or not columns or _could_be_chance(codes, len(columns)):
         return []
     found = []
     for name, kind in columns.items():
-        auc = _auc_of_words(frame[name], labels) if kind == "category" else 0.0
-        if kind != "category":
-            auc = _auc_of_numbers(frame[name], labels)
-        if auc >= limit:
-            found.append(Leak(name, round(auc, 6), _describe(frame[name], labels)))
-    return sorted(found, key=lambda leak: (-leak.auc, leak.column))
+        value = _strength(frame[name], kind, codes, frame["label"], train)
+        if value >= limit:
+            how = _describe(frame[name], codes, len(values), train)
+            measure = "R2" if train.task == "regression" else "AUC"
+            found.append(Leak(name, round(value, 6), how, measure))
+    return sorted(found, key=lambda leak: (-leak.value, leak.column))
 
 
 def refuse_leaks(leaks: list[Leak], rows: int) -> None:
@@ -85,67 +101,46 @@ def refuse_leaks(leaks: list[Leak], rows: int) -> None:
     )
 
 
-def _could_be_chance(labels: Bools, columns: int) -> bool:
+def _strength(
+    column: "pd.Series[Any]",
+    kind: str,
+    codes: npt.NDArray[np.int64],
+    labels: "pd.Series[Any]",
+    train: TrainSpec,
+) -> float:
+    if train.task == "regression":
+        judge = r2_of_words if kind == "category" else r2_of_numbers
+        return judge(column, labels.to_numpy(dtype=np.float64))
+    if kind == "category":
+        return auc_of_words(column, codes, train.suspicious_auc)
+    return auc_of_numbers(column, codes, train.suspicious_auc)
+
+
+def _could_be_chance(codes: npt.NDArray[np.int64], columns: int) -> bool:
     """Whether a random column could order these labels perfectly, one way or the other."""
-    rows, positive = len(labels), int(np.count_nonzero(labels))
-    if positive in (0, rows):
+    from scipy.special import gammaln
+
+    sizes = np.bincount(codes)
+    if len(sizes) < 2:
         return True
-    ways = lgamma(rows + 1) - lgamma(positive + 1) - lgamma(rows - positive + 1)
+    ways = float(gammaln(len(codes) + 1) - gammaln(sizes + 1).sum())
     return ways < log(2 * columns / _CHANCE)
 
 
-def _auc_of_numbers(column: "pd.Series[Any]", labels: Bools) -> float:
-    """The best AUC of a number in either direction, its nulls below or above all values."""
-    values: Floats = column.to_numpy(dtype=np.float64)
-    empty = np.isnan(values)
-    tries = [np.where(empty, end, values) for end in ((-np.inf, np.inf) if empty.any() else (0,))]
-    best = max(max(auc, 1 - auc) for auc in (_rank_auc(labels, given) for given in tries))
-    if best < 1.0 and len(np.unique(values[:10_000])) <= _FEW_VALUES:
-        import pandas as pd
-
-        if pd.unique(column).size <= _FEW_VALUES:
-            best = max(best, _auc_of_words(column, labels))
-    return best
-
-
-def _auc_of_words(column: "pd.Series[Any]", labels: Bools) -> float:
-    """The AUC of the label's rate in each category, as it is in the other blocks of time."""
-    import pandas as pd
-
-    codes, words = pd.factorize(column, use_na_sentinel=False)
-    blocks = np.arange(len(labels)) * _BLOCKS // max(len(labels), 1)
-    cells = codes * _BLOCKS + blocks
-    size = len(words) * _BLOCKS
-    counts = np.bincount(cells, minlength=size).reshape(-1, _BLOCKS)
-    hits = np.bincount(cells, weights=labels, minlength=size).reshape(-1, _BLOCKS)
-    others = counts.sum(axis=1, keepdims=True) - counts
-    other_hits = hits.sum(axis=1, keepdims=True) - hits
-    rates = (other_hits + labels.mean()) / (others + 1)
-    # One direction only: a rate learned elsewhere that ranks the wrong way round says nothing.
-    return _rank_auc(labels, rates[codes, blocks])
-
-
-def _rank_auc(labels: Bools, scores: Floats) -> float:
-    """The chance that a positive row scores above a negative one, ties counting half."""
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    sizes = np.diff(starts, append=len(scores))
-    ranks = np.repeat(starts + (sizes + 1) / 2, sizes)
-    positives = int(np.count_nonzero(labels))
-    total = float(ranks[labels[order]].sum()) - positives * (positives + 1) / 2
-    return total / (positives * (len(labels) - positives))
-
-
-def _describe(column: "pd.Series[Any]", labels: Bools) -> str:
+def _describe(
+    column: "pd.Series[Any]", codes: npt.NDArray[np.int64], labels: int, train: TrainSpec
+) -> str:
     """What a leaking column looks like beside the label, in a few words."""
     import pandas as pd
 
-    codes, values = pd.factorize(column, use_na_sentinel=False)
-    if len(values) == 2:
-        first = codes.astype(bool)
-        if (first == labels).all() or (first != labels).all():
-            return "it has two values, one for each label"
-    if len(values) > len(labels) // 2:
+    places, values = pd.factorize(column, use_na_sentinel=False)
+    if len(values) == labels and len(np.unique(places * labels + codes)) == labels:
+        if train.task == "regression":
+            return "it has one value for each value of the label"
+        return (
+            f"it has {'two' if labels == 2 else labels} values, "
+            f"one for each {'label' if labels == 2 else 'class'}"
+        )
+    if len(values) > len(codes) // 2:
         return "its values are nearly all different, and ordered as the label is"
     return f"{len(values)} different values"
