@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     mlflow_uri: str = Field(
         default="", description="MLflow tracking URI; default SQLite in <home>."
     )
+    mlflow_ui: str = Field(
+        default="", description="Address of MLflow's pages; default mlflow_uri, if it is a server."
+    )
     serving_host: str = "127.0.0.1"
     serving_port: int = 8600
     serving_admin_port: int = 8601
@@ -98,6 +101,13 @@ class Settings(BaseSettings):
     def mlflow_artifacts(self) -> Path:
         """Where a local MLflow keeps its artifacts."""
         return self.home / "mlflow" / "artifacts"
+
+    def mlflow_page(self, run: str) -> str:
+        """The address of a tracked run's page; empty where no MLflow shows pages."""
+        server = self.mlflow_uri if self.mlflow_uri.startswith(("http://", "https://")) else ""
+        scheme, separator, rest = (self.mlflow_ui or server).rstrip("/").partition("://")
+        # A password in the address is for the tracker, not for a page.
+        return f"{scheme}{separator}{rest.rpartition('@')[2]}/#/runs/{run}" if rest else ""
 
     @property
     def serving_url(self) -> str:

@@ -22,6 +22,8 @@ class Bench(Protocol):
 
     def datasets(self, run: str) -> set[str]: ...
 
+    def epochs(self, run: str, name: str) -> list[tuple[int, float]]: ...
+
     def finished(self, run: str) -> bool: ...
 
 
@@ -36,6 +38,10 @@ class MemoryBench:
 
     def datasets(self, run: str) -> set[str]:
         return {f"{key}={value}" for key, value in self._memory.runs[run].datasets.items()}
+
+    def epochs(self, run: str, name: str) -> list[tuple[int, float]]:
+        kept = self._memory.runs[run].epochs
+        return sorted((epoch, value) for (metric, epoch), value in kept.items() if metric == name)
 
     def finished(self, run: str) -> bool:
         return self._memory.runs[run].finished
@@ -62,6 +68,11 @@ class MlflowBench:
             f"{entry.tags[0].value}={json.loads(entry.dataset.source)['dataset']}"
             for entry in self._run(run).inputs.dataset_inputs
         }
+
+    def epochs(self, run: str, name: str) -> list[tuple[int, float]]:
+        from ferryman.registry.mlflow_connection import connect
+
+        return sorted((m.step, m.value) for m in connect(self._uri).get_metric_history(run, name))
 
     def finished(self, run: str) -> bool:
         return bool(self._run(run).info.status == "FINISHED")
@@ -107,6 +118,29 @@ def test_values_are_kept_once_and_none_is_left_out(bench: Bench) -> None:
     assert kept["tags"]["digest"] == "d"
 
 
+def test_figures_of_each_epoch_are_kept_once_at_their_step(bench: Bench) -> None:
+    run = bench.tracker.start("rain", "r", "k", {})
+    epochs = [{"loss": 1.0 / (epoch + 1), "lost": None, "auc": 0.5} for epoch in range(1100)]
+    for _ in range(2):
+        bench.tracker.log(run.id, metrics={"loss": 7.0}, history=epochs)
+    assert bench.kept(run.id)["metrics"]["loss"] == 7.0
+    losses = bench.epochs(run.id, "epoch/loss")
+    assert len(losses) == 1100
+    assert losses[0] == (0, 1.0)
+    assert losses[-1] == (1099, pytest.approx(1 / 1100))
+    assert len(bench.epochs(run.id, "epoch/auc")) == 1100
+    assert bench.epochs(run.id, "epoch/lost") == []
+
+
+def test_more_values_than_fit_in_a_batch(bench: Bench) -> None:
+    run = bench.tracker.start("rain", "r", "k", {})
+    many = {f"n{number}": number for number in range(130)}
+    bench.tracker.log(run.id, params=many, tags=dict.fromkeys(many, "t"))
+    kept = bench.kept(run.id)
+    assert len(kept["params"]) == 130
+    assert many.keys() <= kept["tags"].keys()
+
+
 def test_datasets_are_kept_once_with_their_purpose(bench: Bench) -> None:
     run = bench.tracker.start("rain", "r", "k", {})
     for _ in range(2):
@@ -125,6 +159,18 @@ def test_files_and_folders_are_below_the_runs_uri(bench: Bench, tmp_path: Path) 
     assert (place(run.artifacts) / "evaluation" / "matrix.json").read_bytes() == b"{}"
     assert uri.startswith(run.artifacts)
     assert (place(uri) / "deep" / "a.txt").read_text() == "a"
+
+
+def test_what_was_logged_is_fetched(bench: Bench, tmp_path: Path) -> None:
+    run = bench.tracker.start("rain", "r", "k", {})
+    bench.tracker.log_files(run.id, {"a.py": b"1", "deep/b.sql": b"2"}, "code")
+    target = tmp_path / "target"
+    target.mkdir()
+    assert bench.tracker.fetch(run.id, "code", target)
+    assert (target / "a.py").read_bytes() == b"1"
+    assert (target / "deep" / "b.sql").read_bytes() == b"2"
+    assert not bench.tracker.fetch(run.id, "nothing", target)
+    assert (place(run.artifacts) / "code" / "a.py").is_file()  # a copy was made, nothing moved
 
 
 def test_finish_may_be_repeated(bench: Bench) -> None:

@@ -1,11 +1,11 @@
 """A tracker in memory, for tests and for simulations that leave nothing behind."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ferryman.registry.tracking import RUN_ID_TAG, RunFacts, TrackedRun
+from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun
 
 
 @dataclass
@@ -16,6 +16,7 @@ class MemoryRun:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    epochs: dict[tuple[str, int], float] = field(default_factory=dict)
     datasets: dict[str, str] = field(default_factory=dict)
     finished: bool = False
 
@@ -46,13 +47,18 @@ class MemoryTracker:
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float | None] | None = None,
         tags: Mapping[str, str] | None = None,
+        history: Sequence[Mapping[str, float | None]] = (),
     ) -> None:
-        """Log values in one batch."""
+        """Log values, and the figures of each epoch."""
         kept = self.runs[run]
         kept.params.update({key: str(value) for key, value in (params or {}).items()})
         numbers = {key: value for key, value in (metrics or {}).items() if value is not None}
         kept.metrics.update(numbers)
         kept.tags.update(tags or {})
+        for epoch, figures in enumerate(history):
+            for name, value in figures.items():
+                if value is not None:
+                    kept.epochs[f"{EPOCH}{name}", epoch] = value
 
     def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
         """Log which dataset versions a run read."""
@@ -70,6 +76,14 @@ class MemoryTracker:
         target = self._place(run) / folder
         shutil.copytree(source, target, dirs_exist_ok=True)
         return target.as_uri()
+
+    def fetch(self, run: str, folder: str, target: Path) -> bool:
+        """Copy a logged folder into an existing one."""
+        source = self._place(run) / folder
+        if not source.is_dir():
+            return False
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        return True
 
     def finish(self, run: str) -> None:
         """Mark the run as finished."""

@@ -1,8 +1,9 @@
 """The tracker port on MLflow tracking: one experiment a model, one run a training."""
 
 import json
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,11 +35,15 @@ from ferryman.registry.mlflow_connection import (
     quoted,
 )
 from ferryman.registry.registry import RUN_KEY_TAG
-from ferryman.registry.tracking import RUN_ID_TAG, RunFacts, TrackedRun
+from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun
+from ferryman.runtime.files import SCRATCH
 
 # MLflow's limits for one value.
 _MAX_TAG = 5000
 _MAX_PARAM = 6000
+# And for one batch: of params and of tags one each, of metrics the larger one.
+_MAX_NAMES = 100
+_MAX_METRICS = 1000
 
 
 class MlflowTracker:
@@ -82,24 +87,26 @@ class MlflowTracker:
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float | None] | None = None,
         tags: Mapping[str, str] | None = None,
+        history: Sequence[Mapping[str, float | None]] = (),
     ) -> None:
-        """Log values in one batch; metrics that are None are left out."""
+        """Log values in as few batches as there can be; metrics that are None are left out."""
         with mlflow_errors(self._uri):
             client = connect(self._uri)
             # The run's own start as the time: the same value logged twice is then one point.
             moment = client.get_run(run).info.start_time
-            client.log_batch(
-                run,
-                metrics=[
-                    Metric(name, float(value), moment, 0)
-                    for name, value in (metrics or {}).items()
-                    if value is not None
-                ],
-                params=[
-                    Param(name, str(value)[:_MAX_PARAM]) for name, value in (params or {}).items()
-                ],
-                tags=[RunTag(name, value[:_MAX_TAG]) for name, value in (tags or {}).items()],
-            )
+            points = [(name, value, 0) for name, value in (metrics or {}).items()]
+            for epoch, figures in enumerate(history):
+                points += [(f"{EPOCH}{name}", value, epoch) for name, value in figures.items()]
+            figures_of = [
+                Metric(name, float(value), moment, step)
+                for name, value, step in points
+                if value is not None
+            ]
+            params_of = [
+                Param(name, str(value)[:_MAX_PARAM]) for name, value in (params or {}).items()
+            ]
+            tags_of = [RunTag(name, value[:_MAX_TAG]) for name, value in (tags or {}).items()]
+            _log_in_batches(client, run, figures_of, params_of, tags_of)
 
     def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
         """Log which dataset versions a run read; MLflow's pages show them as its datasets."""
@@ -120,10 +127,12 @@ class MlflowTracker:
             connect(self._uri).log_inputs(run, datasets=inputs)
 
     def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
-        """Log small files by name."""
-        with tempfile.TemporaryDirectory(prefix="ferryman-") as scratch:
+        """Log small files by name; a name may be a path below the folder."""
+        with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
             for name, content in files.items():
-                (Path(scratch) / name).write_bytes(content)
+                target = Path(scratch) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
             with mlflow_errors(self._uri):
                 connect(self._uri).log_artifacts(run, scratch, folder or None)
 
@@ -133,6 +142,18 @@ class MlflowTracker:
             client = connect(self._uri)
             client.log_artifacts(run, str(source), folder)
             return f"{str(client.get_run(run).info.artifact_uri).rstrip('/')}/{folder}"
+
+    def fetch(self, run: str, folder: str, target: Path) -> bool:
+        """Copy what was logged in a folder into an existing one; False where nothing was."""
+        with mlflow_errors(self._uri):
+            client = connect(self._uri)
+            if not client.list_artifacts(run, folder):
+                return False
+            with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
+                # A folder of this machine is answered where it is; others are copied.
+                found = client.download_artifacts(run, folder, scratch)
+                shutil.copytree(found, target, dirs_exist_ok=True)
+            return True
 
     def finish(self, run: str) -> None:
         """Mark the run as finished."""
@@ -201,6 +222,23 @@ class MlflowTracker:
             if run.data.tags.get(RUN_ID_TAG) == tags[RUN_ID_TAG]:
                 return run
         return None
+
+
+def _log_in_batches(
+    client: MlflowClient,
+    run: str,
+    metrics: list[Metric],
+    params: list[Param],
+    tags: list[RunTag],
+) -> None:
+    """One call for most runs; further ones for what is over the limits of a batch."""
+    first_metrics = _MAX_METRICS - 2 * _MAX_NAMES
+    client.log_batch(run, metrics[:first_metrics], params[:_MAX_NAMES], tags[:_MAX_NAMES])
+    for start in range(first_metrics, len(metrics), _MAX_METRICS):
+        client.log_batch(run, metrics=metrics[start : start + _MAX_METRICS])
+    for start in range(_MAX_NAMES, max(len(params), len(tags)), _MAX_NAMES):
+        end = start + _MAX_NAMES
+        client.log_batch(run, params=params[start:end], tags=tags[start:end])
 
 
 def _facts(run: Run) -> RunFacts:

@@ -1,12 +1,13 @@
 """The tracker port: what is remembered of each training run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 RUN_ID_TAG = "ferryman.run_id"
+EPOCH = "epoch/"  # before the name of a figure that is kept for each epoch
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,13 @@ class Tracker(Protocol):
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float | None] | None = None,
         tags: Mapping[str, str] | None = None,
+        history: Sequence[Mapping[str, float | None]] = (),
     ) -> None:
-        """Log values in one batch; metrics that are None are left out."""
+        """Log values in as few batches as there can be; metrics that are None are left out.
+
+        `history` holds the figures of each epoch, the first one's first; they are kept as metrics
+        `epoch/<name>` whose step is the epoch, counted from 0.
+        """
         ...
 
     def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
@@ -59,11 +65,15 @@ class Tracker(Protocol):
         ...
 
     def log_files(self, run: str, files: Mapping[str, bytes], folder: str = "") -> None:
-        """Log small files by name."""
+        """Log small files by name; a name may be a path below the folder."""
         ...
 
     def log_folder(self, run: str, source: Path, folder: str) -> str:
         """Log every file of a folder, and return the URI of where they are."""
+        ...
+
+    def fetch(self, run: str, folder: str, target: Path) -> bool:
+        """Copy what was logged in a folder into an existing one; False where nothing was."""
         ...
 
     def finish(self, run: str) -> None:

@@ -20,6 +20,7 @@ from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.messages import StepRequest, StepResult, Verdict
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.run_store import finished_result, step_folder, store_error, store_result
+from ferryman.runtime.timings import timed
 from ferryman.settings import Settings
 from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel, ModelSpec
@@ -62,13 +63,17 @@ class StepParams(BaseModel):
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step is given: its request, the declaration, the installation, its parameters."""
+    """What a step is given: its request, the declaration, the installation, its parameters.
+
+    `origin` is the address of the page of whoever asked for the step, where there is one.
+    """
 
     request: StepRequest
     model: DeclaredModel
     settings: Settings
     params: StepParams
     connections: Connections
+    origin: str = ""
 
     @property
     def spec(self) -> ModelSpec:
@@ -153,10 +158,13 @@ def run_step(
     model: DeclaredModel,
     settings: Settings,
     connections: Connections | None = None,
+    *,
+    origin: str = "",
 ) -> StepResult:
     """Run one request, or return the result that it already has (see REMEMBERED).
 
-    Connections are those of the installation unless others are given.
+    Connections are those of the installation unless others are given. `origin` is the address of
+    the page of whoever asks; what the step cost is kept beside its result (runtime.timings).
     Raises the FerrymanError of the step, after writing it beside where the result would stand.
     """
     done = finished_result(request) if request.step in REMEMBERED else None
@@ -172,8 +180,10 @@ def run_step(
             settings=settings,
             params=params,
             connections=connections or DeclaredConnections(settings),
+            origin=origin,
         )
-        result = step.run(context)
+        with timed(request):
+            result = step.run(context)
     except FerrymanError as error:
         store_error(request, int(error.exit_code), str(error))
         raise

@@ -14,6 +14,7 @@ from ferryman.spec.data import FeatureSpec
 from ferryman.spec.metrics import Task
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.training import TrainSpec
+from ferryman.training.core_limit import core_limit
 from ferryman.training.labels import encode_labels, refuse_constant
 from ferryman.training.model_input import model_input
 from ferryman.training.pipeline_file import blamed_on, build_estimator
@@ -50,10 +51,8 @@ class SklearnModel:
 
     def predict(self, frame: "pd.DataFrame") -> Predictions:
         """The answers for rows of feature columns; see Predictions for their shape."""
-        from threadpoolctl import threadpool_limits
-
         values = model_input(frame, self._columns)
-        with threadpool_limits(_threads(self._cores, values.shape)):
+        with core_limit(self._cores, threads=_threads(self._cores, values.shape)):
             if self._task == "regression":
                 answers = self._estimator.predict(values)
             else:
@@ -76,8 +75,6 @@ class SklearnTrainer:
         self, frame: "pd.DataFrame", declared: DeclaredModel, plan: FitPlan | None = None
     ) -> SklearnModel:
         """Fit on the declared columns and `label`; errors as in the port."""
-        from threadpoolctl import threadpool_limits
-
         plan = plan or FitPlan.of(declared.spec.train)
         train, columns = declared.spec.train, declared.spec.features.columns
         labels = encode_labels(frame["label"], train)
@@ -86,7 +83,7 @@ class SklearnTrainer:
         file = declared.folder / plan.pipeline.partition(":")[0]
         values = model_input(frame, columns)
         started = time.perf_counter()
-        with threadpool_limits(_threads(self._cores, values.shape)):
+        with core_limit(self._cores, threads=_threads(self._cores, values.shape)):
             blamed_on(file, lambda: estimator.fit(values, labels))
         logger.info("fitted %d rows in %.2f s", len(values), time.perf_counter() - started)
         _check_answers(estimator, train, labels, file)

@@ -1,0 +1,1 @@
+"""Trains a registered version again, from what was recorded of it, and compares."""
