@@ -28,6 +28,7 @@ from ferryman.data.versions.splits import (
     event_windows,
     group_keys,
     refuse_nothing_left,
+    refuse_nulls,
     shared_rows,
     without_groups,
 )
@@ -80,7 +81,7 @@ class DatasetStore:
             refuse_nothing_left(rows.num_rows, left, group, past.events)
         train = self._keep(spec, cutoff, past, rows, evaluation.id)
         if not self._catalogue.recorded(spec.name, train.id):
-            self._record(train, past, rows, self._compare(train, evaluation, left))
+            self._record(train, past, rows, self._compare(spec, train, evaluation, left))
         return train, evaluation
 
     def build(self, spec: ModelSpec, cutoff: datetime, role: Role) -> DatasetVersion:
@@ -132,10 +133,14 @@ class DatasetStore:
             self._record(version, found, rows, None)
         return version
 
-    def _compare(self, train: DatasetVersion, evaluation: DatasetVersion, left: LeftOut) -> Split:
+    def _compare(
+        self, spec: ModelSpec, train: DatasetVersion, evaluation: DatasetVersion, left: LeftOut
+    ) -> Split:
         """How the two sides were kept apart; rows that they share are counted and told."""
         ours = self.load(train.id, train.model)
         theirs = self.load(evaluation.id, train.model)
+        for frame in (ours, theirs):
+            refuse_nulls(frame, spec.features)
         counts = shared_rows(ours, theirs, [name for name, _ in train.columns])
         if counts.warning:
             logger.warning("%s: %s", train.model, counts.warning)

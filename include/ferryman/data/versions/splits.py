@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferryman.errors import DataRejected
+from ferryman.spec.data import FeaturesSpec
 from ferryman.spec.model import ModelSpec
 from ferryman.spec.windows import Window
 
@@ -122,3 +123,18 @@ def _hashes(frame: "pd.DataFrame", names: list[str]) -> Any:
     from pandas.util import hash_pandas_object
 
     return hash_pandas_object(frame[[*names, "label"]], index=False).to_numpy()
+
+
+def refuse_nulls(frame: "pd.DataFrame", features: FeaturesSpec) -> None:
+    """DataRejected (exit 3) where a column that no row may lack is null: it was ingested before."""
+    for name, feature in features.columns.items():
+        if feature.nullable:
+            continue
+        lacking = frame[name] == "" if feature.type == "category" else frame[name].isna()
+        if lacking.any():
+            first = frame["event_time"][lacking].iloc[0]
+            raise DataRejected(
+                f"column {name!r} is null in {int(lacking.sum())} of {len(frame)} rows, the first "
+                f"of {first:%Y-%m-%d}: they were ingested before it was declared nullable: false",
+                remedy=f"Ingest these windows again, or allow null in features.columns.{name}.",
+            )

@@ -39,7 +39,7 @@ class Features:
 
     Columns of the table, whose rows are ordered by event time and key: entity_key (string),
     event_time (timestamp[us, UTC]), the declared features (integer int64, number float64, category
-    string; all nullable), and the entity columns that are no features, as text: a split may go by
+    string; null only where nullable), and the entity columns that are no features, as text: a split may go by
     them. Times are those asked for.
     """
 
@@ -86,8 +86,31 @@ def _shape(raw: Any, spec: FeaturesSpec, span: ReplayedSpan, shown: str) -> Feat
         name: _typed(one_chunk(raw.column(name)), name, feature.type, shown)
         for name, feature in spec.columns.items()
     }
+    _refuse_nulls(columns, keys, spec, shown)
     table = pa.table({KEY: keys, EVENT_TIME: moved, **columns, **_entity_texts(raw, spec)})
     return Features(table, tuple(late_values(raw, table, spec, times, shown)))
+
+
+def _refuse_nulls(columns: Mapping[str, Any], keys: Any, spec: FeaturesSpec, shown: str) -> None:
+    """DataRejected (exit 3) where a feature that no row may lack is null, with the first row.
+
+    An empty text counts as null: inside a model it is the same.
+    """
+    for name, column in columns.items():
+        if spec.columns[name].nullable:
+            continue
+        text = spec.columns[name].type == "category"
+        lacking = pc.equal(pc.fill_null(column, ""), "") if text else column.is_null()
+        rows = np.flatnonzero(np.asarray(lacking))
+        if not len(rows):
+            continue
+        raise DataRejected(
+            f"{shown}: column {name!r} is null in {len(rows)} of {len(column)} rows, the first in "
+            f"row {rows[0] + 1} ({shorten(keys[int(rows[0])].as_py())[1:-1]}), and is declared "
+            "nullable: false",
+            remedy="Repair the rows at their source, fill the value in the query, or allow null "
+            f"in features.columns.{name}.",
+        )
 
 
 def _entity_texts(raw: Any, spec: FeaturesSpec) -> dict[str, Any]:
