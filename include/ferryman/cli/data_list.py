@@ -81,9 +81,8 @@ def _datasets_table(found: "list[FoundEntry]", *, named: bool) -> Table:
     table = Table(*(["model"] if named else []), "dataset", "id", "rows", "label", "why", "who")
     table.add_column("pins")
     for entry in found:
-        share = "" if entry.label_share is None else f"{entry.label_share:.1%}"
         cells = [entry.model] if named else []
-        cells += [entry.what, entry.id[:_ID], str(entry.rows), share]
+        cells += [entry.what, entry.id[:_ID], str(entry.rows), escape(entry.label)]
         table.add_row(*cells, escape(entry.reason), escape(entry.actor), ", ".join(entry.pins))
     return table
 

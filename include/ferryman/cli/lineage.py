@@ -23,7 +23,7 @@ _TOLD = {
     "run": ("mlflow_run_id", "status", "started", "reason"),
     "step": ("text",),
     "code": ("uncommitted_changes", "model_folder_sha256"),
-    "dataset version": ("role", "rows", "cutoff", "label_share", "reason", "actor"),
+    "dataset version": ("role", "rows", "cutoff", "labels", "reason", "actor"),
     "window": ("window", "rows", "labels", "reason", "published", "code_version"),
     "source": ("described", "query", "dropped", "changed"),
     "part": ("sha256", "size", "rows"),

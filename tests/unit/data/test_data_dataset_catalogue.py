@@ -4,10 +4,16 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 
 from ferryman.data.versions.dataset import DatasetStore
-from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, Override
+from ferryman.data.versions.dataset_catalogue import (
+    DatasetCatalogue,
+    DatasetEntry,
+    Override,
+    label_figures,
+)
 from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.data.windows.profile import profile_table
 from ferryman.errors import DataRejected, IntegrityBroken, SpecError
@@ -16,6 +22,19 @@ from ferryman.spec.windows import day_window
 
 if TYPE_CHECKING:
     from conftest import World
+
+
+ENTRY_OF_A_VERSION = DatasetEntry(
+    id="v",
+    model="trips",
+    role="train",
+    cutoff=dt.datetime(2013, 1, 10, tzinfo=dt.UTC),
+    event_window=day_window(dt.datetime(2013, 1, 3, tzinfo=dt.UTC)),
+    rows=8,
+    label="late",
+    windows=1,
+    table_schema={},
+)
 
 
 def at(day: int) -> dt.datetime:
@@ -96,6 +115,30 @@ def test_a_column_whose_type_was_declared_anew(world: "World", objects: LocalObj
     publish(world, objects, range(6, 11))
     with pytest.raises(DataRejected, match="snapshots of different declarations"):
         DatasetStore(objects).split(world.model().spec, at(10))
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ([True, False, False, False], "25.0%"),
+        (["b", "a", "b", "c", "d", "b", "a", "c"], "b 37.5%, a 25.0%, c 25.0%, 1 more"),
+        ([1.0, 2.0, 3.0, 4.0], "2.5 ± 1.12"),
+        (pa.array([], pa.string()), ""),
+    ],
+)
+def test_what_an_entry_says_of_labels(label: object, words: str) -> None:
+    figures = label_figures(pa.chunked_array([label]))
+    entry = ENTRY_OF_A_VERSION.model_copy(update=figures)
+    assert entry.label_words == words
+    again = DatasetEntry.model_validate_json(entry.model_dump_json())
+    assert again.label_words == words
+
+
+def test_an_entry_of_before_says_nothing_more() -> None:
+    kept = ENTRY_OF_A_VERSION.model_dump(mode="json")
+    for name in ("class_shares", "label_mean", "label_sd"):
+        del kept[name]
+    assert DatasetEntry.model_validate(kept).label_words == ""
 
 
 def test_what_the_catalogue_says_of_a_version(world: "World", objects: LocalObjectStore) -> None:

@@ -34,7 +34,8 @@ class FoundEntry:
     """A version, in a form for tables and machines.
 
     `what` is a window, or a dataset's side and cut-off; `size` is in bytes; `labels` counts a
-    window's labels, `label_share` is the share of a dataset's rows whose label is true.
+    window's labels. Of a dataset's labels `label_share` is the share that is true, `class_shares`
+    that of each class, `label_mean` and `label_sd` are of numbers; `label` says them in words.
     """
 
     model: str
@@ -44,7 +45,11 @@ class FoundEntry:
     state: str
     rows: int
     labels: int | None
+    label: str
     label_share: float | None
+    class_shares: dict[str, float] | None
+    label_mean: float | None
+    label_sd: float | None
     size: int | None
     columns: tuple[str, ...]
     sources: tuple[str, ...]
@@ -83,7 +88,11 @@ def _windows(objects: ObjectStore, model: str, wanted: Wanted) -> Iterator[Found
                 state=row.state,
                 rows=entry.rows,
                 labels=entry.labels,
+                label="",
                 label_share=None,
+                class_shares=None,
+                label_mean=None,
+                label_sd=None,
                 size=sum(file.size for file in entry.files.values()),
                 columns=tuple(entry.table_schema),
                 sources=tuple(sorted(entry.sources)),
@@ -110,7 +119,11 @@ def _datasets(objects: ObjectStore, model: str, wanted: Wanted) -> Iterator[Foun
                 state="kept",
                 rows=entry.rows,
                 labels=None,
+                label=entry.label_words,
                 label_share=entry.label_share,
+                class_shares=entry.class_shares,
+                label_mean=entry.label_mean,
+                label_sd=entry.label_sd,
                 size=entry.size,
                 columns=tuple(entry.table_schema),
                 sources=(),

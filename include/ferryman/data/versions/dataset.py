@@ -18,6 +18,7 @@ from ferryman.data.versions.dataset_catalogue import (
     DatasetCatalogue,
     Split,
     describe,
+    label_figures,
     merged_profile,
 )
 from ferryman.data.versions.dataset_version import DatasetVersion, Role, manifest_key
@@ -160,7 +161,7 @@ class DatasetStore:
         held = {snapshot.id: snapshot for snapshot in (*found.features, *found.labels)}
         files = [file for snapshot in held.values() for file in snapshot.entry.files.values()]
         facts = {
-            "label_share": _share(rows.column("label")),
+            **label_figures(rows.column("label")),
             "size": sum(file.size for file in files),
             "split": split,
             "profile": merged_profile([snapshot.entry for snapshot in found.features]),
@@ -247,11 +248,6 @@ class DatasetStore:
         rows = rows.append_column("label", known.column("label").take(places))
         rows = rows.filter(pc.is_valid(rows.column("label")))
         return rows.sort_by([("event_time", "ascending"), ("entity_key", "ascending")])
-
-
-def _share(label: Any) -> float | None:
-    """The share of rows that are true, where labels are truth values."""
-    return pc.mean(label).as_py() if pa.types.is_boolean(label.type) else None
 
 
 def _checked(table: Any, snapshot: Snapshot, names: list[str]) -> Any:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _MANIFEST = re.compile(r"[^/]+/datasets/([0-9a-f]{64})\.json")
 _Kind = TypeVar("_Kind", bound=BaseModel)
+_SHOWN = 3  # classes that are named in a line
 LEAST_BEGINNING = 4  # characters of an id that somebody may name it by
 
 
@@ -66,6 +67,11 @@ class DatasetEntry(Record):
     rows: int
     label: str
     label_share: float | None = Field(default=None, description="Share of rows whose label is true")
+    class_shares: dict[str, float] | None = Field(
+        default=None, description="Share of rows of each class that has any."
+    )
+    label_mean: float | None = Field(default=None, description="Mean of a label that is a number.")
+    label_sd: float | None = Field(default=None, description="Its standard deviation over rows.")
     size: int | None = Field(default=None, description="Bytes of the files that hold it.")
     windows: int = Field(description="Snapshots that its features come from.")
     table_schema: dict[str, str]
@@ -74,6 +80,17 @@ class DatasetEntry(Record):
     )
     split: Split | None = None
     profile: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def label_words(self) -> str:
+        """The labels of the rows in a few words; empty where the entry does not tell."""
+        if self.label_share is not None:
+            return f"{self.label_share:.1%}"
+        if self.label_mean is not None:
+            return f"{self.label_mean:.4g} ± {self.label_sd or 0:.3g}"
+        shares = sorted((self.class_shares or {}).items(), key=lambda one: (-one[1], one[0]))
+        more = [f"{len(shares) - _SHOWN} more"] if len(shares) > _SHOWN else []
+        return ", ".join([*(f"{name} {share:.1%}" for name, share in shares[:_SHOWN]), *more])
 
 
 class DatasetCatalogue:
@@ -159,6 +176,7 @@ class DatasetCatalogue:
             return None
         return {
             **entry.model_dump(mode="json"),
+            "labels": entry.label_words,
             "snapshot_ids": manifest.snapshot_ids,
             "label_snapshot_ids": manifest.label_snapshot_ids,
             "overrides": [one.model_dump(mode="json") for one in self.overrides(model, dataset_id)],
@@ -192,6 +210,19 @@ def describe(version: DatasetVersion) -> DatasetEntry:
         windows=len(version.snapshot_ids),
         table_schema=dict(version.columns),
     )
+
+
+def label_figures(label: Any) -> dict[str, Any]:
+    """What an entry tells of a label column that has no nulls, by the names of its fields."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(label.type):
+        return {"label_share": pc.mean(label).as_py()}
+    if pa.types.is_floating(label.type):
+        return {"label_mean": pc.mean(label).as_py(), "label_sd": pc.stddev(label).as_py()}
+    counts = {one["values"]: one["counts"] for one in pc.value_counts(label).to_pylist()}
+    return {"class_shares": {name: count / len(label) for name, count in counts.items()}}
 
 
 def merged_profile(windows: Sequence[CatalogueEntry]) -> dict[str, JsonValue]:

@@ -39,8 +39,8 @@ class Features:
 
     Columns of the table, whose rows are ordered by event time and key: entity_key (string),
     event_time (timestamp[us, UTC]), the declared features (integer int64, number float64, category
-    string; null only where nullable), and the entity columns that are no features, as text: a split may go by
-    them. Times are those asked for.
+    string; null only where nullable), and the entity columns that are no features, as text: a split
+    may go by them. Times are those asked for.
     """
 
     table: Any
