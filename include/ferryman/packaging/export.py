@@ -1,6 +1,7 @@
-"""Writes a fitted scikit-learn pipeline as an ONNX graph.
+"""Writes a fitted model as an ONNX graph, whatever framework it is of.
 
-One named input [rows, 1] a feature column (float32, or text), one output `probability` [rows].
+One named input [rows, 1] a feature column (float32, or text). One output: `probability`, [rows] of
+a binary and [rows, classes] of a multiclass task, or `value` [rows] of a regression.
 """
 
 import copy
@@ -12,17 +13,22 @@ from typing import Any
 import numpy as np
 
 from ferryman.errors import SpecError
-from ferryman.packaging.onnx_scorer import OUTPUT
-from ferryman.runtime.files import write_atomic
+from ferryman.packaging.onnx_graph import set_output, write_graph
 from ferryman.spec.data import FeatureSpec
+from ferryman.spec.metrics import Task
 
 logger = logging.getLogger(__name__)
 
 
 def export_onnx(
-    estimator: Any, columns: Mapping[str, FeatureSpec], path: Path, *, name: str
+    estimator: Any,
+    columns: Mapping[str, FeatureSpec],
+    path: Path,
+    *,
+    name: str,
+    task: Task = "binary",
 ) -> None:
-    """Write the graph, atomically; equal models give equal bytes.
+    """Write the graph of a scikit-learn pipeline, atomically; equal models give equal bytes.
 
     Raises SpecError (exit 2) where a part of the pipeline has no ONNX form. Whether the graph
     answers as the pipeline does is for the parity check to say.
@@ -36,47 +42,20 @@ def export_onnx(
         for column, spec in columns.items()
     ]
     exact = _with_float32_thresholds(estimator)
+    options = {} if task == "regression" else {id(exact): {"zipmap": False}}
     try:
-        graph = convert_sklearn(
-            exact, name=name, initial_types=inputs, options={id(exact): {"zipmap": False}}
-        )
+        graph = convert_sklearn(exact, name=name, initial_types=inputs, options=options)
     except (MissingConverter, MissingShapeCalculator, NotImplementedError) as error:
         text = str(error).strip().split("\n")[0][:500]
         raise SpecError(
             f"the pipeline has no ONNX form: {text}",
             remedy="Use estimators that skl2onnx converts.",
         ) from error
-    _keep_positive_probability(graph)
-    graph.doc_string = ""
-    del graph.metadata_props[:]
-    write_atomic(path, graph.SerializeToString(deterministic=True))
-
-
-def _keep_positive_probability(graph: Any) -> None:
-    """Replace (label, probabilities [rows, 2]) by column 1 of the probabilities alone."""
-    from onnx import TensorProto, helper
-
-    probabilities = graph.graph.output[1].name
-    del graph.graph.output[:]
-    index = helper.make_tensor("ferryman_positive", TensorProto.INT64, [], [1])
-    graph.graph.initializer.append(index)
-    graph.graph.node.append(
-        helper.make_node("Gather", [probabilities, index.name], [OUTPUT], axis=1)
-    )
-    graph.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["rows"]))
-    _drop_unused_nodes(graph.graph)
-
-
-def _drop_unused_nodes(graph: Any) -> None:
-    """Remove nodes that only the dropped label needed."""
-    needed = {output.name for output in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    del graph.node[:]
-    graph.node.extend(reversed(kept))
+    if task == "regression":
+        set_output(graph, graph.graph.output[0].name, task, 1)
+    else:
+        set_output(graph, graph.graph.output[1].name, task, len(estimator.classes_))
+    write_graph(graph, path)
 
 
 def _with_float32_thresholds(estimator: Any) -> Any:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Scores = npt.NDArray[np.float64]
-OUTPUT = "probability"
 
 
 class OnnxScorer:
@@ -31,11 +30,11 @@ class OnnxScorer:
         self._session = open_session(graph, str(bundle_dir))
 
     def score(self, columns: "pd.DataFrame | Mapping[str, Any]") -> Scores:
-        """The probability of the label for each row, shape [rows]; extra columns are ignored.
+        """The graph's answers: [rows], or [rows, classes]; see training.trainer.Predictions.
 
-        `columns` is a frame or a mapping of column name to values: numbers with null as NaN or
-        None, categories with null as "", None or NaN. DataRejected (exit 3) names a column that is
-        missing or has values of another type.
+        `columns` is a frame or a mapping of column name to values; those that are no features are
+        ignored. Numbers have null as NaN or None, categories as "", None or NaN. DataRejected
+        (exit 3) names a column that is missing or has values of another type.
         """
         return run_graph(self._session, feed(columns, self._columns))
 
@@ -55,9 +54,9 @@ def open_session(graph: bytes, name: str) -> Any:
 
 
 def run_graph(session: Any, inputs: dict[str, npt.NDArray[Any]]) -> Scores:
-    """The graph's probabilities as float64, shape [rows]."""
-    (answer,) = session.run([OUTPUT], inputs)
-    return np.asarray(answer, dtype=np.float64).reshape(-1)
+    """The graph's answers as float64: [rows], or [rows, classes] of a multiclass task."""
+    (answer,) = session.run([session.get_outputs()[-1].name], inputs)
+    return np.asarray(answer, dtype=np.float64)
 
 
 def feed(
