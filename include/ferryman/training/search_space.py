@@ -1,0 +1,92 @@
+"""The declared space of a search: what Optuna draws from, and the points of a grid."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ferryman.spec.training import DimensionSpec, ParamValue
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Space = Mapping[str, DimensionSpec]
+
+
+def distributions(space: Space) -> "dict[str, BaseDistribution]":
+    """What Optuna draws each parameter from."""
+    return {name: _distribution(dimension) for name, dimension in space.items()}
+
+
+def grid_size(space: Space) -> int:
+    """The number of points of a grid."""
+    return math.prod(len(_grid_values(dimension)) for dimension in space.values())
+
+
+def grid_point(space: Space, place: int) -> dict[str, ParamValue]:
+    """The point at a place from 0 to the grid's size; the last parameter changes first."""
+    point: dict[str, ParamValue] = {}
+    for name in reversed(space):
+        values = _grid_values(space[name])
+        place, index = divmod(place, len(values))
+        point[name] = values[index]
+    return {name: point[name] for name in space}
+
+
+def from_unit(dimension: DimensionSpec, share: float) -> ParamValue:
+    """The value of a range at a share of it from 0 to 1; a list of choices has none."""
+    low, high = bounds(dimension)
+    share = min(max(share, 0.0), 1.0)
+    if dimension.integer and not dimension.log:
+        step = int(dimension.step or 1)
+        places = round((high - low) / step) + 1
+        return int(low) + step * min(int(share * places), places - 1)
+    if dimension.log:
+        value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    else:
+        value = low + share * (high - low)
+    if dimension.integer:
+        return min(max(round(value), int(low)), int(high))
+    if dimension.step is not None:
+        value = low + round((value - low) / dimension.step) * dimension.step
+    return min(max(value, low), high)
+
+
+def bounds(dimension: DimensionSpec) -> tuple[float, float]:
+    """The least and the largest value of a range; with a step, the largest that it reaches."""
+    if dimension.min is None or dimension.max is None:
+        raise ValueError("choices have no bounds")
+    low, high = dimension.min, dimension.max
+    if dimension.step is not None:
+        high = low + _steps(dimension) * dimension.step
+    return low, high
+
+
+def _steps(dimension: DimensionSpec) -> int:
+    """How many steps fit between the bounds; the last may end a rounding error behind max."""
+    low, high, step = dimension.min or 0, dimension.max or 0, dimension.step or 1
+    return math.floor((high - low) / step + 1e-9)
+
+
+def _grid_values(dimension: DimensionSpec) -> list[ParamValue]:
+    if dimension.choices is not None:
+        return dimension.choices
+    low, step = dimension.min or 0, dimension.step or 1
+    values: list[ParamValue] = [low + place * step for place in range(_steps(dimension) + 1)]
+    return [int(value) for value in values] if dimension.integer else values
+
+
+def _distribution(dimension: DimensionSpec) -> "BaseDistribution":
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if dimension.choices is not None:
+        return CategoricalDistribution(dimension.choices)
+    low, high = bounds(dimension)
+    if dimension.integer:
+        return IntDistribution(
+            int(low), int(high), log=dimension.log, step=int(dimension.step or 1)
+        )
+    return FloatDistribution(float(low), float(high), log=dimension.log, step=dimension.step)
