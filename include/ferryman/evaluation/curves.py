@@ -104,7 +104,7 @@ def calibration_png(
         axes.set_ylabel("share that was right" if classes else "share that came true")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.legend(frameon=False, fontsize=8, loc="best")
     return canvas.png
 
 

@@ -106,8 +106,8 @@ def confusion_png(matrix: npt.ArrayLike, names: Sequence[str], *, label: str) ->
             places = range(len(names))
             axes.set_xticks(places, shown, rotation=0 if few else 45, ha="center")
             axes.set_yticks(places, shown)
-        axes.set_xlabel(f"answered {plain(label)!r}")
-        axes.set_ylabel(f"was {plain(label)!r}")
+        axes.set_xlabel(f"{plain(label)}, answered")
+        axes.set_ylabel(f"{plain(label)}, true")
     return canvas.png
 
 

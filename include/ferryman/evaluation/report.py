@@ -1,13 +1,5 @@
-"""The picture of a binary confusion."""
+"""The picture that the step `evaluate` keeps."""
 
-from ferryman.evaluation import pictures
-from ferryman.evaluation.metrics import Confusion
+from ferryman.evaluation.pictures import confusion_png
 
-
-def confusion_png(counts: Confusion, *, label: str) -> bytes:
-    """The confusion matrix of a binary model as a PNG."""
-    matrix = [
-        [counts.true_negative, counts.false_positive],
-        [counts.false_negative, counts.true_positive],
-    ]
-    return pictures.confusion_png(matrix, ["no", "yes"], label=label)
+__all__ = ["confusion_png"]
