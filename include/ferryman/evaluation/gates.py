@@ -1,32 +1,38 @@
 """The gate's rule: whether the evidence lets a candidate serve. Pure: arrays in, verdict out.
 
-A threshold must be kept by the worse end of the metric's interval. Against a champion, the lower
-bound of the paired improvement must exceed the margin. Without a champion, the candidate must beat
-the best constant answer (the evaluation rows' own base rate) in log loss, with its interval.
+A threshold must be kept by the worse end of the metric's interval. Against a rival (the champion,
+or for a first model the declared baseline) the interval of the paired improvement decides: wholly
+above the bar passes, wholly below it fails, and one that holds the bar is undecided. The bar is the
+declared margin above the champion (`better`) or below it (`no_worse`); a baseline must be beaten.
 What cannot be known is "undecided", and undecided never promotes.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ferryman.evaluation.intervals import Difference, Interval, bootstrap, paired_difference
-from ferryman.evaluation.metrics import Bools, Floats, checked, score_binary
+from ferryman.evaluation.measures import Measures
+from ferryman.evaluation.metrics import Floats
+from ferryman.evaluation.rivals import CHAMPION, Rival
 from ferryman.spec.evaluation import GatesSpec, ThresholdSpec
 
 Outcome = Literal["passed", "failed", "undecided"]
-BASE_RATE = "base rate"
-CHAMPION = "champion"
+# What the comparison with the rival shows, whatever else the gate asks for.
+Finding = Literal["better", "no worse", "not better", "worse", "undecided"]
+Opinion = tuple[Outcome, str]
 
 
 @dataclass(frozen=True)
 class GateVerdict:
     """What the gate says, and every figure that it rests on.
 
-    `rows_needed` is the number of evaluation rows that would probably decide, where that is known.
-    `against` is what the candidate was compared with: "champion", "base rate", or "" for nothing.
+    `reasons` are the opinions that made the outcome, `opinions` all of them. `rows_needed` is the
+    number of evaluation rows that would probably decide, where that is known. `against` is what the
+    candidate was compared with, "champion" or "baseline", and `rival` which one that was.
     """
 
     outcome: Outcome
@@ -36,7 +42,10 @@ class GateVerdict:
     metrics: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[str, Interval | None] = field(default_factory=dict)
     against: str = ""
+    rival: str = ""
+    finding: Finding = "undecided"
     difference: Difference | None = None
+    opinions: tuple[Opinion, ...] = ()
 
     @property
     def text(self) -> str:
@@ -44,28 +53,40 @@ class GateVerdict:
         return f"{self.outcome}: {'; '.join(self.reasons)}"
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    outcome: Outcome
+    text: str
+    finding: Finding
+    difference: Difference | None
+    rows_needed: int | None = None
+
+
 def judge(  # noqa: PLR0913 - the evidence, and who vouches for it
     spec: GatesSpec,
+    measures: Measures,
     labels: npt.ArrayLike,
     candidate: npt.ArrayLike,
-    champion: npt.ArrayLike | None = None,
+    rival: Rival,
     *,
     seed: int = 0,
     leakage_accepted: str = "",
+    further: Sequence[Opinion] = (),
 ) -> GateVerdict:
-    """Judge a candidate's scores, with the champion's scores of the same rows where there is one.
+    """Judge a candidate's answers beside the rival's answers to the same rows.
 
-    All arrays have the shape [rows]; labels are bool, scores probabilities. `leakage_accepted` says
-    who took responsibility for a result that is too good to be true, and why.
+    Labels and answers as the measures take them. `leakage_accepted` says who took responsibility
+    for a result that is too good to be true, and why. `further` are opinions formed elsewhere (on
+    slices, fairness, behaviour); each weighs as much as one of the gate's own.
     """
-    truth, given = checked(labels, candidate)
-    rows = len(truth)
-    doubt = _doubt(spec, truth, given, champion)
+    truth, given = measures.checked(labels, candidate)
+    doubt = _doubt(spec, measures, truth, given, rival)
     if doubt is not None:
         return doubt
-    metrics = score_binary(truth, given)
+    metrics = measures.score(truth, given)
     names = list(spec.thresholds)
     intervals = bootstrap(
+        measures,
         truth,
         given,
         metrics=names,
@@ -73,78 +94,139 @@ def judge(  # noqa: PLR0913 - the evidence, and who vouches for it
         resamples=spec.resamples,
         seed=seed,
     )
-    against, difference = _compare(spec, truth, given, champion, seed)
+    compared = _compare(spec, measures, truth, given, rival, seed=seed)
     opinions = [_keeps(name, spec.thresholds[name], intervals[name]) for name in names]
-    opinions += [_not_too_good(metrics, leakage_accepted), _improves(spec, against, difference)]
-    outcome: Outcome = "passed"
-    for level in ("failed", "undecided"):
-        if any(opinion[0] == level for opinion in opinions):
-            outcome = level
-            break
-    reasons = tuple(text for level, text in opinions if text and level == outcome)
-    margin = spec.champion.margin if against == CHAMPION else 0.0
-    needed = difference.rows_needed(margin) if difference and outcome != "passed" else None
-    return GateVerdict(outcome, reasons, rows, needed, metrics, intervals, against, difference)
+    opinions += [_not_too_good(metrics, leakage_accepted), (compared.outcome, compared.text)]
+    opinions = [opinion for opinion in (*opinions, *further) if opinion[1]]
+    outcome = _worst(opinions)
+    return GateVerdict(
+        outcome=outcome,
+        reasons=tuple(text for level, text in opinions if level == outcome),
+        rows=len(truth),
+        rows_needed=compared.rows_needed,
+        metrics=metrics,
+        intervals=intervals,
+        against=rival.kind,
+        rival=rival.name,
+        finding=compared.finding,
+        difference=compared.difference,
+        opinions=tuple(opinions),
+    )
+
+
+def _worst(opinions: Sequence[Opinion]) -> Outcome:
+    levels = {level for level, _ in opinions}
+    if "failed" in levels:
+        return "failed"
+    return "undecided" if "undecided" in levels else "passed"
 
 
 def _doubt(
-    spec: GatesSpec, truth: Bools, given: Floats, champion: npt.ArrayLike | None
+    spec: GatesSpec, measures: Measures, truth: npt.NDArray[Any], given: Floats, rival: Rival
 ) -> GateVerdict | None:
     """Why nothing can be said at all, or None."""
-    rows = len(truth)
+    rows, needed = len(truth), None
+    reason = _unusable(measures, truth, given, rival)
     if rows < spec.min_rows:
-        reason = f"{rows} evaluation rows, {spec.min_rows} would do"
-        needed = _rows_for(spec, truth, given, champion)
-        if needed > spec.min_rows:
-            reason = f"{rows} evaluation rows, about {needed} would do at the effect seen so far"
-        return GateVerdict("undecided", (reason,), rows, needed, score_binary(truth, given))
-    broken = int(np.count_nonzero(~np.isfinite(given)))
-    if broken:
-        reason = f"{broken} of {rows} scores of the candidate are not numbers"
-        return GateVerdict("undecided", (reason,), rows)
-    if champion is not None:
-        broken = int(np.count_nonzero(~np.isfinite(checked(truth, champion)[1])))
+        needed = spec.min_rows
+        if not reason and rows >= 2:
+            needed = max(needed, _compare(spec, measures, truth, given, rival).rows_needed or 0)
+        more = f"about {needed} would do at the effect seen so far"
+        more = more if needed > spec.min_rows else f"{needed} would do"
+        reason = f"{rows} evaluation rows, {more}"
+    if not reason:
+        return None
+    return GateVerdict(
+        "undecided",
+        (reason,),
+        rows,
+        needed,
+        measures.score(truth, given),
+        against=rival.kind,
+        rival=rival.name,
+        opinions=(("undecided", reason),),
+    )
+
+
+def _unusable(measures: Measures, truth: npt.NDArray[Any], given: Floats, rival: Rival) -> str:
+    """What is wrong with the rows as they are, or ""."""
+    rows = len(truth)
+    for who, answers in (
+        ("candidate", given),
+        (rival.name, measures.checked(truth, rival.predictions)[1]),
+    ):
+        broken = int(np.count_nonzero(~np.isfinite(answers).reshape(rows, -1).all(axis=1)))
         if broken:
-            reason = f"{broken} of {rows} scores of the champion are not numbers"
-            return GateVerdict("undecided", (reason,), rows)
-    if truth.all() or not truth.any():
-        only = "true" if truth[0] else "false"
-        reason = f"all {rows} evaluation labels are {only}"
-        return GateVerdict("undecided", (reason,), rows, metrics=score_binary(truth, given))
-    return None
+            return f"{broken} of {rows} answers of the {who} are not numbers"
+    if rows and "mae" not in measures.names and (truth == truth[0]).all():
+        return f"all {rows} evaluation labels are {_value(truth[0])}"
+    return ""
 
 
-def _rows_for(spec: GatesSpec, truth: Bools, given: Floats, champion: npt.ArrayLike | None) -> int:
-    """Rows that would do: at least the declared ones, more where the effect is small."""
-    if len(truth) < 2 or truth.all() or not truth.any():
-        return spec.min_rows
-    against, difference = _compare(spec, truth, given, champion, 0)
-    margin = spec.champion.margin if against == CHAMPION else 0.0
-    needed = difference.rows_needed(margin) if difference else None
-    return max(spec.min_rows, needed or 0)
+def _value(label: Any) -> str:
+    if isinstance(label, np.bool_):
+        return str(bool(label)).lower()
+    return f"of one class (the {int(label) + 1}. declared)"
 
 
-def _compare(
-    spec: GatesSpec, truth: Bools, given: Floats, champion: npt.ArrayLike | None, seed: int
-) -> tuple[str, Difference | None]:
-    """The paired difference to the champion, or to the constant base rate where there is none."""
-    if champion is None:
-        against, other, metric = BASE_RATE, np.full(len(truth), truth.mean()), "log_loss"
-    else:
-        against, other, metric = CHAMPION, checked(truth, champion)[1], spec.champion.metric
+def _compare(  # noqa: PLR0913 - the evidence and its seed
+    spec: GatesSpec,
+    measures: Measures,
+    truth: npt.NDArray[Any],
+    given: Floats,
+    rival: Rival,
+    *,
+    seed: int = 0,
+) -> _Comparison:
+    """The paired difference to the rival, held against what is required of it."""
     difference = paired_difference(
+        measures,
         truth,
         given,
-        other,
-        metric,
+        rival.predictions,
+        rival.metric,
         confidence=spec.champion.confidence,
         resamples=spec.resamples,
         seed=seed,
     )
-    return against, difference
+    if difference is None:
+        text = f"no interval of the difference in {rival.metric} to the {rival.name} on these rows"
+        return _Comparison("undecided", text, "undecided", None)
+    margin = spec.champion.margin if rival.kind == CHAMPION else 0.0
+    no_worse = rival.kind == CHAMPION and spec.champion.require == "no_worse"
+    found = _held(difference, rival, margin, no_worse=no_worse)
+    if not rival.note:
+        return found
+    return replace(found, text=f"{found.text} ({rival.note})")
 
 
-def _keeps(name: str, bound: ThresholdSpec, interval: Interval | None) -> tuple[Outcome, str]:
+def _held(difference: Difference, rival: Rival, margin: float, *, no_worse: bool) -> _Comparison:
+    """Passed above the bar, failed below it, undecided where the interval holds it."""
+    bar = -margin if no_worse else margin
+    who = rival.name
+    shown = (
+        f"{difference.metric} better than the {who} by {difference.estimate:.4g} "
+        f"in [{difference.low:.4g}, {difference.high:.4g}]"
+    )
+    if difference.low > bar:
+        if difference.low > 0:
+            return _Comparison("passed", shown, "better", difference)
+        text = f"no worse than the {who} by {margin:g} or more: {shown}"
+        return _Comparison("passed", text, "no worse", difference)
+    if difference.high < min(bar, 0):
+        more = f" by more than {margin:g}" if no_worse else ""
+        return _Comparison("failed", f"worse than the {who}{more}: {shown}", "worse", difference)
+    if difference.high <= bar:
+        text = f"no better than the {who} (margin {margin:g}): {shown}"
+        return _Comparison("failed", text, "not better", difference)
+    needed = difference.rows_needed(bar)
+    wanted = f"no worse than the {who} by {margin:g}" if no_worse else f"better than the {who}"
+    hint = f"; about {needed} rows would decide" if needed else ""
+    text = f"not shown to be {wanted}: {shown}{hint}"
+    return _Comparison("undecided", text, "undecided", difference, needed)
+
+
+def _keeps(name: str, bound: ThresholdSpec, interval: Interval | None) -> Opinion:
     if interval is None:
         return "undecided", f"{name} has no interval on these rows"
     shown = f"{name} in [{interval.low:.4g}, {interval.high:.4g}]"
@@ -157,8 +239,8 @@ def _keeps(name: str, bound: ThresholdSpec, interval: Interval | None) -> tuple[
     return "failed", f"{shown}: the high end is above {bound.max:g}"
 
 
-def _not_too_good(metrics: dict[str, float | None], accepted: str) -> tuple[Outcome, str]:
-    if metrics["roc_auc"] == 1.0:
+def _not_too_good(metrics: dict[str, float | None], accepted: str) -> Opinion:
+    if metrics.get("roc_auc") == 1.0:
         if accepted:
             return "passed", f"roc_auc is exactly 1, {accepted}"
         return (
@@ -167,22 +249,3 @@ def _not_too_good(metrics: dict[str, float | None], accepted: str) -> tuple[Outc
             "right, train again with the parameter accept_leakage=REASON",
         )
     return "passed", ""
-
-
-def _improves(spec: GatesSpec, against: str, difference: Difference | None) -> tuple[Outcome, str]:
-    if difference is None:
-        return "undecided", f"no interval of the difference to the {against} on these rows"
-    margin = spec.champion.margin if against == CHAMPION else 0.0
-    shown = (
-        f"{difference.metric} better than the {against} by {difference.estimate:.4g} "
-        f"in [{difference.low:.4g}, {difference.high:.4g}]"
-    )
-    if difference.low > margin:
-        return "passed", shown
-    if difference.high < 0:
-        return "failed", f"worse than the {against}: {shown}"
-    if difference.high <= margin:
-        return "failed", f"no better than the {against} (margin {margin:g}): {shown}"
-    needed = difference.rows_needed(margin)
-    hint = f"; about {needed} rows would show it" if needed else ""
-    return "failed", f"not shown to be better than the {against}: {shown}{hint}"

@@ -12,23 +12,18 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from ferryman.evaluation.metrics import (
-    LOWER_IS_BETTER,
-    METRICS,
-    THRESHOLD,
-    Bools,
-    Floats,
-    checked,
-    log_losses,
-    score_binary,
-    squared_errors,
-)
+from ferryman.evaluation.measures import Measures
+from ferryman.evaluation.metrics import Floats
+from ferryman.spec.metrics import LOWER_IS_BETTER
 
-# Cells of the count matrix that are held at once: 4 M doubles are 32 MB.
-_CELLS = 4_000_000
+# Cells of the count matrix that are held at once: 1 M doubles are 8 MB.
+_CELLS = 1_000_000
+# More rows than anybody has are no advice.
+_MOST_ROWS = 1e12
 # An interval needs the metric to exist in nearly every resample.
 _LEAST_DEFINED = 0.95
-_CONFUSION = ("accuracy", "precision", "recall", "f1")
+# Chance alone makes this error larger, and that of a resample, which repeats rows, larger again.
+_BIASED = frozenset({"calibration_error"})
 
 
 @dataclass(frozen=True)
@@ -56,41 +51,52 @@ class Difference:
     confidence: float
 
     def rows_needed(self, margin: float) -> int | None:
-        """Rows at which this effect would clear the margin; None where it is not above it."""
-        effect = self.estimate - margin
-        if effect <= 0:
+        """Rows at which this effect would lie clear of the margin, on the side where it is.
+
+        None where it is at the margin, or so near that no number of rows would tell.
+        """
+        effect = abs(self.estimate - margin)
+        if effect == 0:
             return None
         z = NormalDist().inv_cdf(0.5 + self.confidence / 2)
-        return max(1, math.ceil((z * self.spread / effect) ** 2))
+        needed = (z * self.spread / effect) ** 2
+        return max(1, math.ceil(needed)) if needed < _MOST_ROWS else None
 
 
 def bootstrap(  # noqa: PLR0913 - the rest are settings, by keyword
+    measures: Measures,
     labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
+    predictions: npt.ArrayLike,
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    threshold: float = THRESHOLD,
 ) -> dict[str, Interval | None]:
     """The interval of each metric at a two-sided confidence; equal seeds give equal intervals.
 
-    None where the metric cannot be had: scores that are not finite, no rows, or a metric that does
-    not exist in more than one resample of twenty.
+    None where the metric cannot be had: predictions that are not finite, no rows, or a metric that
+    does not exist in more than one resample of twenty. Without `metrics`, those of the task.
     """
-    truth, given = checked(labels, scores)
+    names = measures.names if metrics is None else tuple(metrics)
+    truth, given = measures.checked(labels, predictions)
     if len(truth) == 0 or not np.isfinite(given).all():
-        return dict.fromkeys(metrics)
-    model = _Resampled(truth, given, threshold)
-    drawn: dict[str, list[Floats]] = {name: [] for name in metrics}
+        return dict.fromkeys(names)
+    model = measures.resampled(truth, given)
+    points = model.metrics(np.ones((1, len(truth))), names)
+    drawn: dict[str, list[Floats]] = {name: [] for name in names}
     for counts in _draw(len(truth), resamples, seed):
-        for name, values in model.metrics(counts, metrics).items():
+        for name, values in model.metrics(counts, names).items():
             drawn[name].append(values)
-    return {name: _interval(np.concatenate(parts), confidence) for name, parts in drawn.items()}
+    found: dict[str, Interval | None] = {}
+    for name, parts in drawn.items():
+        values = _centred(name, np.concatenate(parts), float(points[name][0]))
+        found[name] = _interval(np.maximum(values, 0.0) if name in _BIASED else values, confidence)
+    return found
 
 
 def paired_difference(  # noqa: PLR0913 - the rest are settings, by keyword
+    measures: Measures,
     labels: npt.ArrayLike,
     a: npt.ArrayLike,
     b: npt.ArrayLike,
@@ -99,34 +105,32 @@ def paired_difference(  # noqa: PLR0913 - the rest are settings, by keyword
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    threshold: float = THRESHOLD,
 ) -> Difference | None:
-    """How much better A's scores are than B's: both are scored on the same drawn rows.
+    """How much better A's answers are than B's: both are scored on the same drawn rows.
 
     None where the difference cannot be had, as in `bootstrap`.
     """
-    truth, first = checked(labels, a)
-    _, second = checked(labels, b)
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    points = [
-        score_binary(truth, scores, threshold=threshold)[metric] for scores in (first, second)
-    ]
-    if points[0] is None or points[1] is None:
+    truth, first = measures.checked(labels, a)
+    _, second = measures.checked(labels, b)
+    if len(truth) == 0 or not (np.isfinite(first).all() and np.isfinite(second).all()):
         return None
-    models = [_Resampled(truth, scores, threshold) for scores in (first, second)]
-    drawn = np.concatenate(
-        [
-            sign * np.subtract(*(model.metrics(counts, [metric])[metric] for model in models))
-            for counts in _draw(len(truth), resamples, seed)
-        ]
-    )
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    models = [measures.resampled(truth, given) for given in (first, second)]
+
+    def difference(counts: Floats) -> Floats:
+        of_a, of_b = (model.metrics(counts, [metric])[metric] for model in models)
+        return np.asarray(sign * (of_a - of_b), dtype=np.float64)
+
+    estimate = float(difference(np.ones((1, len(truth))))[0])
+    drawn = np.concatenate([difference(counts) for counts in _draw(len(truth), resamples, seed)])
+    drawn = _centred(metric, drawn, estimate)
     interval = _interval(drawn, confidence)
-    if interval is None:
+    if interval is None or not math.isfinite(estimate):
         return None
     return Difference(
         metric=metric,
         rows=len(truth),
-        estimate=sign * (points[0] - points[1]),
+        estimate=estimate,
         low=interval.low,
         high=interval.high,
         spread=float(np.nanstd(drawn) * math.sqrt(len(truth))),
@@ -134,57 +138,11 @@ def paired_difference(  # noqa: PLR0913 - the rest are settings, by keyword
     )
 
 
-class _Resampled:
-    """One model's rows, ready to be weighted by how often a resample drew them."""
-
-    def __init__(self, labels: Bools, scores: Floats, threshold: float) -> None:
-        self._labels = labels
-        self._scores = scores
-        self._answers = scores >= threshold
-        negatives, self._positives = np.flatnonzero(~labels), np.flatnonzero(labels)
-        self._negatives = negatives[np.argsort(scores[negatives], kind="stable")]
-        ordered = scores[self._negatives]
-        # How many negatives score below each positive, and how many below or equal.
-        self._below = np.searchsorted(ordered, scores[self._positives], side="left")
-        self._up_to = np.searchsorted(ordered, scores[self._positives], side="right")
-
-    def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
-        """Each metric in each resample; counts are [resamples, rows]; NaN is "does not exist"."""
-        rows = counts.shape[1]
-        found: dict[str, Floats] = {}
-        if "roc_auc" in names:
-            found["roc_auc"] = self._roc_auc(counts)
-        if "log_loss" in names:
-            found["log_loss"] = counts @ log_losses(self._labels, self._scores) / rows
-        if "brier" in names:
-            found["brier"] = counts @ squared_errors(self._labels, self._scores) / rows
-        if any(name in _CONFUSION for name in names):
-            found.update(self._of_confusion(counts))
-        return {name: found[name] for name in names}
-
-    def _of_confusion(self, counts: Floats) -> dict[str, Floats]:
-        hit = counts @ (self._labels & self._answers).astype(np.float64)
-        answered = counts @ self._answers.astype(np.float64)
-        positive = counts @ self._labels.astype(np.float64)
-        rows = counts.shape[1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return {
-                "accuracy": (rows - answered - positive + 2 * hit) / rows,
-                "precision": hit / answered,
-                "recall": hit / positive,
-                "f1": 2 * hit / (answered + positive),
-            }
-
-    def _roc_auc(self, counts: Floats) -> Floats:
-        """Pairs won by the positives over all pairs; a tie is half won."""
-        drawn = np.zeros((len(counts), len(self._negatives) + 1))
-        np.cumsum(counts[:, self._negatives], axis=1, out=drawn[:, 1:])
-        positive = counts[:, self._positives]
-        beaten = np.take(drawn, self._below, axis=1)
-        beaten += np.take(drawn, self._up_to, axis=1)
-        won = np.einsum("ij,ij->i", positive, beaten) / 2
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(won / (positive.sum(axis=1) * drawn[:, -1]), dtype=np.float64)
+def _centred(name: str, drawn: Floats, estimate: float) -> Floats:
+    """Draws of a metric whose resamples lie to one side of it, moved to lie around it."""
+    if name not in _BIASED or not math.isfinite(estimate):
+        return drawn
+    return np.asarray(drawn - np.nanmean(drawn) + estimate, dtype=np.float64)
 
 
 def _draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ferryman.evaluation.metrics import score_binary
+from ferryman.evaluation.measures import make_measures
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.settings import Settings
 from ferryman.spec.windows import DAY, Window
@@ -28,13 +28,14 @@ class Track:
 
     def pooled(self) -> dict[str, float | None]:
         """Every metric over all labelled predictions together."""
-        return score_binary(self.labels, self.scores)
+        return make_measures("binary").score(self.labels, self.scores)
 
     def rolling(self, days: Sequence[date], metric: str) -> list[float | None]:
         """The metric over the 28 days that end with each day; None where labels are too few.
 
         The first days have a shorter past: what there is of it counts, from a week on.
         """
+        measures = make_measures("binary")
         values: list[float | None] = []
         for day in days:
             number = (day - date(1970, 1, 1)).days
@@ -43,9 +44,8 @@ class Track:
                 int(inside.sum()) >= _LEAST_LABELS
                 and len(np.unique(self.days[inside])) >= _LEAST_DAYS
             )
-            values.append(
-                score_binary(self.labels[inside], self.scores[inside])[metric] if enough else None
-            )
+            found = measures.score(self.labels[inside], self.scores[inside]) if enough else {}
+            values.append(found.get(metric))
         return values
 
 

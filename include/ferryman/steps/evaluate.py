@@ -3,19 +3,26 @@
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import JsonValue
 
 from ferryman.data.versions.dataset import DatasetStore
+from ferryman.evaluation.confusion import confusion
 from ferryman.evaluation.intervals import bootstrap
-from ferryman.evaluation.metrics import Bools, Floats, confusion, score_binary
-from ferryman.evaluation.report import confusion_png
+from ferryman.evaluation.measures import make_measures
+from ferryman.evaluation.pictures import confusion_png
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.runtime.files import space_errors, write_atomic, write_json
 from ferryman.runtime.messages import StepResult
+from ferryman.spec.metrics import Task
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.training.labels import encode_labels
+from ferryman.training.trainer import Predictions
 from ferryman.training.trainers import load_model_file
 
 if TYPE_CHECKING:
@@ -25,6 +32,13 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.parquet"
 CONFUSION = "confusion_matrix"
+Labels = npt.NDArray[Any]
+# What a step's one line shows; all others are in its result.
+_HEADLINE: dict[Task, tuple[str, ...]] = {
+    "binary": ("roc_auc", "log_loss"),
+    "multiclass": ("accuracy", "log_loss"),
+    "regression": ("rmse", "mae"),
+}
 
 
 class Params(StepParams):
@@ -38,45 +52,48 @@ def run(context: StepContext) -> StepResult:
     frame = DatasetStore(context.data_store).load(str(trained["eval_dataset"]), spec.name)
     model_file = Path(str(trained["model_file"]))
     model = load_model_file(model_file, spec, cores=settings.core_count)
-    labels: Bools = frame["label"].to_numpy(dtype=bool)
-    scores = model.predict(frame)
-    metrics = _figures(labels, scores, context)
-    predictions = context.folder / PREDICTIONS
-    _write_predictions(predictions, frame, scores)
+    labels = encode_labels(frame["label"], spec.train)
+    predictions = model.predict(frame)
+    metrics = _figures(labels, predictions, context)
+    target = context.folder / PREDICTIONS
+    _write_predictions(target, frame, predictions)
 
-    counts = confusion(labels, scores)
-    matrix = {
-        f"{CONFUSION}.json": json.dumps(counts.as_dict(), indent=2).encode() + b"\n",
-        f"{CONFUSION}.png": confusion_png(counts, label=spec.data.label.name),
-    }
-    for name, content in matrix.items():
+    outputs: dict[str, JsonValue] = {"predictions": str(target)}
+    files: dict[str, bytes] = {}
+    if spec.train.task != "regression":
+        outputs["confusion"], files = _confusion(labels, predictions, context)
+    for name, content in files.items():
         write_atomic(context.folder / name, content)
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
     run_id = str(trained["mlflow_run_id"])
     tracker.log(run_id, metrics=metrics)
-    tracker.log_files(run_id, matrix, "evaluation")
+    tracker.log_files(run_id, files, "evaluation")
     write_json(context.folder / "metrics.json", metrics)
     return context.result(
-        text=_text(metrics),
-        outputs={"predictions": str(predictions), "confusion": dict(counts.as_dict())},
+        text=_text(metrics, spec.train.task),
+        outputs=outputs,
         metrics=metrics,
         artifacts={
-            "predictions": str(predictions),
-            **{name: str(context.folder / name) for name in matrix},
+            "predictions": str(target),
+            **{name: str(context.folder / name) for name in files},
         },
     )
 
 
-def _figures(labels: Bools, scores: Floats, context: StepContext) -> dict[str, float | None]:
+def _figures(
+    labels: Labels, predictions: Predictions, context: StepContext
+) -> dict[str, float | None]:
     """Every metric, and its interval as <metric>_low and <metric>_high."""
-    gates = context.spec.gates
-    figures = score_binary(labels, scores)
+    gates, train = context.spec.gates, context.spec.train
+    measures = make_measures(train.task, train.classes)
+    figures = measures.score(labels, predictions)
     intervals = bootstrap(
+        measures,
         labels,
-        scores,
+        predictions,
         confidence=gates.champion.confidence,
         resamples=gates.resamples,
-        seed=context.spec.train.seed,
+        seed=train.seed,
     )
     for name, interval in intervals.items():
         figures[f"{name}_low"] = interval.low if interval else None
@@ -84,13 +101,33 @@ def _figures(labels: Bools, scores: Floats, context: StepContext) -> dict[str, f
     return figures
 
 
-def _write_predictions(target: Path, frame: "pd.DataFrame", scores: Floats) -> None:
+def _confusion(
+    labels: Labels, predictions: Predictions, context: StepContext
+) -> tuple[JsonValue, dict[str, bytes]]:
+    """The counts, and the files that hold them: numbers and a picture."""
+    if not np.isfinite(predictions).all():
+        return None, {}
+    spec = context.spec
+    found = confusion(labels, predictions, spec.train.classes)
+    counts = found.as_json()
+    return counts, {
+        f"{CONFUSION}.json": json.dumps(counts, indent=2).encode() + b"\n",
+        f"{CONFUSION}.png": confusion_png(found.counts, found.names, label=spec.data.label.name),
+    }
+
+
+def _write_predictions(target: Path, frame: "pd.DataFrame", predictions: Predictions) -> None:
+    """The label as the dataset has it; `score` a number, or a list with one for each class."""
+    # Contiguous: a flat view of what may be a slice of a wider answer.
+    flat = pa.array(np.ascontiguousarray(predictions).reshape(-1), pa.float64())
+    if predictions.ndim > 1:
+        flat = pa.FixedSizeListArray.from_arrays(flat, predictions.shape[1])
     table = pa.table(
         {
             "entity_key": pa.array(frame["entity_key"], pa.string()),
             "event_time": pa.array(frame["event_time"], pa.timestamp("us", tz="UTC")),
-            "label": pa.array(frame["label"].to_numpy(dtype=bool), pa.bool_()),
-            "score": pa.array(scores, pa.float64()),
+            "label": pa.array(frame["label"]),
+            "score": flat,
         }
     )
     sink = pa.BufferOutputStream()
@@ -99,10 +136,10 @@ def _write_predictions(target: Path, frame: "pd.DataFrame", scores: Floats) -> N
         write_atomic(target, sink.getvalue().to_pybytes())
 
 
-def _text(metrics: dict[str, float | None]) -> str:
+def _text(metrics: dict[str, float | None], task: Task) -> str:
     shown = [
         f"{name} {metrics[name]:.4f} [{metrics[f'{name}_low']:.4f}, {metrics[f'{name}_high']:.4f}]"
-        for name in ("roc_auc", "log_loss")
+        for name in _HEADLINE[task]
         if metrics[name] is not None and metrics[f"{name}_low"] is not None
     ]
     return f"evaluated {metrics['rows']:.0f} rows: " + (", ".join(shown) or "no metric can be had")

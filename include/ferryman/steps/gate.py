@@ -3,26 +3,19 @@
 The verdict is a row of the ledger, made against one epoch; later steps believe that row only.
 """
 
-import dataclasses
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from ferryman.data.versions.dataset import DatasetStore
-from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
 from ferryman.errors import GateRefused, PolicyRefused, SpecError, Superseded
-from ferryman.evaluation.gates import GateVerdict, judge
-from ferryman.evaluation.metrics import score_binary
 from ferryman.ledger.ledger import PROMOTE, Ledger
-from ferryman.ledger.records import NEXT, VERDICTS, Candidate, Head, Op, State, utc_text
-from ferryman.packaging.onnx_scorer import OnnxScorer
+from ferryman.ledger.records import NEXT, VERDICTS, Candidate, Head, Op, State
 from ferryman.registry.mlflow_registry import MlflowRegistry
-from ferryman.runtime.bundle import verify
 from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.judging import judge_candidate
 from ferryman.steps.reconcile import finish_last_release
 
 logger = logging.getLogger(__name__)
@@ -60,7 +53,7 @@ def run(context: StepContext) -> StepResult:
         # What is registered does not depend on the champion: it is written once, at epoch 0.
         registered: dict[str, JsonValue] = {"version": candidate.version}
         ledger.advance(op.op_id, State.REGISTERED, registered, base_epoch=0)
-        evidence = _judge(context, candidate, head)
+        evidence = judge_candidate(context, candidate, head)
         state = State.GATED if evidence["outcome"] == "passed" else State.REJECTED
         ledger.advance(op.op_id, state, evidence, base_epoch=base)
     return _answer(context, op, base, evidence)
@@ -131,7 +124,7 @@ def _check_registered(context: StepContext, candidate: Candidate) -> None:
     if version is None:
         raise PolicyRefused(f"{model} has no registered version {candidate.version}")
     known = {"digest": version.digest, "run_key": version.run_key}
-    for name in ("cutoff", "eval_dataset"):
+    for name in ("cutoff", "eval_dataset", "train_dataset"):
         if f"ferryman.{name}" in version.tags:
             known[name] = version.tags[f"ferryman.{name}"]
     for name, expected in known.items():
@@ -144,59 +137,6 @@ def _check_registered(context: StepContext, candidate: Candidate) -> None:
     place = settings.bundles_root / model / candidate.digest
     if Path(candidate.bundle).resolve() != place.resolve():
         raise PolicyRefused(f"the bundle of {model} version {candidate.version} is not {place}")
-
-
-def _judge(context: StepContext, candidate: Candidate, head: Head | None) -> dict[str, Any]:
-    spec = context.spec
-    datasets = DatasetStore(context.data_store)
-    known = utc_text(datasets.get(candidate.eval_dataset, spec.name).cutoff)
-    if known != candidate.cutoff:
-        raise PolicyRefused(
-            f"evaluation dataset {candidate.eval_dataset[:12]} was cut off at {known}, "
-            f"not at {candidate.cutoff}"
-        )
-    frame = datasets.load(candidate.eval_dataset, spec.name)
-    labels = frame["label"].to_numpy(dtype=bool)
-    scores = _scorer(candidate.bundle, candidate.digest).score(frame)
-    champion = _scorer(head.bundle, head.digest).score(frame) if head else None
-    override = DatasetCatalogue(context.data_store).override(
-        spec.name, candidate.eval_dataset, candidate.run_key
-    )
-    accepted = f"accepted by {override.actor}: {override.reason}" if override else ""
-    verdict = judge(
-        spec.gates, labels, scores, champion, seed=spec.train.seed, leakage_accepted=accepted
-    )
-    evidence: dict[str, Any] = {
-        "outcome": verdict.outcome,
-        "text": _words(verdict),
-        "reasons": list(verdict.reasons),
-        "rows": verdict.rows,
-        "rows_needed": verdict.rows_needed,
-        "eval_dataset": candidate.eval_dataset,
-        "digest": candidate.digest,
-        "against": verdict.against,
-        "candidate": verdict.metrics,
-        "champion": None,
-        "intervals": {name: _plain(found) for name, found in verdict.intervals.items()},
-        "difference": _plain(verdict.difference),
-        "accepted_leakage": accepted or None,
-    }
-    if head is not None and champion is not None:
-        who = {"epoch": head.epoch, "version": head.version, "digest": head.digest}
-        evidence["champion"] = {**who, "metrics": score_binary(labels, champion)}
-    return {name: _finite(value) for name, value in evidence.items()}
-
-
-def _scorer(bundle: str, digest: str) -> OnnxScorer:
-    verify(Path(bundle), digest=digest)
-    return OnnxScorer(Path(bundle))
-
-
-def _words(verdict: GateVerdict) -> str:
-    needed = f"; about {verdict.rows_needed} would do" if verdict.rows_needed else ""
-    if verdict.outcome == "undecided":
-        return f"undecided: {verdict.rows} rows{needed}: {'; '.join(verdict.reasons)}"
-    return verdict.text
 
 
 def _answer(context: StepContext, op: Op, base: int, evidence: dict[str, Any]) -> StepResult:
@@ -213,16 +153,3 @@ def _answer(context: StepContext, op: Op, base: int, evidence: dict[str, Any]) -
         },
         metrics=dict(evidence["candidate"]),
     )
-
-
-def _plain(value: Any) -> Any:
-    return None if value is None else dataclasses.asdict(value)
-
-
-def _finite(value: Any) -> Any:
-    """Evidence is JSON: what is no number is null, in the ledger as everywhere."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

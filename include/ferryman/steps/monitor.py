@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pydantic import JsonValue
 
 from ferryman.evaluation.intervals import bootstrap
-from ferryman.evaluation.metrics import score_binary
+from ferryman.evaluation.measures import make_measures
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, State
 from ferryman.monitoring.drift import ColumnDrift, compare
@@ -63,19 +63,23 @@ def _joined(context: StepContext) -> Any:
 
 
 def _measure(context: StepContext, joined: Any) -> Quality:
+    train = context.spec.train
+    measures = make_measures(train.task, train.classes)
+
     def interval(labels: Labels, scores: Scores, metric: str) -> tuple[float, float] | None:
         found = bootstrap(
+            measures,
             labels,
             scores,
             metrics=[metric],
             confidence=_CONFIDENCE,
             resamples=_RESAMPLES,
-            seed=context.spec.train.seed,
+            seed=train.seed,
         )[metric]
         return (found.low, found.high) if found else None
 
     return measure(
-        joined, context.spec.monitor.quality, score_binary, interval, confidence=_CONFIDENCE
+        joined, context.spec.monitor.quality, measures.score, interval, confidence=_CONFIDENCE
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ferryman.evaluation.metrics import roc_auc
+from ferryman.evaluation.measures import make_measures
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.labels import JOINED_SCHEMA
 from ferryman.replay.day_book import DayOutcome
@@ -53,7 +53,7 @@ def test_the_rolling_figure_is_that_of_28_days() -> None:
     inside = (days > 20_040 - 28) & (days <= 20_040)
     assert values[0] is None  # six days are too few for a point
     assert values[1] is not None
-    assert values[2] == roc_auc(labels[inside], scores[inside])
+    assert values[2] == make_measures("binary").score(labels[inside], scores[inside])["roc_auc"]
 
 
 def line(policy: str) -> Line:
