@@ -1,7 +1,7 @@
 """Reads a model.yaml: every mistake with file and line, the bad key and the nearest legal one."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,24 @@ def load_model(path: Path) -> DeclaredModel:
     )
 
 
-def folder_digest(folder: Path) -> str:
-    """The sha256 over names and bytes of every file of a model's folder, sorted by name."""
-    total = hashlib.sha256()
+def folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Relative name and bytes of every file of a model's folder that counts, sorted by path."""
     for file in sorted(folder.rglob("*")):
         relative = file.relative_to(folder)
         if file.is_file() and "__pycache__" not in relative.parts:
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            total.update(f"{relative.as_posix()}\0{content}\n".encode())
+            yield relative.as_posix(), file.read_bytes()
+
+
+def folder_digest(folder: Path) -> str:
+    """The sha256 over names and bytes of every file of a model's folder, sorted by path."""
+    return files_digest(folder_files(folder))
+
+
+def files_digest(files: Iterable[tuple[str, bytes]]) -> str:
+    """The same of files that were read before, in the order of `folder_files`."""
+    total = hashlib.sha256()
+    for name, content in files:
+        total.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return total.hexdigest()
 
 

@@ -4,20 +4,33 @@ The run key names data, the model's folder, parameters and seed; the code versio
 """
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman.errors import IntegrityBroken
-from ferryman.runtime.files import file_digest
+from ferryman.runtime.files import file_digest, read_json
 from ferryman.runtime.run_store import RESULT, read_result
 from ferryman.training.run_keys import UNKNOWN
+
+HISTORY = "history.json"  # the figures of each epoch, beside the model file
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class SameTraining:
+    """An equal training: its run's folder by name, its model file, the figures of its epochs."""
+
+    run: str
+    model: Path
+    history: Sequence[Mapping[str, float | None]] = ()
+
+
 def find_same_training(
     training_runs: Path, own: Path, file_name: str, run_key: str, code_version: str
-) -> tuple[str, Path] | None:
-    """The run and the model file of an equal training, its bytes verified; None without one.
+) -> SameTraining | None:
+    """An equal training, its model file's bytes verified; None without one.
 
     `training_runs` is the folder of all training runs of the model, `own` this step's folder,
     `file_name` how the framework's model file is called there. Code
@@ -29,13 +42,26 @@ def find_same_training(
         if file.parent == own:
             continue
         try:
-            outputs = read_result(file).outputs
+            result = read_result(file)
         except IntegrityBroken as error:
             logger.warning("%s", error.text)  # not ours to judge: this training can do without it
             continue
-        model = file.with_name(file_name)
+        outputs, model = result.outputs, file.with_name(file_name)
         if (outputs.get("run_key"), outputs.get("code_version")) != (run_key, code_version):
             continue
-        if model.is_file() and file_digest(model) == outputs.get("model_sha256"):
-            return file.parent.parent.name, model
+        if not model.is_file() or file_digest(model) != outputs.get("model_sha256"):
+            continue
+        history = _history(file.with_name(HISTORY)) if "history" in result.artifacts else ()
+        if history is not None:
+            return SameTraining(file.parent.parent.name, model, history)
     return None
+
+
+def _history(file: Path) -> Sequence[Mapping[str, float | None]] | None:
+    """The figures of the epochs; None where they are not readable any more."""
+    try:
+        epochs = read_json(file)
+        return [{str(k): None if v is None else float(v) for k, v in e.items()} for e in epochs]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        logger.warning("%s: %s", file, error)
+        return None

@@ -4,9 +4,10 @@ The labelled past ends at the cut-off: what became known later is not seen, when
 """
 
 import logging
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,23 +17,35 @@ from ferryman.data.validation.leakage import check_labels, find_leaks, refuse_le
 from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
 from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, Override, Split
 from ferryman.errors import DataRejected
-from ferryman.registry.environment import environment_files
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.registry.tracking import TrackedRun
-from ferryman.runtime.files import file_digest, write_atomic
+from ferryman.runtime.files import file_digest, write_atomic, write_json
 from ferryman.runtime.messages import StepResult
-from ferryman.spec.durations import format_duration
+from ferryman.runtime.timings import Stopwatch
+from ferryman.spec.training import ParamValue
 from ferryman.spec.windows import format_time
 from ferryman.steps.contract import Reason, StepContext, StepParams
-from ferryman.steps.same_training import find_same_training
+from ferryman.steps.same_training import HISTORY, SameTraining, find_same_training
 from ferryman.steps.training_data import choose_datasets
-from ferryman.training.run_keys import UNKNOWN, code_version, run_key
+from ferryman.steps.training_record import (
+    TRAINING,
+    lock_digest,
+    refuse_changed_folder,
+    start_run,
+)
+from ferryman.training.recipe import RECIPE, Recipe
+from ferryman.training.run_keys import code_version
+from ferryman.training.trainer import FitPlan
 from ferryman.training.trainers import MODEL_FILES, make_trainer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+
+# The figures of one epoch by name; None where one was not a number.
+Epoch = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -42,19 +55,28 @@ class _Training:
     train: DatasetVersion
     evaluation: DatasetVersion
     split: Split | None
-    key: str
-    code_version: str
+    recipe: Recipe
     reason: str
     override: Override | None = None
 
 
 @dataclass(frozen=True)
+class _Chosen:
+    """The parameters that are trained with, and what the search says of them, if there was one."""
+
+    params: Mapping[str, ParamValue]
+    trial: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class _Fitted:
-    """The model file's digest, the seconds of the fit, or the run that the model was taken from."""
+    """The model file's digest, what the fit cost, or the run that the model was taken from."""
 
     sha256: str
-    seconds: float | None
-    same_as: str | None
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    history: Sequence[Epoch] = ()
+    same_as: str | None = None
 
 
 class Params(StepParams):
@@ -89,37 +111,58 @@ def run(context: StepContext) -> StepResult:
     frame = datasets.load(plan.train.id, spec.name)
     training = _checked(context, params, plan, frame)
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
-    tracked = _start(context, tracker, training)
+    told = {"cutoff": format_time(training.train.cutoff), "reason": training.reason}
+    tracked = start_run(context, tracker, training.recipe, told, training.override)
     fitted = _fit(context, training, frame)
     metrics: dict[str, float | None] = {
         "train_rows": len(frame),
         "fit_seconds": fitted.seconds,
+        "fit_cpu_seconds": fitted.cpu_seconds,
         "left_out_rows": training.split.left_out_rows if training.split else None,
         "shared_rows": training.split.shared_rows if training.split else None,
     }
-    tracker.log(tracked.id, metrics=metrics)
+    tracker.log(tracked.id, metrics=metrics, history=fitted.history)
+    artifacts = {"model": str(_model_file(context)), "recipe": str(context.folder / RECIPE)}
+    if fitted.history:
+        history = context.folder / HISTORY
+        artifacts["history"] = str(history)
+        tracker.log_files(tracked.id, {HISTORY: history.read_bytes()}, TRAINING)
     return context.result(
         text=_text(training, fitted, len(frame)),
         outputs=_outputs(context, training, fitted, tracked),
         metrics=metrics,
-        artifacts={"model": str(_model_file(context))},
+        artifacts=artifacts,
     )
+
+
+def _chosen_params(context: StepContext) -> _Chosen:
+    """The parameters of the best trial, where the model is searched for; else the declared ones."""
+    return _Chosen(context.spec.train.params)
 
 
 def _plan(context: StepContext, params: Params, datasets: DatasetStore) -> _Training:
-    """Which datasets, which code: all that decides what comes out."""
-    spec = context.spec
+    """Which datasets, which code, which parameters: all that decides what comes out."""
+    spec, settings = context.spec, context.settings
+    chosen = _chosen_params(context)
     train, evaluation = choose_datasets(context, datasets, params.cutoff, params.pin)
-    key = run_key(
-        [train.id, evaluation.id],
-        context.model.digest,
-        spec.train.params,
-        spec.train.seed,
+    recipe = Recipe(
+        model=spec.name,
+        train_dataset=train.id,
+        eval_dataset=evaluation.id,
+        code_digest=context.model.digest,
+        code_version=code_version(settings),
+        pipeline=spec.train.pipeline,
+        params=dict(chosen.params),
+        seed=spec.train.seed,
+        cores=min(settings.core_count, spec.runtime.cpu),
         leakage_accepted=params.accept_leakage is not None,
+        lock=lock_digest(settings),
+        trial=dict(chosen.trial),
     )
+    write_json(context.folder / RECIPE, recipe.model_dump(mode="json"))
     entry = DatasetCatalogue(context.data_store).entry(spec.name, train.id)
     split = entry.split if entry else None
-    return _Training(train, evaluation, split, key, code_version(context.settings), params.reason)
+    return _Training(train, evaluation, split, recipe, params.reason)
 
 
 def _checked(
@@ -140,7 +183,7 @@ def _checked(
         return plan
     override = Override(
         dataset=plan.train.id,
-        run_key=plan.key,
+        run_key=plan.recipe.run_key,
         actor=context.settings.actor,
         reason=params.accept_leakage,
         findings=[str(leak) for leak in leaks[:20]],
@@ -156,21 +199,35 @@ def _checked(
 
 def _fit(context: StepContext, training: _Training, frame: "pd.DataFrame") -> _Fitted:
     """Fit and save; or take the model of an equal training, which would be the same bytes."""
-    spec, target = context.spec, _model_file(context)
-    runs = context.settings.runs_root / spec.name / "training"
+    target, recipe = _model_file(context), training.recipe
+    runs = context.settings.runs_root / context.spec.name / "training"
     same = find_same_training(
-        runs, context.folder, target.name, training.key, training.code_version
+        runs, context.folder, target.name, recipe.run_key, recipe.code_version
     )
     if same is not None:
-        name, model = same
-        write_atomic(target, model.read_bytes())
-        return _Fitted(file_digest(target), None, name)
-    cores = min(context.settings.core_count, spec.runtime.cpu)
-    started = time.perf_counter()
-    fitted = make_trainer(spec, cores=cores).fit(frame, context.model)
-    seconds = time.perf_counter() - started
+        return _take(context, same, target)
+    plan = FitPlan(recipe.pipeline, recipe.params, recipe.seed)
+    trainer = make_trainer(context.spec, cores=recipe.cores)
+    watch = Stopwatch()
+    fitted = trainer.fit(frame, context.model, plan)
+    cost = watch.read()
+    refuse_changed_folder(context.model)
     fitted.save(target)
-    return _Fitted(file_digest(target), seconds, None)
+    history = [
+        {name: float(value) if isfinite(value) else None for name, value in epoch.items()}
+        for epoch in fitted.history
+    ]
+    if history:
+        write_json(context.folder / HISTORY, history)
+    return _Fitted(file_digest(target), cost.seconds, cost.cpu_seconds, history)
+
+
+def _take(context: StepContext, same: SameTraining, target: Path) -> _Fitted:
+    """The model of an equal training, with its history; it costs nothing."""
+    write_atomic(target, same.model.read_bytes())
+    if same.history:
+        write_json(context.folder / HISTORY, list(same.history))
+    return _Fitted(file_digest(target), history=same.history, same_as=same.run)
 
 
 def _model_file(context: StepContext) -> Path:
@@ -194,18 +251,23 @@ def _text(training: _Training, fitted: _Fitted, rows: int) -> str:
 def _outputs(
     context: StepContext, training: _Training, fitted: _Fitted, tracked: TrackedRun
 ) -> dict[str, JsonValue]:
+    recipe = training.recipe
     outputs: dict[str, JsonValue] = {
         "train_dataset": training.train.id,
         "eval_dataset": training.evaluation.id,
         "cutoff": format_time(training.train.cutoff),
-        "run_key": training.key,
-        "seed": context.spec.train.seed,
+        "run_key": recipe.run_key,
+        "params": dict(recipe.params),
+        "seed": recipe.seed,
         "mlflow_run_id": tracked.id,
+        "mlflow_page": context.settings.mlflow_page(tracked.id),
         "model_file": str(_model_file(context)),
         "model_sha256": fitted.sha256,
-        "code_version": training.code_version,
+        "code_version": recipe.code_version,
         "reason": training.reason,
     }
+    if recipe.trial:
+        outputs["trial"] = dict(recipe.trial)
     if fitted.same_as:
         outputs["same_as"] = fitted.same_as
     if training.override:
@@ -213,38 +275,3 @@ def _outputs(
             mode="json", include={"actor", "reason", "findings"}
         )
     return outputs
-
-
-def _start(context: StepContext, tracker: MlflowTracker, training: _Training) -> TrackedRun:
-    """The tracked run, with all that identifies this training."""
-    spec = context.spec
-    train, version = training.train, training.code_version
-    tags = {
-        "ferryman.model": spec.name,
-        "ferryman.run_uri": context.request.run_uri,
-        "ferryman.train_dataset": train.id,
-        "ferryman.eval_dataset": training.evaluation.id,
-        "ferryman.cutoff": format_time(train.cutoff),
-        "ferryman.code_version": version,
-        "ferryman.spec_digest": context.model.digest,
-        "ferryman.seed": str(spec.train.seed),
-        "ferryman.reason": training.reason,
-    }
-    if version != UNKNOWN:
-        tags["mlflow.source.git.commit"] = version.removesuffix("-dirty")
-    if training.override:
-        tags["ferryman.accepted_leakage"] = training.override.reason
-        tags["ferryman.accepted_leakage_by"] = training.override.actor
-    tracked = tracker.start(spec.name, context.request.run_id, training.key, tags)
-    declared = {
-        "seed": spec.train.seed,
-        "framework": spec.train.framework,
-        "pipeline": spec.train.pipeline,
-        "train_window": format_duration(spec.train.window),
-        "holdout": format_duration(spec.train.holdout),
-        "features": len(spec.features.columns),
-    }
-    tracker.log(tracked.id, params={**spec.train.params, **declared})
-    tracker.log_datasets(tracked.id, {"train": train.id, "eval": training.evaluation.id})
-    tracker.log_files(tracked.id, environment_files(), "environment")
-    return tracked

@@ -25,8 +25,9 @@ def run_key(
     """The sha256 of all that decides what a training gives: equal keys are the same model.
 
     `dataset_id` is the training dataset's id, or the ids of all datasets that belong to it;
-    `code_digest` is the digest of the model's folder. A training for which leakage was accepted is
-    another one: a version that was refused for it may not become right by itself.
+    `code_digest` is the digest of the model's folder; `params` are those that the pipeline was
+    really given, which after a search are those of the best trial. A training for which leakage was
+    accepted is another one: a version that was refused for it may not become right by itself.
     """
     ids = [dataset_id] if isinstance(dataset_id, str) else list(dataset_id)
     content: dict[str, JsonValue] = {
