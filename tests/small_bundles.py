@@ -11,7 +11,9 @@ import pytest
 
 from ferryman.runtime.bundle import GOLDEN, ONNX, REFERENCE, SIGNATURE, seal
 from ferryman.runtime.files import write_json
+from ferryman.spec.metrics import Task
 
+CLASSES = ["late", "early", "gone"]
 FEATURES = {"carrier": "category", "distance": "number", "hour": "integer"}
 
 
@@ -21,7 +23,7 @@ class SmallBundle(NamedTuple):
     folder: Path
     digest: str
     rows: list[dict[str, Any]]
-    outputs: list[float]
+    outputs: list[Any]
 
 
 BundleMaker = Callable[..., SmallBundle]
@@ -51,6 +53,29 @@ def make_bundle(_small_bundles: dict[float, SmallBundle]) -> BundleMaker:
 
 
 @pytest.fixture(scope="session")
+def _task_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SmallBundle]:
+    root = tmp_path_factory.mktemp("task-bundles")
+    return {task: _make_bundle(root / task, 1.0, task) for task in ("multiclass", "regression")}
+
+
+@pytest.fixture(scope="session")
+def make_task_bundle(_task_bundles: dict[str, SmallBundle]) -> BundleMaker:
+    """make_task_bundle(bundles_root, task): a model `tiny` of three classes, or of a number.
+
+    No row of theirs may lack `carrier` or `hour`.
+    """
+
+    def make(bundles_root: Path, task: str) -> SmallBundle:
+        bundle = _task_bundles[task]
+        folder = bundles_root / "tiny" / bundle.digest
+        if not folder.exists():
+            shutil.copytree(bundle.folder, folder)
+        return bundle._replace(folder=folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
     """free_ports(n): ports that were free a moment ago, all different."""
 
@@ -64,12 +89,12 @@ def free_ports() -> Callable[[int], list[int]]:
     return find
 
 
-def _make_bundle(folder: Path, strength: float) -> SmallBundle:
+def _make_bundle(folder: Path, strength: float, task: Task = "binary") -> SmallBundle:
     import numpy as np
     import pandas as pd
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LinearRegression, LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -84,30 +109,43 @@ def _make_bundle(folder: Path, strength: float) -> SmallBundle:
             "hour": random.integers(5, 23, 300).astype(np.float32),
         }
     )
-    labels = frame["hour"] + random.normal(0, 4, 300) > 15
+    noisy = frame["hour"] + random.normal(0, 4, 300)
+    labels: Any = noisy > 15
+    if task != "binary":
+        labels = noisy if task == "regression" else np.digitize(noisy, [10, 16])
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
     pipeline = make_pipeline(
         make_column_transformer(
             (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["carrier"]),
             (numbers, ["distance", "hour"]),
         ),
-        LogisticRegression(C=strength / 100),
+        LinearRegression() if task == "regression" else LogisticRegression(C=strength / 100),
     ).fit(frame, labels)
     folder.mkdir(parents=True)
     columns = {name: FeatureSpec(type=kind) for name, kind in FEATURES.items()}
-    export_onnx(pipeline, columns, folder / ONNX, name="tiny")
+    export_onnx(pipeline, columns, folder / ONNX, name="tiny", task=task)
     rows = [
         {"carrier": row.carrier, "distance": float(row.distance), "hour": int(row.hour)}
         for row in frame.head(20).itertuples()
     ]
-    outputs = [float(value) for value in pipeline.predict_proba(frame.head(20))[:, 1]]
+    if task == "regression":
+        outputs = pipeline.predict(frame.head(20)).tolist()
+    else:
+        chances = pipeline.predict_proba(frame.head(20))
+        outputs = (chances if task == "multiclass" else chances[:, 1]).tolist()
+    required = () if task == "binary" else ("carrier", "hour")
     signature = {
-        "features": [{"name": name, "type": kind} for name, kind in FEATURES.items()],
+        "features": [
+            {"name": name, "type": kind, "nullable": name not in required}
+            for name, kind in FEATURES.items()
+        ],
+        "task": task,
+        "classes": CLASSES if task == "multiclass" else [],
         "entity": ["carrier", "flight"],
         "output": "late",
     }
     write_json(folder / SIGNATURE, signature)
     write_json(folder / GOLDEN, {"rows": rows, "outputs": outputs, "tolerance": 1e-5})
     write_json(folder / REFERENCE, {})
-    manifest = seal(folder, model="tiny", task="binary", framework="sklearn")
+    manifest = seal(folder, model="tiny", task=task, framework="sklearn")
     return SmallBundle(folder, manifest.digest, rows, outputs)

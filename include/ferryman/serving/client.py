@@ -32,9 +32,9 @@ _ERRORS: Mapping[int, type[FerrymanError]] = {
 
 
 class Predictions(NamedTuple):
-    """Probabilities in the order of the rows, and who gave them."""
+    """Answers in the order of the rows, of a multiclass model a list each, and who gave them."""
 
-    scores: list[float]
+    scores: list[Any]
     version: int
     epoch: int
     request_id: str

@@ -1,10 +1,11 @@
 """The two request forms: TensorFlow Serving's REST and the Open Inference Protocol (V2)."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Literal
 
 from ferryman.serving.answers import Refusal, read_json_object
-from ferryman.serving.onnx_model import OnnxModel
+from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.rows import RowError, Rows, RowSchema
 
 _DATATYPES = {"integer": "INT64", "number": "FP64", "category": "BYTES"}
@@ -34,8 +35,8 @@ def read_v1(content: Mapping[str, Any], schema: RowSchema) -> Rows:
     return schema.read_columns(content["inputs"])
 
 
-def answer_v1(content: Mapping[str, Any], scores: list[float]) -> dict[str, Any]:
-    """Rows come back as predictions, columns as outputs."""
+def answer_v1(content: Mapping[str, Any], scores: Scores) -> dict[str, Any]:
+    """Rows come back as predictions, columns as outputs: a number, or a list of them, a row."""
     return {"predictions" if "instances" in content else "outputs": scores}
 
 
@@ -56,8 +57,12 @@ def read_v2(content: Mapping[str, Any], schema: RowSchema) -> Rows:
     return schema.read_columns(columns)
 
 
-def answer_v2(content: Mapping[str, Any], model: OnnxModel, scores: list[float]) -> dict[str, Any]:
-    """One output tensor of probabilities, named as the label."""
+def answer_v2(content: Mapping[str, Any], model: OnnxModel, scores: Scores) -> dict[str, Any]:
+    """One output tensor named as the label, [rows] or [rows, classes]; data row by row, flat."""
+    data: list[Any] = scores
+    shape = [len(scores)]
+    if model.classes:
+        shape, data = [len(scores), model.classes], list(chain.from_iterable(data))
     answer: dict[str, Any] = {
         "model_name": model.identity.name,
         "model_version": str(model.identity.version),
@@ -65,8 +70,8 @@ def answer_v2(content: Mapping[str, Any], model: OnnxModel, scores: list[float])
             {
                 "name": model.signature.output,
                 "datatype": "FP64",
-                "shape": [len(scores)],
-                "data": scores,
+                "shape": shape,
+                "data": data,
             }
         ],
     }
@@ -91,6 +96,7 @@ def status_v1(model: OnnxModel) -> dict[str, Any]:
         "version": identity.version,
         "epoch": identity.epoch,
         "digest": identity.digest,
+        **_task(model),
     }
 
 
@@ -104,8 +110,21 @@ def metadata_v2(model: OnnxModel) -> dict[str, Any]:
             {"name": name, "datatype": _DATATYPES[kind], "shape": [-1]}
             for name, kind in model.schema.types.items()
         ],
-        "outputs": [{"name": model.signature.output, "datatype": "FP64", "shape": [-1]}],
+        "outputs": [
+            {
+                "name": model.signature.output,
+                "datatype": "FP64",
+                "shape": [-1, model.classes] if model.classes else [-1],
+            }
+        ],
+        **_task(model),
     }
+
+
+def _task(model: OnnxModel) -> dict[str, Any]:
+    """What the numbers of an answer mean: the task, and the classes in their order."""
+    classes = {"classes": model.signature.classes} if model.classes else {}
+    return {"task": model.signature.task, **classes}
 
 
 def _read_tensor(name: str, tensor: Mapping[str, Any], schema: RowSchema) -> list[Any]:

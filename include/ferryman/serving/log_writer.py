@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ferryman.serving.dialects import Dialect, read_rows
-from ferryman.serving.onnx_model import OnnxModel
+from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.prediction_log import own_fields
 from ferryman.serving.rows import ENTITY_KEY, EVENT_TIME, Rows
 from ferryman.spec.windows import format_time
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
     model: OnnxModel
     dialect: Dialect
     body: bytes
-    scores: list[float]
+    scores: Scores
     at: float
 
 
@@ -173,13 +173,15 @@ def _read_lines(model: OnnxModel, lines: bytearray) -> Any:
 
     kinds = {"integer": pa.int64(), "number": pa.float64(), "category": pa.string()}
     features = [pa.field(name, kinds[kind]) for name, kind in model.schema.types.items()]
-    schema = pa.schema(own_fields() + features)
+    signature = model.signature
+    schema = pa.schema(own_fields(signature.task, signature.classes) + features)
     table = pj.read_json(
         pa.py_buffer(lines),
         read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1),
         parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
     )
-    return table.select(schema.names)
+    # The reader drops what the fields say of themselves.
+    return pa.Table.from_arrays(table.select(schema.names).columns, schema=schema)
 
 
 def _lines(model: OnnxModel, entry: Entry) -> Iterator[dict[str, Any]]:

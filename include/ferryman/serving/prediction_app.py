@@ -36,7 +36,7 @@ from ferryman.serving.dialects import (
 )
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.metrics import UNKNOWN, ServingMetrics
-from ferryman.serving.onnx_model import OnnxModel
+from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.rows import RowError
 from ferryman.serving.served_models import ServedModels
 
@@ -165,7 +165,7 @@ class PredictionApp:
         return b"%b-%x" % (self._prefix, next(self._numbers))
 
 
-def _score(route: str, model: OnnxModel, body: bytes) -> tuple[Mapping[str, Any], list[float]]:
+def _score(route: str, model: OnnxModel, body: bytes) -> tuple[Mapping[str, Any], Scores]:
     content = read_json_object(body)
     if route == "v2":
         scores = model.score(read_v2(content, model.schema))

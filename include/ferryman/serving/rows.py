@@ -75,6 +75,7 @@ class RowSchema:
             raise SpecError(f"ONNX inputs {dict(input_types)} are not the features {self.names}")
         self._beside = {ENTITY_KEY, EVENT_TIME, *self.entity} - set(self.names)
         self._known = self._beside | set(self.names)
+        required = {column.name for column in signature.features if not column.nullable}
         self._numbers: dict[type[Any], list[str]] = {}
         self._texts: list[str] = []
         for name in self.names:
@@ -87,6 +88,13 @@ class RowSchema:
                 self._texts.append(name)
             else:
                 self._numbers.setdefault(dtype, []).append(name)
+        self._required_texts = required.intersection(self._texts)
+        # Which columns of each block of numbers may not be null, [columns, 1]; none: not looked at.
+        self._required_numbers = {
+            dtype: np.array([[name in required or dtype is np.int64] for name in names])
+            for dtype, names in self._numbers.items()
+            if dtype is np.int64 or not required.isdisjoint(names)
+        }
 
     def read_rows(self, instances: object) -> Rows:
         """Rows as a list of {column: value}; RowError names the first bad row and column."""
@@ -133,9 +141,10 @@ class RowSchema:
         for dtype, names in self._numbers.items():
             values = [self._numbers_of(name, rows.columns[name]) for name in names]
             block = np.array(values, dtype=np.float64)  # null becomes NaN
-            if dtype is np.int64:
-                self._refuse(np.isnan(block), names, "must not be null")
-            elif dtype is np.float32:
+            if dtype in self._required_numbers:
+                lacking = np.isnan(block) & self._required_numbers[dtype]
+                self._refuse(lacking, names, "must not be null")
+            if dtype is np.float32:
                 self._refuse(np.abs(block) > _LARGEST, names, "is too large")
             cast = block.astype(dtype).reshape(len(names), rows.size, 1)
             feed.update(zip(names, cast, strict=True))
@@ -195,6 +204,9 @@ class RowSchema:
         for index, value in enumerate(values):
             if value is not None and len(value) > MAX_TEXT:
                 raise RowError(f"longer than {MAX_TEXT} characters", row=index, field=name)
+        if name in self._required_texts and not all(values):
+            index = next(i for i, value in enumerate(values) if not value)
+            raise RowError("must not be null or empty", row=index, field=name)
         return ["" if value is None else value for value in values]
 
     def _refuse(self, bad: Any, names: list[str], text: str) -> None:

@@ -1,5 +1,11 @@
 """The small real bundles and free ports, for this folder's tests."""
 
-from small_bundles import _small_bundles, free_ports, make_bundle
+from small_bundles import (
+    _small_bundles,
+    _task_bundles,
+    free_ports,
+    make_bundle,
+    make_task_bundle,
+)
 
-__all__ = ["_small_bundles", "free_ports", "make_bundle"]
+__all__ = ["_small_bundles", "_task_bundles", "free_ports", "make_bundle", "make_task_bundle"]
