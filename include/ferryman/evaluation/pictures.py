@@ -170,14 +170,15 @@ def learning_curve_png(
     return canvas.png
 
 
-def history_png(history: Sequence[Mapping[str, float]]) -> bytes:
+def history_png(history: Sequence[Mapping[str, float | None]]) -> bytes:
     """The training's own figures by epoch, each as a share of its largest value."""
     names = list(history[0])[: len(COLOURS)]
     epochs = range(1, len(history) + 1)
     with drawing() as canvas:
         axes = canvas.axes
         for colour, name in zip(COLOURS, names, strict=False):
-            values = np.array([epoch.get(name, np.nan) for epoch in history], dtype=np.float64)
+            # What was no number, or is not there, is None, which becomes NaN.
+            values = np.array([epoch.get(name) for epoch in history], dtype=np.float64)
             finite = np.abs(values[np.isfinite(values)])
             top = float(finite.max()) if len(finite) else 0.0
             scaled = values / top if top > _LEAST_SHARE else values
