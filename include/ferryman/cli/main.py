@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from ferryman.catalog import find_model, load_catalog
-from ferryman.cli import data, expectations, ledger, lineage, maintenance
+from ferryman.cli import data, expectations, ledger, lineage, maintenance, reproduce
 from ferryman.cli.options import (
     ModelOption,
     WindowOption,
@@ -32,6 +32,7 @@ app.add_typer(expectations.app, name="expectations")
 app.add_typer(ledger.app, name="ledger")
 app.command("lineage")(lineage.lineage)
 app.command("maintenance")(maintenance.maintenance)
+app.command("reproduce")(reproduce.reproduce)
 
 
 def main() -> None:

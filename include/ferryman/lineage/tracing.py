@@ -45,13 +45,9 @@ class Tracing:
         SpecError (exit 2) where it names nothing, DependencyUnavailable (exit 6) where nobody who
         could know it can be asked.
         """
-        named = _VERSION.fullmatch(what)
-        if named:
-            if model not in (None, named[1]):
-                raise SpecError(f"{what!r} is a version of {named[1]!r}, not of {model!r}")
-            return self.of_version(named[1], self._models.number(named[1], named[2] or named[3]))
-        if model is not None and (_NUMBER.fullmatch(what) or not _DATA.fullmatch(what)):
-            return self.of_version(model, self._models.number(model, what))
+        named = named_version(what, model)
+        if named is not None:
+            return self.of_version(named[0], self._models.number(*named))
         if _DATA.fullmatch(what):
             return self.of_data(*self._data.find([model] if model else models, what))
         raise SpecError(
@@ -91,3 +87,19 @@ class Tracing:
                 came.append(Link(below.kind, below.name, below.relation, below.facts, runs))
         unused = [] if came else [Link("use", "nothing was trained or judged on it")]
         return Link(top.kind, top.name, f"of {model}", top.facts, (*top.links, *came, *unused))
+
+
+def named_version(what: str, model: str | None) -> tuple[str, str] | None:
+    """The model, and the number or alias, of `flights/3`, `flights@champion` or `3`.
+
+    None where it is no version but may be data; SpecError (exit 2) where it is a version of another
+    model than the given one.
+    """
+    named = _VERSION.fullmatch(what)
+    if named:
+        if model not in (None, named[1]):
+            raise SpecError(f"{what!r} is a version of {named[1]!r}, not of {model!r}")
+        return named[1], named[2] or named[3]
+    if model is not None and (_NUMBER.fullmatch(what) or not _DATA.fullmatch(what)):
+        return model, what
+    return None
