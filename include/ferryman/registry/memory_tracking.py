@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun
+from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun, TrackedTrial
 
 
 @dataclass
@@ -19,6 +19,7 @@ class MemoryRun:
     epochs: dict[tuple[str, int], float] = field(default_factory=dict)
     datasets: dict[str, str] = field(default_factory=dict)
     finished: bool = False
+    trials: dict[int, TrackedTrial] = field(default_factory=dict)
 
 
 class MemoryTracker:
@@ -59,6 +60,11 @@ class MemoryTracker:
             for name, value in figures.items():
                 if value is not None:
                     kept.epochs[f"{EPOCH}{name}", epoch] = value
+
+    def log_trials(self, run: str, trials: Sequence[TrackedTrial]) -> None:
+        """Log trials below the run of their search."""
+        for trial in trials:
+            self.runs[run].trials.setdefault(trial.number, trial)
 
     def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
         """Log which dataset versions a run read."""

@@ -34,8 +34,9 @@ from ferryman.registry.mlflow_connection import (
     mlflow_errors,
     quoted,
 )
+from ferryman.registry.mlflow_trials import MlflowTrials
 from ferryman.registry.registry import RUN_KEY_TAG
-from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun
+from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun, TrackedTrial
 from ferryman.runtime.files import SCRATCH
 
 # MLflow's limits for one value.
@@ -53,6 +54,7 @@ class MlflowTracker:
         self._uri = uri
         self._artifacts = artifacts
         self._actor = actor
+        self._trials: dict[str, MlflowTrials] = {}
 
     def start(
         self, experiment: str, run_id: str, run_key: str, tags: Mapping[str, str]
@@ -107,6 +109,13 @@ class MlflowTracker:
             ]
             tags_of = [RunTag(name, value[:_MAX_TAG]) for name, value in (tags or {}).items()]
             _log_in_batches(client, run, figures_of, params_of, tags_of)
+
+    def log_trials(self, run: str, trials: Sequence[TrackedTrial]) -> None:
+        """Log trials below the run of their search; what is there is asked for once."""
+        with mlflow_errors(self._uri):
+            if run not in self._trials:
+                self._trials[run] = MlflowTrials(connect(self._uri), run, actor=self._actor)
+            self._trials[run].log(trials)
 
     def log_datasets(self, run: str, datasets: Mapping[str, str]) -> None:
         """Log which dataset versions a run read; MLflow's pages show them as its datasets."""

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 RUN_ID_TAG = "ferryman.run_id"
+TRIAL_TAG = "ferryman.trial"
 EPOCH = "epoch/"  # before the name of a figure that is kept for each epoch
 
 
@@ -26,6 +27,19 @@ class RunFacts:
     run_id: str
     status: str
     started: datetime | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrackedTrial:
+    """A trial of a search that has ended; `status` is in the tracker's words."""
+
+    number: int
+    status: Literal["FINISHED", "FAILED", "KILLED"]
+    started: datetime
+    ended: datetime
+    params: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,6 +71,13 @@ class Tracker(Protocol):
 
         `history` holds the figures of each epoch, the first one's first; they are kept as metrics
         `epoch/<name>` whose step is the epoch, counted from 0.
+        """
+        ...
+
+    def log_trials(self, run: str, trials: Sequence[TrackedTrial]) -> None:
+        """Log trials below the run of their search, each as a run of its own.
+
+        Two processes at once must not log the same trial.
         """
         ...
 

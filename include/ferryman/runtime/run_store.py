@@ -11,6 +11,7 @@ from ferryman.runtime.messages import StepRequest, StepResult
 RESULT = "result.json"
 ERROR = "error.json"
 DATA_DOCS, DOCS_INDEX = "data_docs", "index.html"
+REPORT_PAGE, CARD_PAGE = "report.html", "card.html"
 
 
 def run_folder(runs_root: Path, model: str, pipeline: str, run_id: str) -> Path:
@@ -25,9 +26,16 @@ def data_docs_folder(run: Path) -> Path:
     return run / "validate" / DATA_DOCS
 
 
+def report_folder(run: Path) -> Path:
+    """Where a training leaves its pages: REPORT_PAGE, and the model's card as CARD_PAGE."""
+    return run / "report"
+
+
 def step_folder(request: StepRequest) -> Path:
-    """Where a step keeps its result and its artifacts."""
-    return Path(request.run_uri) / request.step
+    """Where a step keeps its result and its artifacts; its parallel workers have one each."""
+    folder = Path(request.run_uri) / request.step
+    worker = request.params.get("worker")
+    return folder / f"worker-{worker}" if isinstance(worker, int) else folder
 
 
 def finished_result(request: StepRequest) -> StepResult | None:

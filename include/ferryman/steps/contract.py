@@ -29,10 +29,13 @@ from ferryman.spec.windows import Window
 STEP_NAMES = (
     "ingest",
     "validate",
+    "open_search",
+    "tune",
     "train",
     "evaluate",
     "package",
     "register",
+    "report",
     "gate",
     "stage",
     "commit",
@@ -47,7 +50,7 @@ STEP_NAMES = (
 # What these make follows from the request alone, and is dear: a finished result is returned as it
 # is. All others look at the world (a source, the ledger, the server, new labels), which may have
 # changed since; they are cheap, and repeating them writes nothing twice.
-REMEMBERED = frozenset({"train", "evaluate", "package", "register"})
+REMEMBERED = frozenset({"open_search", "train", "evaluate", "package", "register", "report"})
 
 # What a person says who lets something through that the rules would stop; it is recorded.
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=200)]

@@ -9,11 +9,12 @@ from pydantic import JsonValue
 
 from ferryman.errors import SpecError
 from ferryman.runtime.messages import StepRequest, StepResult
-from ferryman.runtime.run_store import run_folder, run_results
+from ferryman.runtime.run_store import ERROR, run_folder, run_results
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import load_step, run_step
+from ferryman.steps.parallel import run_workers
 from ferryman.steps.pipelines import PIPELINES, Pipeline, pipeline_of
 
 
@@ -22,7 +23,8 @@ class Journey:
 
     A run is a folder that later steps find their predecessors' results in. Without a run id, a
     pipeline's first step starts a new run, unless the newest one never finished that step (it was
-    killed): then it is continued, as every later step continues the newest run.
+    killed): then it is continued, as every later step continues the newest run. A killed search is
+    continued too. The workers of a search run side by side, as many as there are cores.
     """
 
     def __init__(self, settings: Settings, model: DeclaredModel) -> None:
@@ -39,7 +41,8 @@ class Journey:
     ) -> Iterator[StepResult]:
         """Run a step or every step of a pipeline; yields each result as it is there."""
         if what in PIPELINES:
-            pipeline, steps = PIPELINES[what], PIPELINES[what].steps
+            pipeline = PIPELINES[what]
+            steps = pipeline.steps_of(self.model.spec)
         else:
             load_step(what)
             pipeline, steps = pipeline_of(what), (what,)
@@ -60,11 +63,10 @@ class Journey:
         results = run_results(folder)
         if pipeline.after is not None:
             results = {**self._newest_finished(PIPELINES[pipeline.after]), **results}
-        before = pipeline.steps[: pipeline.steps.index(step)]
+        steps = pipeline.steps_of(self.model.spec)
+        before = steps[: steps.index(step)] if step in steps else ()
         earlier = {
-            name: result
-            for name, result in results.items()
-            if name in before or name not in pipeline.steps
+            name: result for name, result in results.items() if name in before or name not in steps
         }
         request = StepRequest(
             model=self.model.name,
@@ -76,6 +78,8 @@ class Journey:
             spec_digest=self.model.digest,
             results=earlier,
         )
+        if step == "tune" and "worker" not in params:
+            return run_workers(request, self.model, self.settings)
         return run_step(request, self.model, self.settings)
 
     def _params_of(
@@ -97,12 +101,12 @@ class Journey:
     def _choose_run(self, pipeline: Pipeline, step: str, window: Window | None) -> str:
         suffix = f"-{window.key}-{window.end:%Y%m%d}" if window and pipeline.windowed else ""
         newest = self._newest_run(pipeline, suffix)
-        if step == pipeline.steps[0]:
-            if newest is not None and not run_results(newest).get(step):
+        first = pipeline.steps_of(self.model.spec)[0]
+        if step == first:
+            if newest is not None and not _left_behind(newest, step, pipeline.steps[0]):
                 return _run_id_of(newest)
             return f"cli-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{suffix}"
         if newest is None:
-            first = pipeline.steps[0]
             raise SpecError(
                 f"no run to continue with {step!r}",
                 remedy=f"Run {first!r} first, or give --run-id.",
@@ -128,6 +132,12 @@ class Journey:
             )
         newest = max(finished, key=lambda file: file.stat().st_mtime_ns)
         return run_results(newest.parent.parent)
+
+
+def _left_behind(run: Path, first: str, main: str) -> bool:
+    """Whether a run has done its first step, and its search, where it has one, was judged."""
+    results = run_results(run)
+    return first in results and (main in results or (run / main / ERROR).is_file())
 
 
 def _run_id_of(folder: Path) -> str:

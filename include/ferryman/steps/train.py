@@ -5,7 +5,7 @@ The labelled past ends at the cut-off: what became known later is not seen, when
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -22,10 +22,10 @@ from ferryman.registry.tracking import TrackedRun
 from ferryman.runtime.files import file_digest, write_atomic, write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.timings import Stopwatch
-from ferryman.spec.training import ParamValue
 from ferryman.spec.windows import format_time
 from ferryman.steps.contract import Reason, StepContext, StepParams
 from ferryman.steps.same_training import HISTORY, SameTraining, find_same_training
+from ferryman.steps.search_results import best_of
 from ferryman.steps.training_data import choose_datasets
 from ferryman.steps.training_record import (
     TRAINING,
@@ -61,14 +61,6 @@ class _Training:
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """The parameters that are trained with, and what the search says of them, if there was one."""
-
-    params: Mapping[str, ParamValue]
-    trial: Mapping[str, JsonValue] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class _Fitted:
     """The model file's digest, what the fit cost, or the run that the model was taken from."""
 
@@ -100,7 +92,7 @@ def run(context: StepContext) -> StepResult:
     """Check, fit, save, and remember the training in MLflow.
 
     Raises DataRejected (exit 3) for too few rows or a constant label, GateRefused (exit 4) where a
-    column alone gives the label away and nobody allowed it.
+    column alone gives the label away and nobody allowed it, or the search found nothing.
     """
     params = context.params
     if not isinstance(params, Params):
@@ -135,16 +127,12 @@ def run(context: StepContext) -> StepResult:
     )
 
 
-def _chosen_params(context: StepContext) -> _Chosen:
-    """The parameters of the best trial, where the model is searched for; else the declared ones."""
-    return _Chosen(context.spec.train.params)
-
-
 def _plan(context: StepContext, params: Params, datasets: DatasetStore) -> _Training:
     """Which datasets, which code, which parameters: all that decides what comes out."""
     spec, settings = context.spec, context.settings
-    chosen = _chosen_params(context)
-    train, evaluation = choose_datasets(context, datasets, params.cutoff, params.pin)
+    best = best_of(context)
+    cutoff, pin = (params.cutoff, params.pin) if best is None else (None, best.train_dataset)
+    train, evaluation = choose_datasets(context, datasets, cutoff, pin)
     recipe = Recipe(
         model=spec.name,
         train_dataset=train.id,
@@ -152,12 +140,12 @@ def _plan(context: StepContext, params: Params, datasets: DatasetStore) -> _Trai
         code_digest=context.model.digest,
         code_version=code_version(settings),
         pipeline=spec.train.pipeline,
-        params=dict(chosen.params),
+        params=dict(best.params if best else spec.train.params),
         seed=spec.train.seed,
         cores=min(settings.core_count, spec.runtime.cpu),
         leakage_accepted=params.accept_leakage is not None,
         lock=lock_digest(settings),
-        trial=dict(chosen.trial),
+        trial=dict(best.trial) if best else {},
     )
     write_json(context.folder / RECIPE, recipe.model_dump(mode="json"))
     entry = DatasetCatalogue(context.data_store).entry(spec.name, train.id)

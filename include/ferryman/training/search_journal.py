@@ -10,11 +10,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import BaseJournalFileLock
 
 JOURNAL = "trials.journal"
 
@@ -25,7 +24,7 @@ def open_journal(folder: Path) -> "JournalStorage":
     from optuna.storages.journal import JournalFileBackend
 
     file = folder / JOURNAL
-    lock = cast("BaseJournalFileLock", _JournalLock(file))  # optuna asks for its two methods only
+    lock = cast(Any, _JournalLock(file))  # optuna calls two methods; their base is not public
     return JournalStorage(JournalFileBackend(str(file), lock_obj=lock))
 
 

@@ -25,7 +25,7 @@ def grid_size(space: Space) -> int:
 def grid_point(space: Space, place: int) -> dict[str, ParamValue]:
     """The point at a place from 0 to the grid's size; the last parameter changes first."""
     point: dict[str, ParamValue] = {}
-    for name in reversed(space):
+    for name in reversed(list(space)):
         values = _grid_values(space[name])
         place, index = divmod(place, len(values))
         point[name] = values[index]
