@@ -50,6 +50,13 @@ class Settings(BaseSettings):
     serving_admin_port: int = 8601
     actor: str = Field(default="", description="Who acts, for the ledger; default the login name.")
     code_version: str = Field(default="", description="Commit of this code; default asks git.")
+    signing_key: Path | None = Field(
+        default=None, description="PEM file of the EC private key that signs bundles."
+    )
+    signing_public_key: Path | None = Field(
+        default=None,
+        description="PEM file of the EC public key; where it is set, only signed bundles are used.",
+    )
     cpus: int = Field(default=0, ge=0, description="Cores a step may use; 0 is all of them.")
 
     @model_validator(mode="before")
@@ -128,6 +135,11 @@ class Settings(BaseSettings):
     def core_count(self) -> int:
         """Cores that a step may use."""
         return self.cpus or os.cpu_count() or 1
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's C++ code from printing notes; an environment that says otherwise stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _connection_urls() -> dict[str, str]:

@@ -17,6 +17,10 @@ def make_trainer(spec: ModelSpec, *, cores: int = 1) -> Trainer:
         from ferryman.training.sklearn_trainer import SklearnTrainer
 
         return SklearnTrainer(cores=cores)
+    if spec.train.framework == "keras":
+        from ferryman.training.keras_trainer import KerasTrainer
+
+        return KerasTrainer(cores=cores)
     raise SpecError(f"no trainer for framework {spec.train.framework!r}")
 
 
@@ -32,5 +36,11 @@ def load_model_file(path: Path, spec: ModelSpec, *, cores: int = 1) -> FittedMod
 
         estimator = load_skops(path)
         return SklearnModel(estimator, spec.features.columns, spec.train.task, cores=cores)
+    if path.suffix == ".keras":
+        from ferryman.training.keras_file import load_keras
+        from ferryman.training.keras_trainer import KerasModel
+
+        model = load_keras(path, cores=cores)
+        return KerasModel(model, spec.features.columns, spec.train.task)
     known = ", ".join(sorted(Path(name).suffix for name in MODEL_FILES.values()))
     raise SpecError(f"{path}: no format is known by that ending", remedy=f"Formats: {known}.")

@@ -1,0 +1,5 @@
+-- The point's y.
+
+SELECT measured_at AS event_time, x, y
+FROM points
+ORDER BY event_time
