@@ -87,11 +87,15 @@ def fill(settings: Settings, make_bundle: Callable[..., Any]) -> None:
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
     for version, (strength, day) in CANDIDATES.items():
         cutoff = FIRST_DAY + timedelta(days=day)
-        dataset = DatasetStore(LocalObjectStore(settings.data_root)).build(spec, cutoff, "eval")
+        train, dataset = DatasetStore(LocalObjectStore(settings.data_root)).split(spec, cutoff)
         bundle = make_bundle(settings.bundles_root, strength)
         if version == 4:
             continue  # never registered: see `candidate`
-        tags = {"ferryman.cutoff": format_time(cutoff), "ferryman.eval_dataset": dataset.id}
+        tags = {
+            "ferryman.cutoff": format_time(cutoff),
+            "ferryman.train_dataset": train.id,
+            "ferryman.eval_dataset": dataset.id,
+        }
         registered = registry.register(
             "tiny", f"key-{version}", bundle.digest, str(bundle.folder), tags
         )
@@ -105,7 +109,7 @@ def candidate(settings: Settings, version: int, make_bundle: Callable[..., Any])
     bundle = make_bundle(settings.bundles_root, strength)
     spec = declare(settings.zoo).spec
     datasets = DatasetStore(LocalObjectStore(settings.data_root))
-    dataset = datasets.build(spec, cutoff, "eval")
+    train, dataset = datasets.split(spec, cutoff)
     return {
         "version": version,
         "digest": bundle.digest,
@@ -113,6 +117,7 @@ def candidate(settings: Settings, version: int, make_bundle: Callable[..., Any])
         "run_key": f"key-{version}",
         "cutoff": format_time(cutoff),
         "sequence": version,
+        "train_dataset": train.id,
         "eval_dataset": dataset.id,
     }
 
