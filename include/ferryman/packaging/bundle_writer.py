@@ -1,30 +1,31 @@
 """Puts a released model's files together: the bundle that serving loads."""
 
-import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ferryman.packaging.export import export_onnx
+from ferryman.packaging.formats import LoadedModel, feature_columns, write_formats
+from ferryman.packaging.mlflow_format import write_mlflow_format
 from ferryman.packaging.parity import (
     ParityReport,
     Predict,
+    Scores,
+    Trained,
     answer_all,
-    check,
-    feature_columns,
-    probe_rows,
-    raw_row,
+    compare,
+    tolerance_of,
 )
+from ferryman.packaging.probes import raw_row
+from ferryman.packaging.trained_answers import parity_rows, recorded_answers
 from ferryman.runtime.bundle import (
     GOLDEN,
-    ONNX,
+    PARITY,
     REFERENCE,
     SIGNATURE,
-    SKOPS,
     Golden,
     Manifest,
     Signature,
@@ -37,25 +38,26 @@ from ferryman.spec.model import ModelSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger(__name__)
-
-_PARITY_ROWS = 500
 _GOLDEN_ROWS = 50
 
 
 @dataclass(frozen=True)
 class PackedModel:
-    """A fitted model and what goes beside it."""
+    """A fitted model's file, how it is read, and what goes beside it.
 
-    estimator: Any
-    predict: Predict
+    `answers` is the file of trained_answers that training left; without one the model that is read
+    from `model_file` stands for the trained one.
+    """
+
     model_file: Path
+    load: Callable[[Path], LoadedModel]
     reference: Mapping[str, Any]
+    answers: Path | None = None
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A finished bundle: where it is, its digest, how exact its graph is."""
+    """A finished bundle: where it is, its digest, how exact its formats are."""
 
     folder: Path
     digest: str
@@ -65,31 +67,32 @@ class Bundle:
 def write_bundle(
     packed: PackedModel, spec: ModelSpec, rows: "pd.DataFrame", *, work: Path, bundles_root: Path
 ) -> Bundle:
-    """Export, check parity on raw rows, and keep the bundle under <root>/<model>/<digest>.
+    """Write every format, check parity on raw rows, keep the bundle as <root>/<model>/<digest>.
 
     `rows` is a frame of real feature rows to draw from; `work` is a folder of this attempt alone,
     which is emptied. Created once: equal content is one folder,
     and a folder that is there already is verified byte by byte. Raises IntegrityBroken (exit 7)
-    where graph and pipeline differ or a kept bundle is damaged, SpecError (exit 2) where the
-    pipeline cannot be exported or cannot answer nulls.
+    where a format and the trained model differ or a kept bundle is damaged, SpecError (exit 2)
+    where the model cannot be exported or cannot answer nulls.
     """
-    columns = spec.features.columns
-    probes = probe_rows(rows, columns, count=_PARITY_ROWS, seed=spec.train.seed)
-    answers = answer_all(packed.predict, probes)
     shutil.rmtree(work, ignore_errors=True)  # what a killed attempt left
     work.mkdir(parents=True)
     with space_errors(work):
-        export_onnx(packed.estimator, columns, work / ONNX, name=spec.name)
-        parity = check(packed.predict, work / ONNX, columns, probes)
-        shutil.copyfile(packed.model_file, work / SKOPS)
-        signature = Signature(
-            features=feature_columns(columns),
-            entity=spec.features.entity,
-            output=spec.data.label.name,
-        )
+        own = work / packed.model_file.name
+        shutil.copyfile(packed.model_file, own)
+        # Read once, from the bundle's own copy: what is exported is what was kept.
+        loaded = packed.load(own)
+        probes = parity_rows(rows, spec)
+        answers = answer_all(loaded.predict, probes)
+        trained = _trained(packed, spec, probes, loaded.predict, answers)
+        formats: dict[str, Predict] = {own.suffix[1:]: lambda _: answers}
+        parity = compare(trained, formats | write_formats(loaded, spec, work))
+        signature = _signature(spec)
         write_json(work / SIGNATURE, signature.model_dump(mode="json"))
-        write_json(work / GOLDEN, _golden(probes, answers, spec).model_dump(mode="json"))
+        write_json(work / GOLDEN, _golden(trained).model_dump(mode="json"))
+        write_json(work / PARITY, _certificate(parity))
         write_json(work / REFERENCE, dict(packed.reference))
+        write_mlflow_format(work, signature, spec.name)
         manifest = seal(work, model=spec.name, task=spec.train.task, framework=spec.train.framework)
     folder = keep(work, manifest, bundles_root)
     shutil.rmtree(work)
@@ -106,11 +109,50 @@ def keep(source: Path, manifest: Manifest, bundles_root: Path) -> Path:
     return target
 
 
-def _golden(rows: "pd.DataFrame", answers: Any, spec: ModelSpec) -> Golden:
-    """Some of the probes, evenly taken, so that real rows and surprises are both there."""
-    picked = np.unique(np.linspace(0, len(rows) - 1, _GOLDEN_ROWS).round().astype(int))
-    columns = spec.features.columns
-    return Golden(
-        rows=[raw_row(rows, int(index), columns) for index in picked],
-        outputs=[float(answers[index]) for index in picked],
+def _trained(
+    packed: PackedModel,
+    spec: ModelSpec,
+    probes: "pd.DataFrame",
+    predict: Predict,
+    answers: Scores,
+) -> Trained:
+    """The truth: what training recorded, or else what the model in the file answers."""
+    if packed.answers is not None:
+        answers = recorded_answers(packed.answers, len(probes))
+    return Trained(
+        rows=probes,
+        answers=answers,
+        predict=predict,
+        columns=spec.features.columns,
+        outputs=spec.train.classes or [spec.data.label.name],
+        tolerance=tolerance_of(spec.train.task, answers),
     )
+
+
+def _signature(spec: ModelSpec) -> Signature:
+    return Signature(
+        features=feature_columns(spec.features.columns),
+        entity=spec.features.entity,
+        output=spec.data.label.name,
+        task=spec.train.task,
+        classes=spec.train.classes,
+    )
+
+
+def _golden(trained: Trained) -> Golden:
+    """Some of the probes, evenly taken, so that real rows and surprises are both there."""
+    picked = np.linspace(0, len(trained.rows) - 1, _GOLDEN_ROWS).round().astype(int)
+    places = np.unique(picked)
+    return Golden(
+        rows=[raw_row(trained.rows, int(place), trained.columns) for place in places],
+        outputs=trained.answers[places].tolist(),
+        tolerance=trained.tolerance,
+    )
+
+
+def _certificate(parity: ParityReport) -> dict[str, Any]:
+    return {
+        "rows": parity.rows,
+        "tolerance": parity.tolerance,
+        "formats": dict(parity.formats),
+    }

@@ -7,7 +7,7 @@ byte; here equal models give equal files.
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,30 +87,40 @@ def export_saved_model(
             strip_default_attrs=True,
         )
         builder.save()
-    # A fingerprint holds a random number, and nothing needs it.
+    # A fingerprint holds a random number, and nothing needs it; no variables are left to keep.
     (folder / "fingerprint.pb").unlink(missing_ok=True)
+    (folder / "variables").rmdir()
     _rewrite_in_order(folder / "saved_model.pb")
 
 
-def run_saved_model(
-    folder: Path, values: Sequence[npt.NDArray[Any]], columns: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    """The answers of a SavedModel's signature, read back from its files.
+def load_signature(folder: Path) -> Callable[[Mapping[str, Any]], npt.NDArray[np.float64]]:
+    """What a SavedModel's signature answers to one float32 array [rows] a column.
 
-    `values` is one float32 array [rows] a column. IntegrityBroken (exit 7) where it cannot be read.
+    Raises IntegrityBroken (exit 7) where it cannot be read, or cannot answer.
     """
     import tensorflow as tf
 
-    try:
-        # The object that is loaded must outlive its signature, which holds it only weakly.
+    with _readable(folder):
         loaded = tf.saved_model.load(str(folder))
         serve = loaded.signatures[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
-        given = {name: tf.constant(value) for name, value in zip(columns, values, strict=True)}
-        answers = serve(**given)[PREDICTIONS]
+
+    def answer(values: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+        given = {name: tf.constant(value) for name, value in values.items()}
+        with _readable(folder):
+            return np.asarray(serve(**given)[PREDICTIONS].numpy(), dtype=np.float64)
+
+    # The object that was loaded must outlive its signature, which holds it only weakly.
+    answer.loaded = loaded  # type: ignore[attr-defined]
+    return answer
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # TensorFlow's errors share no narrower base with Python's own
         text = str(error).strip().split("\n")[0][:300]
         raise IntegrityBroken(f"{folder}: not a readable SavedModel: {text}") from error
-    return np.asarray(answers.numpy(), dtype=np.float64)
 
 
 def _frozen(

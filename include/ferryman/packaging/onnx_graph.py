@@ -96,10 +96,9 @@ def _number(graph: Any, names: dict[str, str], taken: set[str], prefix: str) -> 
             node.input[number] = new(value)
         for number, value in enumerate(node.output):
             node.output[number] = new(value)
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                attribute.g.name = f"g{prefix}_{place}"
-                _number(attribute.g, names, taken, f"{prefix}_{place}")
+        for inner in _inside(node):
+            inner.name = f"g{prefix}_{place}"
+            _number(inner, names, taken, f"{prefix}_{place}")
     for entry in graph.output:
         entry.name = new(entry.name)
     del graph.value_info[:]
@@ -113,8 +112,7 @@ def _drop_unused_nodes(graph: Any) -> None:
         if needed.intersection(node.output):
             kept.append(node)
             needed.update(node.input)
-            for attribute in node.attribute:
-                needed.update(_reads(attribute.g) if attribute.HasField("g") else ())
+            needed.update(*(_reads(inner) for inner in _inside(node)))
     del graph.node[:]
     graph.node.extend(reversed(kept))
     constants = [entry for entry in graph.initializer if entry.name in needed]
@@ -127,6 +125,10 @@ def _reads(graph: Any) -> set[str]:
     found = {entry.name for entry in graph.output}
     for node in graph.node:
         found.update(node.input)
-        for attribute in node.attribute:
-            found.update(_reads(attribute.g) if attribute.HasField("g") else ())
+        found.update(*(_reads(inner) for inner in _inside(node)))
     return found
+
+
+def _inside(node: Any) -> list[Any]:
+    """The sub-graphs of a node: bodies of loops, branches."""
+    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]

@@ -1,19 +1,17 @@
-"""Replays raw rows through the exported graph and through the fitted model, and compares."""
+"""Replays raw rows through every written format, and compares with the trained model's answers."""
 
 import logging
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ferryman.errors import IntegrityBroken, SpecError
-from ferryman.packaging.onnx_scorer import feed, open_session, run_graph
-from ferryman.runtime.bundle import FeatureColumn, Scalar
+from ferryman.packaging.probes import raw_row
 from ferryman.spec.data import FeatureSpec
+from ferryman.spec.metrics import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,124 +19,156 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-5
-UNSEEN = "a value that training never saw"
+_TRIED = 5  # rows whose values are tried in the place of the worst row's
 Scores = npt.NDArray[np.float64]
 Predict = Callable[["pd.DataFrame"], Scores]
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """How far the graph's probabilities are from the fitted model's."""
+    """How far the answers of each written format are from the trained model's.
+
+    `tolerance` is what a difference may be, in the unit of the answers.
+    """
 
     rows: int
-    max_difference: float
+    formats: Mapping[str, float]
+    tolerance: float
+
+    @property
+    def max_difference(self) -> float:
+        """The largest of all formats."""
+        return max(self.formats.values(), default=0.0)
 
 
-def check(
-    predict: Predict,
-    graph: Path,
-    columns: Mapping[str, FeatureSpec],
-    rows: "pd.DataFrame",
-    *,
-    tolerance: float = TOLERANCE,
-) -> ParityReport:
-    """Compare on raw rows; IntegrityBroken (exit 7) names the worst row with its values.
+@dataclass(frozen=True)
+class Trained:
+    """The trained model's answers to some rows, and how to ask it for more.
 
-    `predict` is the fitted model's; `rows` holds the feature columns, nulls and all.
+    `outputs` names what it answers: a name a class of a multiclass model, else one name.
     """
-    expected = predict(rows)
-    session = open_session(graph.read_bytes(), str(graph))
-    found = run_graph(session, feed(rows, feature_columns(columns)))
-    difference = np.abs(found - expected)
-    # NaN is a difference too: every comparison with it is false.
-    wrong = ~(difference <= tolerance)
-    if wrong.any():
-        worst = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
-        values = ", ".join(
-            f"{name}={value!r}" for name, value in raw_row(rows, worst, columns).items()
-        )
-        raise IntegrityBroken(
-            f"ONNX and pipeline differ on {int(wrong.sum())} of {len(rows)} rows; the worst is row "
-            f"{worst}: {found[worst]:.9g} instead of {expected[worst]:.9g}, where {values}",
-            remedy="Change the pipeline: a part of it is not exported exactly (known ones: native "
-            "categorical splits; scaling before trees, which need none).",
-        )
-    report = ParityReport(rows=len(rows), max_difference=float(difference.max(initial=0.0)))
-    logger.info("parity on %d rows: at most %.2g apart", report.rows, report.max_difference)
-    return report
+
+    rows: "pd.DataFrame"
+    answers: Scores
+    predict: Predict
+    columns: Mapping[str, FeatureSpec]
+    outputs: Sequence[str]
+    tolerance: float = TOLERANCE
 
 
-def probe_rows(
-    frame: "pd.DataFrame", columns: Mapping[str, FeatureSpec], *, count: int, seed: int
-) -> "pd.DataFrame":
-    """A sample of real rows, and copies of some with every kind of surprise, one column at a time.
+def tolerance_of(task: Task, answers: Scores) -> float:
+    """What two formats may differ by: of a regression a share of its answers' size.
 
-    Each column is once null, each category once a value that training never saw, each number once
-    beyond either end of what the frame holds; then rows with all of them null, or all unseen.
+    Graphs reckon with float32, which has seven digits, whatever the unit of the label.
     """
-    import pandas as pd
+    largest = float(np.abs(answers).max(initial=0.0)) if task == "regression" else 1.0
+    return TOLERANCE * (largest or 1.0)
 
-    generator = np.random.default_rng(seed)
-    picked = generator.choice(len(frame), size=min(count, len(frame)), replace=False)
-    real = frame.iloc[np.sort(picked)][list(columns)].reset_index(drop=True)
-    surprises: list[dict[str, Any]] = []
-    for name, column in columns.items():
-        surprises.append({name: _null(column)})
-        if column.type == "category":
-            surprises.append({name: UNSEEN})
-        else:
-            low, high = frame[name].min(), frame[name].max()
-            if pd.notna(low):
-                reach = max(abs(float(high) - float(low)), 1.0)
-                surprises += [{name: float(low) - reach}, {name: float(high) + reach}]
-    surprises.append({name: _null(column) for name, column in columns.items()})
-    surprises.append(
-        {name: UNSEEN for name, column in columns.items() if column.type == "category"}
+
+def compare(trained: Trained, formats: Mapping[str, Predict]) -> ParityReport:
+    """Ask every format for the same rows.
+
+    Raises IntegrityBroken (exit 7) that names format, worst row and output, the row's values, and
+    the feature column that carries the difference where one alone does.
+    """
+    found = {name: _largest(name, predict, trained) for name, predict in formats.items()}
+    report = ParityReport(rows=len(trained.rows), formats=found, tolerance=trained.tolerance)
+    logger.info(
+        "parity on %d rows: %s",
+        report.rows,
+        ", ".join(f"{name} at most {value:.2g} apart" for name, value in found.items()),
     )
-    changed = real.iloc[generator.choice(len(real), size=len(surprises))].reset_index(drop=True)
-    values = {
-        name: [change.get(name, old) for change, old in zip(surprises, changed[name], strict=True)]
-        for name in columns
-    }
-    dtypes = {name: "object" if c.type == "category" else "float64" for name, c in columns.items()}
-    return pd.concat([real.astype(dtypes), pd.DataFrame(values).astype(dtypes)], ignore_index=True)
+    return report
 
 
 def answer_all(predict: Predict, rows: "pd.DataFrame") -> Scores:
     """The model's answers; SpecError (exit 2) where it cannot answer rows with nulls or news."""
+    remedy = "Impute nulls and encode unknown categories inside the pipeline, or declare nullable: "
     try:
-        return predict(rows)
+        answers = predict(rows)
     except ValueError as error:
         text = str(error).strip().split("\n")[0][:300]
         raise SpecError(
             f"the fitted pipeline cannot answer rows with nulls or unseen categories: {text}",
-            remedy="Impute nulls and encode unknown categories inside the pipeline.",
+            remedy=f"{remedy}false.",
         ) from error
+    silent = ~np.isfinite(answers.reshape(len(rows), -1)).all(axis=1)
+    if silent.any():
+        row = rows.iloc[int(np.argmax(silent))]
+        nulls = [str(name) for name in rows.columns if row[name] is None or row[name] != row[name]]
+        raise SpecError(
+            f"the fitted model gives no finite number for {int(silent.sum())} of {len(rows)} rows; "
+            f"the first has nulls in: {', '.join(nulls[:10]) or 'no column'}",
+            remedy=f"{remedy}false.",
+        )
+    return answers
 
 
-def feature_columns(columns: Mapping[str, FeatureSpec]) -> list[FeatureColumn]:
-    """Declared columns in the bundle's words."""
-    return [FeatureColumn(name=name, type=column.type) for name, column in columns.items()]
+def _largest(name: str, predict: Predict, trained: Trained) -> float:
+    """The largest difference of one format, which must be within the tolerance."""
+    found = predict(trained.rows)
+    if found.shape != trained.answers.shape:
+        raise IntegrityBroken(
+            f"{name} answers in the shape {found.shape}, the trained model in "
+            f"{trained.answers.shape}",
+            remedy="Train and package again.",
+        )
+    difference = _apart(found, trained.answers)
+    # NaN is a difference too: every comparison with it is false.
+    if not (difference <= trained.tolerance).all():
+        raise _broken(name, predict, trained, found)
+    return float(difference.max(initial=0.0))
 
 
-def raw_row(
-    rows: "pd.DataFrame", index: int, columns: Mapping[str, FeatureSpec]
-) -> dict[str, Scalar]:
-    """One row as a client would send it: null, text, whole numbers for integers."""
-    return {
-        name: _raw(rows[name].iloc[index], column.type == "category", column.type == "integer")
-        for name, column in columns.items()
-    }
+def _broken(name: str, predict: Predict, trained: Trained, found: Scores) -> IntegrityBroken:
+    difference = _apart(found, trained.answers)
+    agrees: npt.NDArray[np.bool_] = (difference <= trained.tolerance).all(axis=1)
+    worst = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
+    row, output = divmod(worst, difference.shape[1])
+    got, expected = (_table(answers)[row, output] for answers in (found, trained.answers))
+    shown = raw_row(trained.rows, row, trained.columns)
+    values = ", ".join(f"{column}={value!r}" for column, value in shown.items())
+    carrier = _carrier(predict, trained, agrees, row)
+    blamed = f"; feature column {carrier!r} carries it" if carrier else ""
+    return IntegrityBroken(
+        f"{name} and the trained model differ on {int((~agrees).sum())} of "
+        f"{len(trained.rows)} rows; the worst is row {row}: column {trained.outputs[output]!r} is "
+        f"{got:.9g} instead of {expected:.9g}, where {values}{blamed}",
+        remedy="Train and package again. Where it stays, a part of the pipeline is not exported "
+        "exactly (known: native categorical splits; scaling before trees, which need none).",
+    )
 
 
-def _raw(value: Any, text: bool, whole: bool) -> Scalar:
-    if text:
-        return str(value) if isinstance(value, str) and value else None
-    number = math.nan if value is None else float(value)
-    if math.isnan(number):
+def _carrier(
+    predict: Predict, trained: Trained, agrees: npt.NDArray[np.bool_], worst: int
+) -> str | None:
+    """The feature column whose value alone makes the worst row differ, if there is one.
+
+    The row is asked again with one column at a time taken from rows that agree. A constant that
+    shifts every row alike has no such column.
+    """
+    import pandas as pd
+
+    agreeing = np.flatnonzero(agrees)[:_TRIED]
+    if not len(agreeing):
         return None
-    return int(number) if whole and number.is_integer() else number
+    row = trained.rows.iloc[[worst] * len(agreeing)].reset_index(drop=True)
+    names = list(trained.columns)
+    changed = pd.concat(
+        [row.assign(**{name: trained.rows[name].iloc[agreeing].to_numpy()}) for name in names],
+        ignore_index=True,
+    )
+    difference = _apart(predict(changed), trained.predict(changed)).max(axis=1)
+    least = difference.reshape(len(names), len(agreeing)).min(axis=1)
+    place = int(np.argmin(np.where(np.isnan(least), np.inf, least)))
+    return names[place] if least[place] <= trained.tolerance else None
 
 
-def _null(column: FeatureSpec) -> Any:
-    return "" if column.type == "category" else float("nan")
+def _apart(found: Scores, expected: Scores) -> Scores:
+    difference: Scores = np.abs(_table(found) - _table(expected))
+    return difference
+
+
+def _table(answers: Scores) -> Scores:
+    """Answers as [rows, outputs]."""
+    return answers.reshape(len(answers), -1)

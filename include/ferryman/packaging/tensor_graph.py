@@ -13,8 +13,8 @@ _INCIDENTAL = ("_class", "_has_manual_control_dependencies", "_output_shapes")
 def canonical_graph(graph: Any, inputs: Sequence[str], output: str, answers: str) -> Any:
     """A GraphDef of the nodes that `output` needs: inputs first, then each after what it reads.
 
-    `inputs` are names of nodes, which they keep; the output tensor becomes `<answers>:0`; all others
-    are numbered.
+    `inputs` are names of nodes, which they keep; the output tensor becomes `<answers>:0`; all
+    others are numbered.
     """
     nodes = {node.name: node for node in graph.node}
     order = _after_what_it_reads(nodes, inputs, _node_of(output))

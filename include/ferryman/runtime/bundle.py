@@ -2,10 +2,15 @@
 
 manifest.json    files with sha256 and size, the digest of the whole tree, model, task, framework
 model.onnx       one named input a feature column; one output, see training.trainer.Predictions
-model.skops      the fitted scikit-learn pipeline, for offline use
+model.skops      the fitted scikit-learn pipeline, for offline use; or
+model.keras      the fitted Keras model, and
+savedmodel/      the same in TensorFlow Serving's layout, <name>/1/
 signature.json   Signature: the feature columns in order, the task, its classes, the output's name
 golden.json      Golden: a few raw rows and what the trained model answered
+parity.json      how far each format's answers are from the trained model's
 reference.json   profile of the training data, for drift
+MLmodel          with conda.yaml, python_env.yaml, requirements.txt, pyfunc_model.py: for MLflow
+model.sig        who vouches for all of these, where a key is configured; see bundle_signing
 """
 
 from pathlib import Path
@@ -20,9 +25,13 @@ from ferryman.spec.metrics import Task
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
 SKOPS = "model.skops"
+KERAS = "model.keras"
+SAVED_MODEL = "savedmodel"
 SIGNATURE = "signature.json"
 GOLDEN = "golden.json"
 REFERENCE = "reference.json"
+PARITY = "parity.json"
+SEAL = "model.sig"
 
 Scalar = float | int | str | None
 
@@ -87,8 +96,7 @@ def seal(folder: Path, *, model: str, task: Task, framework: str) -> Manifest:
         file.relative_to(folder).as_posix(): FileEntry(
             sha256=file_digest(file), size=file.stat().st_size
         )
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != MANIFEST
+        for file in _sealed(folder)
     }
     digest = tree_digest({name: entry.sha256 for name, entry in files.items()})
     manifest = Manifest(model=model, task=task, framework=framework, files=files, digest=digest)
@@ -102,11 +110,7 @@ def verify(folder: Path, *, digest: str | None = None) -> Manifest:
     Raises IntegrityBroken (exit 7) that names the file, the expected and the found sha256.
     """
     manifest = read_manifest(folder)
-    found = {
-        file.relative_to(folder).as_posix()
-        for file in folder.rglob("*")
-        if file.is_file() and file.name != MANIFEST
-    }
+    found = {file.relative_to(folder).as_posix() for file in _sealed(folder)}
     if found != set(manifest.files):
         different = ", ".join(sorted(found ^ set(manifest.files))[:5])
         raise IntegrityBroken(f"bundle {folder}: files differ from its manifest: {different}")
@@ -129,3 +133,12 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate(read_json(folder / MANIFEST))
     except (OSError, ValueError, ValidationError) as error:
         raise IntegrityBroken(f"bundle {folder}: no readable {MANIFEST}: {error}") from error
+
+
+def _sealed(folder: Path) -> list[Path]:
+    """Every file that the manifest names, in order: all but itself and who signed it."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.relative_to(folder).as_posix() not in (MANIFEST, SEAL)
+    ]

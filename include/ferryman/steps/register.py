@@ -9,7 +9,8 @@ from ferryman.packaging.bundle_writer import keep
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.registry.registry import TRAINING_RUN_TAG, RegisteredVersion, Registry
-from ferryman.runtime.bundle import read_manifest, verify
+from ferryman.runtime.bundle import read_manifest
+from ferryman.runtime.bundle_signing import verify_signed
 from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
 
@@ -25,7 +26,7 @@ def run(context: StepContext) -> StepResult:
     settings, model = context.settings, context.spec.name
     trained, packed = context.earlier("train").outputs, context.earlier("package").outputs
     bundle, digest = Path(str(packed["bundle"])), str(packed["digest"])
-    verify(bundle, digest=digest)
+    verify_signed(bundle, digest=digest, public_key=settings.signing_public_key)
     run_id, key = str(trained["mlflow_run_id"]), str(trained["run_key"])
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
@@ -61,11 +62,11 @@ def run(context: StepContext) -> StepResult:
 
 def _bundle_of(version: RegisteredVersion, registry: Registry, context: StepContext) -> Path:
     """The local, verified bundle of a version that another run registered first."""
-    root = context.settings.bundles_root
+    root, key = context.settings.bundles_root, context.settings.signing_public_key
     target = root / version.model / version.digest
     logger.info("version %d came first, with bundle %s", version.version, version.digest[:12])
     if target.is_dir():
-        verify(target, digest=version.digest)
+        verify_signed(target, digest=version.digest, public_key=key)
         return target
     scratch = context.folder / "canonical"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -78,4 +79,5 @@ def _bundle_of(version: RegisteredVersion, registry: Registry, context: StepCont
         )
     folder = keep(scratch, manifest, root)
     shutil.rmtree(scratch)
+    verify_signed(folder, digest=version.digest, public_key=key)
     return folder

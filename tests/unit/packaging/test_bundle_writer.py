@@ -12,7 +12,16 @@ import pytest
 from ferryman.errors import DataRejected, IntegrityBroken
 from ferryman.packaging.bundle_writer import Bundle, PackedModel, write_bundle
 from ferryman.packaging.onnx_scorer import OnnxScorer
-from ferryman.runtime.bundle import GOLDEN, ONNX, REFERENCE, SIGNATURE, SKOPS, Golden, verify
+from ferryman.runtime.bundle import (
+    GOLDEN,
+    ONNX,
+    PARITY,
+    REFERENCE,
+    SIGNATURE,
+    SKOPS,
+    Golden,
+    verify,
+)
 from ferryman.spec.model import DeclaredModel
 from ferryman.training.sklearn_trainer import SklearnModel
 from ferryman.training.trainers import load_model_file, make_trainer
@@ -32,7 +41,7 @@ def pack(rain: DeclaredModel, rain_frame: Frames, fitted: SklearnModel, tmp_path
         model_file = tmp_path / "model.skops"
         fitted.save(model_file)
         packed = PackedModel(
-            fitted.estimator, fitted.predict, model_file, {"humidity": {"mean": 1}}
+            model_file, lambda file: load_model_file(file, rain.spec), {"humidity": {"mean": 1}}
         )
         return write_bundle(
             packed,
@@ -49,7 +58,10 @@ def test_bundle_is_complete_and_verifies(pack: Pack, rain: DeclaredModel, tmp_pa
     bundle = pack()
     assert bundle.folder == tmp_path / "bundles" / "rain" / bundle.digest
     manifest = verify(bundle.folder, digest=bundle.digest)
-    assert set(manifest.files) == {ONNX, SKOPS, SIGNATURE, GOLDEN, REFERENCE}
+    assert set(manifest.files) == {
+        *(ONNX, SKOPS, SIGNATURE, GOLDEN, REFERENCE, PARITY),
+        *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "pyfunc_model.py"),
+    }
     assert (manifest.model, manifest.task, manifest.framework) == ("rain", "binary", "sklearn")
     assert bundle.parity.max_difference < 1e-5
     assert not (tmp_path / "work").exists()

@@ -17,7 +17,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from ferryman.errors import IntegrityBroken, SpecError
 from ferryman.packaging.export import export_onnx, floor_float32
-from ferryman.packaging.parity import UNSEEN, answer_all, check, probe_rows, raw_row
+from ferryman.packaging.formats import open_graph
+from ferryman.packaging.parity import ParityReport, Predict, Trained, answer_all, compare
+from ferryman.packaging.probes import UNSEEN, probe_rows, raw_row
 from ferryman.spec.model import DeclaredModel
 from ferryman.training.model_input import model_input
 from ferryman.training.sklearn_trainer import SklearnModel
@@ -40,6 +42,12 @@ def fit(estimator: Any, frame: pd.DataFrame, model: DeclaredModel) -> SklearnMod
     return SklearnModel(
         estimator.fit(model_input(frame, columns), frame["label"]), columns, "binary"
     )
+
+
+def check(predict: Predict, graph: Path, model: DeclaredModel, rows: pd.DataFrame) -> ParityReport:
+    columns = model.spec.features.columns
+    trained = Trained(rows, predict(rows), predict, columns, ["wet"])
+    return compare(trained, {"onnx": open_graph(graph, columns)})
 
 
 PIPELINES = {
@@ -68,7 +76,7 @@ def test_graph_answers_as_the_pipeline(
     fitted = fit(PIPELINES[name](), frame, rain)
     export_onnx(fitted.estimator, columns, tmp_path / "m.onnx", name="rain")
     probes = probe_rows(frame, columns, count=500, seed=1)
-    report = check(fitted.predict, tmp_path / "m.onnx", columns, probes)
+    report = check(fitted.predict, tmp_path / "m.onnx", rain, probes)
     assert report.rows == len(probes) > 500
     assert report.max_difference < 1e-5
     graph = onnx.load(tmp_path / "m.onnx")
@@ -101,7 +109,7 @@ def test_values_next_to_a_threshold_stay_on_their_side(
         fitted = make_trainer(rain.spec).fit(frame, rain)
         columns = rain.spec.features.columns
         export_onnx(fitted.estimator, columns, tmp_path / "m.onnx", name="rain")
-        assert check(fitted.predict, tmp_path / "m.onnx", columns, frame).max_difference < 1e-5
+        assert check(fitted.predict, tmp_path / "m.onnx", rain, frame).max_difference < 1e-5
         low = high
 
 
@@ -129,7 +137,7 @@ def test_categorical_splits_that_onnx_cannot_hold_are_caught(
     with pytest.raises(
         IntegrityBroken, match=r"the worst is row \d+: .* where station='"
     ) as caught:
-        check(fitted.predict, tmp_path / "m.onnx", columns, frame)
+        check(fitted.predict, tmp_path / "m.onnx", rain, frame)
     assert "humidity=" in caught.value.text
 
 
@@ -146,7 +154,7 @@ def test_nan_from_the_graph_is_a_difference(
         return scores
 
     with pytest.raises(IntegrityBroken, match="on 1 of 192 rows; the worst is row 7"):
-        check(broken, tmp_path / "m.onnx", columns, frame)
+        check(broken, tmp_path / "m.onnx", rain, frame)
 
 
 def test_a_pipeline_that_cannot_answer_nulls_is_refused(
