@@ -3,17 +3,24 @@
 A window may be joined again when its labels were restated; its file is replaced as a whole.
 """
 
+import logging
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ferryman.errors import IntegrityBroken
-from ferryman.monitoring.labels import JOINED_SCHEMA, merge
+from ferryman.monitoring.labels import JOINED_SCHEMA, joined_schema, merge
 from ferryman.runtime.files import write_atomic
+from ferryman.runtime.score_column import scores_as
+from ferryman.spec.metrics import Task
 from ferryman.spec.windows import Window
+
+logger = logging.getLogger(__name__)
 
 
 class JoinedWindows:
@@ -29,26 +36,47 @@ class JoinedWindows:
     def write(self, model: str, window: Window, joined: Any) -> Path:
         """Store a window's joined rows, in place of what was there; readers see old or new."""
         sink = pa.BufferOutputStream()
-        pq.write_table(joined.cast(JOINED_SCHEMA), sink, compression="zstd")
+        pq.write_table(joined, sink, compression="zstd")
         file = self.file(model, window)
         write_atomic(file, sink.getvalue().to_pybytes())
         return file
 
-    def read(self, model: str, start: datetime, end: datetime) -> Any:
+    def read(
+        self,
+        model: str,
+        start: datetime,
+        end: datetime,
+        *,
+        task: Task = "binary",
+        classes: Sequence[str] = (),
+    ) -> Any:
         """All joined rows of the windows that start in [start, end), each event once.
 
-        Windows that were never joined are simply not there: coverage tells. IntegrityBroken
-        (exit 7) names a file that cannot be read.
+        Windows that were never joined are simply not there: coverage tells; so are rows that were
+        joined for another task or other classes. IntegrityBroken (exit 7) names a file that cannot
+        be read.
         """
+        schema = joined_schema(task, classes)
         folder = self._root / model / "joined"
         first, last = (moment.strftime("%Y%m%dT%H%MZ") for moment in (start, end))
         files = [file for file in sorted(folder.glob("*.parquet")) if first <= file.stem < last]
-        return merge([_read(file) for file in files])
+        tables = [scores_as(_read(file), task, classes) for file in files]
+        fitting = [
+            table for table in tables if table.schema.field("label") == schema.field("label")
+        ]
+        if len(fitting) < len(tables):
+            older = len(tables) - len(fitting)
+            logger.info("%s: %d joined windows are of another task", model, older)
+        return merge([table.filter(pc.is_valid(table["score"])) for table in fitting], schema)
 
 
 def _read(file: Path) -> Any:
     try:
-        return pq.read_table(file, schema=JOINED_SCHEMA)
+        # By its own schema: a folder's name, such as "date=", would add a column.
+        table = pq.ParquetFile(file).read()
+        if table.schema.names != JOINED_SCHEMA.names:
+            raise pa.ArrowInvalid(f"its columns are {', '.join(table.schema.names)[:200]}")
+        return table
     except (pa.ArrowInvalid, OSError) as error:
         raise IntegrityBroken(
             f"{file}: not a joined window: {error}",

@@ -1,9 +1,11 @@
 """Joins labels that became known to the predictions that were logged, each event once.
 
-A joined table has one row for each predicted event: entity_key, event_time, version, epoch, score,
-label (null: not known, or never to be known), known_at (null where there is no label row).
+A joined table has one row for each predicted event: entity_key, event_time, version, epoch, score
+(see runtime.score_column), label (null: not known, or never to be known), known_at (null where
+there is no label row).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -11,19 +13,33 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ferryman.runtime.score_column import score_field
+from ferryman.spec.metrics import Task
 from ferryman.spec.windows import Window
 
-JOINED_SCHEMA = pa.schema(
-    [
-        ("entity_key", pa.string()),
-        ("event_time", pa.timestamp("us", tz="UTC")),
-        ("version", pa.int64()),
-        ("epoch", pa.int64()),
-        ("score", pa.float64()),
-        ("label", pa.bool_()),
-        ("known_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
+_LABELS: Mapping[Task, Any] = {
+    "binary": pa.bool_(),
+    "multiclass": pa.string(),
+    "regression": pa.float64(),
+}
+
+
+def joined_schema(task: Task, classes: Sequence[str] = ()) -> Any:
+    """The columns of a joined table of a task; see the module."""
+    return pa.schema(
+        [
+            ("entity_key", pa.string()),
+            ("event_time", pa.timestamp("us", tz="UTC")),
+            ("version", pa.int64()),
+            ("epoch", pa.int64()),
+            score_field(task, classes),
+            ("label", _LABELS[task]),
+            ("known_at", pa.timestamp("us", tz="UTC")),
+        ]
+    )
+
+
+JOINED_SCHEMA = joined_schema("binary")
 
 
 @dataclass(frozen=True)
@@ -54,28 +70,33 @@ class JoinCounts:
         return {**asdict(self), "duplicates": self.duplicates}
 
 
-def join(labels: Any, predictions: Any, due: Window) -> tuple[Any, JoinCounts]:
+def join(
+    labels: Any, predictions: Any, due: Window, schema: Any = JOINED_SCHEMA
+) -> tuple[Any, JoinCounts]:
     """Join label rows to logged predictions by entity_key; each event counts once.
 
     The joined table holds every prediction whose event lies in `due` (the events whose labels were
     to be known by now), labelled or not, and every prediction that a label came in for.
 
-    `labels`: a table of entity_key, event_time, label (bool, null where never known), known_at.
-    `predictions`: entity_key, event_time, version, epoch, score, logged_at.
+    `labels`: a table of entity_key, event_time, label (null where never known), known_at.
+    `predictions`: entity_key, event_time, version, epoch, score, logged_at; those with no score
+    were made for another declaration, and are left out. `schema`: that of the task.
     Of several predictions of one event the first logged one counts: it is the one that was acted
     upon. Of several label rows the one known last counts: it is the correction. Rows with no
     entity_key cannot be joined and are left out. The order of rows does not matter.
     """
     named_labels = _with_key(labels)
-    named_predictions = _with_key(predictions)
+    named_predictions = _with_key(predictions.filter(pc.is_valid(predictions["score"])))
     last_labels = _one_a_key(named_labels, "known_at", descending=True)
     first_predictions = _one_a_key(named_predictions, "logged_at", descending=False)
-    label_columns = last_labels.select(["entity_key", "label", "known_at"])
-    prediction_columns = first_predictions.select(
-        ["entity_key", "event_time", "version", "epoch", "score"]
+    # Keys are unique on both sides by now; a join of tables does not take columns of lists.
+    places = pc.index_in(
+        first_predictions["entity_key"], value_set=_flat(last_labels["entity_key"])
     )
-    everything = prediction_columns.join(label_columns, "entity_key", join_type="left outer")
-    joined = _canonical(everything.filter(_wanted(everything, last_labels, due)))
+    everything = first_predictions.select(["entity_key", "event_time", "version", "epoch", "score"])
+    for name in ("label", "known_at"):
+        everything = everything.append_column(name, last_labels[name].take(places))
+    joined = _canonical(everything.filter(_wanted(everything, last_labels, due)), schema)
     unlabelled = last_labels["label"].null_count
     matched = joined.num_rows - joined["label"].null_count
     counts = JoinCounts(
@@ -90,15 +111,15 @@ def join(labels: Any, predictions: Any, due: Window) -> tuple[Any, JoinCounts]:
     return joined, counts
 
 
-def merge(tables: list[Any]) -> Any:
+def merge(tables: list[Any], schema: Any = JOINED_SCHEMA) -> Any:
     """Several windows' joined tables as one, each event once.
 
     An event that stands in several windows (its label came late, or was corrected) keeps the row
     with the label that became known last; a row with a label beats a row without one.
     """
     if not tables:
-        return JOINED_SCHEMA.empty_table()
-    everything = pa.concat_tables([table.cast(JOINED_SCHEMA) for table in tables])
+        return schema.empty_table()
+    everything = pa.concat_tables([table.cast(schema) for table in tables])
     ranked = everything.append_column("labelled", pc.is_valid(everything["label"]).cast(pa.int8()))
     order = pc.sort_indices(
         ranked,
@@ -108,7 +129,7 @@ def merge(tables: list[Any]) -> Any:
             ("known_at", "descending"),
         ],  # nulls go last
     )
-    return _canonical(_first_of_each_key(ranked.take(order)).select(JOINED_SCHEMA.names))
+    return _canonical(_first_of_each_key(ranked.take(order)).select(schema.names), schema)
 
 
 def _wanted(predictions: Any, labels: Any, due: Window) -> Any:
@@ -132,7 +153,7 @@ def _one_a_key(table: Any, column: str, *, descending: bool) -> Any:
     rest = [
         (name, "ascending")
         for name in ("label", "request_id", "score")
-        if name in table.schema.names
+        if name in table.schema.names and not pa.types.is_list(table.schema.field(name).type)
     ]
     order = pc.sort_indices(
         table,
@@ -158,9 +179,9 @@ def _flat(values: Any) -> Any:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
-def _canonical(table: Any) -> Any:
+def _canonical(table: Any, schema: Any) -> Any:
     """The joined table's columns and types, ordered by event."""
-    columns = [table[field.name].cast(field.type) for field in JOINED_SCHEMA]
-    return pa.Table.from_arrays(columns, schema=JOINED_SCHEMA).sort_by(
+    columns = [table[field.name].cast(field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema).sort_by(
         [("event_time", "ascending"), ("entity_key", "ascending")]
     )

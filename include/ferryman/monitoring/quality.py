@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import stats
@@ -16,8 +17,9 @@ from scipy import stats
 from ferryman.spec.model import QualitySpec
 
 Scores = NDArray[np.float64]
-Labels = NDArray[np.bool_]
-# The evaluation room's functions, brought by the step: rooms do not import one another.
+Labels = NDArray[Any]
+# The other rooms' functions, brought by the step: rooms do not import one another.
+EncodeFunction = Callable[[Any], Labels]
 ScoreFunction = Callable[[Labels, Scores], Mapping[str, float | None]]
 IntervalFunction = Callable[[Labels, Scores, str], tuple[float, float] | None]
 
@@ -26,8 +28,9 @@ IntervalFunction = Callable[[Labels, Scores, str], tuple[float, float] | None]
 class Calibration:
     """Calibration in the large: does the mean score meet the rate that was observed?
 
-    difference = base_rate - mean_score, with an interval that takes a day, not a row, as the unit:
-    the flights of one stormy day are late together.
+    Where the label is a number, its mean is the rate. difference = base_rate - mean_score, with an
+    interval that takes a day, not a row, as the unit: the flights of one stormy day are late
+    together.
     """
 
     mean_score: float
@@ -66,17 +69,20 @@ class Quality:
         return asdict(self)
 
 
-def measure(
+def measure(  # noqa: PLR0913 - what is measured, and the functions that do it
     joined: Any,
     spec: QualitySpec,
     score: ScoreFunction,
     interval: IntervalFunction,
     *,
+    encode: EncodeFunction | None = None,
     confidence: float = 0.95,
 ) -> Quality:
     """Measure a joined table (see monitoring.labels) against the declared need for labels.
 
-    `score` gives metrics by name from labels and scores, `interval` the bounds of one metric.
+    `score` gives metrics by name from labels and scores, `interval` the bounds of one metric; both
+    take labels as `encode` makes them of the column, truth values where it is not given. Answers
+    of several classes have no calibration in the large.
     """
     predicted = joined.num_rows
     labelled = joined.filter(pc.is_valid(joined["label"]))
@@ -85,13 +91,15 @@ def measure(
     if count < spec.min_labels:
         text = f"not enough labels (n={count} < {spec.min_labels})"
         return Quality(spec.metric, text, predicted, count, coverage)
-    truth: Labels = labelled["label"].to_numpy(zero_copy_only=False).astype(bool)
-    scores: Scores = labelled["score"].to_numpy(zero_copy_only=False).astype(np.float64)
+    truth, scores = (encode or _truths)(labelled["label"]), _scores(labelled["score"])
     metrics = dict(score(truth, scores))
     value = metrics.get(spec.metric)
-    calibration = _calibration(truth, scores, _days(labelled), confidence)
+    calibration = None
+    if scores.ndim == 1:
+        calibration = _calibration(truth, scores, _days(labelled), confidence)
     if value is None:
-        text = f"{spec.metric} cannot be had from labels that are all {bool(truth[0])}"
+        same = f" that are all {labelled['label'][0]}" if (truth == truth[0]).all() else ""
+        text = f"{spec.metric} cannot be had from {count} labels{same}"
         return Quality(
             spec.metric, text, predicted, count, coverage, calibration=calibration, metrics=metrics
         )
@@ -109,6 +117,18 @@ def measure(
         calibration=calibration,
         metrics=metrics,
     )
+
+
+def _truths(column: Any) -> Labels:
+    labels: Labels = column.to_numpy(zero_copy_only=False).astype(bool)
+    return labels
+
+
+def _scores(column: Any) -> Scores:
+    """Shape [rows], or [rows, classes] where a row has a list."""
+    flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+    scores: Scores = flat.to_numpy(zero_copy_only=False).astype(np.float64)
+    return scores.reshape(len(column), -1) if flat is not column else scores
 
 
 def _days(table: Any) -> NDArray[np.int64]:

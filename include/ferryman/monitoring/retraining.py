@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from ferryman.spec.metrics import LOWER_IS_BETTER, METRICS_OF
 from ferryman.spec.model import MonitorSpec, QualitySpec
 from ferryman.spec.windows import Window, format_time
 
 Cause = Literal["quality", "calibration", "drift", "age"]
-_LARGER_IS_WORSE = frozenset({"log_loss", "brier"})
+# Of a regression, those in the unit of the label, which its tolerance is given in then.
+_IN_UNITS_OF_THE_LABEL = frozenset({"mae", "rmse"})
 _WEEK = timedelta(days=7)
 _SHOWN = 3
 _LONGEST = 200  # what a training run takes as its reason
@@ -118,7 +120,7 @@ def _causes(
 def _quality_fell(spec: QualitySpec, champion: Champion, evidence: Evidence) -> str | None:
     if evidence.value is None or champion.gate_value is None:
         return None
-    if spec.metric in _LARGER_IS_WORSE:
+    if spec.metric in LOWER_IS_BETTER:
         bound = champion.gate_value + spec.tolerance
         fell = evidence.value > bound and evidence.low is not None and evidence.low > bound
     else:
@@ -133,13 +135,18 @@ def _quality_fell(spec: QualitySpec, champion: Champion, evidence: Evidence) -> 
 
 
 def _scores_shifted(spec: QualitySpec, evidence: Evidence) -> str | None:
-    """The mean score misses the observed rate by more than the tolerance, beyond chance."""
+    """The mean score misses the observed rate by more than the tolerance, beyond chance.
+
+    A tolerance that is given in another unit than the score says nothing of it.
+    """
     shift, low, high = evidence.shift, evidence.shift_low, evidence.shift_high
     if shift is None or low is None or high is None or low <= 0 <= high:
         return None
-    if abs(shift) <= spec.tolerance:
+    numbers = spec.metric in METRICS_OF["regression"]
+    if abs(shift) <= spec.tolerance or (numbers and spec.metric not in _IN_UNITS_OF_THE_LABEL):
         return None
-    return f"observed rate minus mean score is {shift:+.4f} [{low:+.4f}, {high:+.4f}]"
+    observed = "mean label" if numbers else "observed rate"
+    return f"{observed} minus mean score is {shift:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def _inputs_drifted(columns: Sequence[str]) -> str | None:

@@ -52,7 +52,7 @@ def read_predictions(  # noqa: PLR0913  - which rows, and what a score is
     return table.filter(inside).sort_by(order)
 
 
-def own_fields(task: Task, classes: Sequence[str]) -> list[Any]:
+def own_fields(task: Task = "binary", classes: Sequence[str] = ()) -> list[Any]:
     """The columns that the log writes of itself, as pyarrow fields."""
     import pyarrow as pa
 

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from ferryman.data.versions.snapshots import SnapshotStore
-from ferryman.errors import DependencyUnavailable
+from ferryman.errors import DataRejected, DependencyUnavailable
 from ferryman.monitoring.joined_windows import JoinedWindows
-from ferryman.monitoring.labels import JoinCounts, join
+from ferryman.monitoring.labels import JoinCounts, join, joined_schema
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.spec.windows import Window
@@ -55,12 +55,33 @@ def _join_day(context: StepContext, day: Window) -> tuple[Path, JoinCounts]:
             f"--window {day.start:%Y-%m-%d}.",
         )
     labels = store.read_labels(snapshot)
+    _refuse_older_labels(labels, context, day)
     due = day.shifted(-context.spec.data.label.known_after)
     start, end = _span(labels, due)
-    logged = read_predictions(settings.predictions_root, model, start, end)
-    joined, counts = join(labels, logged, due)
+    task, classes = context.spec.train.task, context.spec.train.classes
+    logged = read_predictions(
+        settings.predictions_root, model, start, end, task=task, classes=classes
+    )
+    joined, counts = join(labels, logged, due, joined_schema(task, classes))
     file = JoinedWindows(settings.monitoring_root).write(model, day, joined)
     return file, counts
+
+
+def _refuse_older_labels(labels: Any, context: StepContext, day: Window) -> None:
+    """DataRejected (exit 3) where a window's labels are of a declaration that stands no more."""
+    train = context.spec.train
+    column, wanted = labels["label"], joined_schema(train.task).field("label").type
+    strange = [] if column.type == wanted else [f"of type {column.type}"]
+    if not strange and train.task == "multiclass":
+        told = pc.unique(column.drop_null()).to_pylist()
+        strange = [repr(name)[:60] for name in told if name not in train.classes]
+    if strange:
+        raise DataRejected(
+            f"the labels of window {day} are {', '.join(strange[:5])}, and {context.model.name!r} "
+            f"is declared {train.task}{' of other classes' if train.classes else ''} by now",
+            remedy=f"Ingest it again: ferryman run ingest --model {context.model.name} "
+            f"--window {day.start:%Y-%m-%d}.",
+        )
 
 
 def _span(labels: Any, due: Window) -> tuple[datetime, datetime]:

@@ -19,6 +19,7 @@ from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.training.labels import encode_labels
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 500
@@ -59,7 +60,8 @@ def run(context: StepContext) -> StepResult:
 def _joined(context: StepContext) -> Any:
     end = context.window.end
     store = JoinedWindows(context.settings.monitoring_root)
-    return store.read(context.model.name, end - context.spec.monitor.quality.window, end)
+    train, start = context.spec.train, end - context.spec.monitor.quality.window
+    return store.read(context.model.name, start, end, task=train.task, classes=train.classes)
 
 
 def _measure(context: StepContext, joined: Any) -> Quality:
@@ -79,7 +81,12 @@ def _measure(context: StepContext, joined: Any) -> Quality:
         return (found.low, found.high) if found else None
 
     return measure(
-        joined, context.spec.monitor.quality, measures.score, interval, confidence=_CONFIDENCE
+        joined,
+        context.spec.monitor.quality,
+        measures.score,
+        interval,
+        encode=lambda column: encode_labels(column.to_pandas(), train),
+        confidence=_CONFIDENCE,
     )
 
 
