@@ -1,0 +1,236 @@
+"""The parts of a report that are measured anew: slices, behaviour, refits, explanations.
+
+Each gives its section and its evidence as JSON, or a sentence that says why there is none.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import JsonValue
+
+from ferryman.data.versions.dataset import DatasetStore
+from ferryman.evaluation.behaviour import run_behaviour
+from ferryman.evaluation.document import Section
+from ferryman.evaluation.explanation import explain
+from ferryman.evaluation.fairness import measure_fairness
+from ferryman.evaluation.measures import Measures, make_measures
+from ferryman.evaluation.report_diagnosis import fairness_section
+from ferryman.evaluation.report_sections import (
+    Answers,
+    answers_section,
+    behaviour_section,
+    explanation_section,
+    headline_section,
+    history_section,
+    slices_section,
+)
+from ferryman.evaluation.rivals import constant_answer
+from ferryman.evaluation.slices import measure_slices
+from ferryman.steps.contract import StepContext
+from ferryman.training.labels import encode_labels
+from ferryman.training.trainer import FitPlan, FittedModel, Predictions
+from ferryman.training.trainers import load_model_file, make_trainer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section with its evidence and what is tracked of it, or why there is none."""
+
+    name: str
+    section: Section | None = None
+    evidence: JsonValue = None
+    missing: str = ""
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+
+class Material:
+    """The trained model with the rows that trained and evaluate it."""
+
+    def __init__(self, context: StepContext) -> None:
+        self.context = context
+        self.spec = context.spec
+        trained = context.earlier("train").outputs
+        datasets = DatasetStore(context.data_store)
+        self.train: pd.DataFrame = datasets.load(str(trained["train_dataset"]), self.spec.name)
+        self.frame: pd.DataFrame = datasets.load(str(trained["eval_dataset"]), self.spec.name)
+        self.model: FittedModel = load_model_file(
+            Path(str(trained["model_file"])), self.spec, cores=self.cores
+        )
+        self.labels: npt.NDArray[Any] = encode_labels(self.frame["label"], self.spec.train)
+        self.predictions: Predictions = self.model.predict(self.frame)
+
+    @property
+    def cores(self) -> int:
+        """Cores that a fit may use."""
+        return min(self.context.settings.core_count, self.spec.runtime.cpu)
+
+    @cached_property
+    def measures(self) -> Measures:
+        """The metrics of the task."""
+        return make_measures(self.spec.train.task, self.spec.train.classes)
+
+    @property
+    def finite(self) -> bool:
+        """Whether every answer is a number."""
+        return bool(np.isfinite(self.predictions).all())
+
+    @property
+    def plan(self) -> FitPlan:
+        """What was trained with: after a search not what is declared."""
+        trained, train = self.context.earlier("train").outputs, self.spec.train
+        params = trained.get("params")
+        given = params if isinstance(params, dict) else train.params
+        return FitPlan(train.pipeline, dict(given), train.seed)  # type: ignore[arg-type]
+
+    def refit(self, frame: "pd.DataFrame") -> Callable[["pd.DataFrame"], Predictions]:
+        """Train on other rows, in one process, and return how that model answers."""
+        # Refits are small: further workers would cost more to start than they save.
+        alone = self.spec.train.model_copy(update={"workers": 1})
+        spec = self.spec.model_copy(update={"train": alone})
+        declared = self.context.model.model_copy(update={"spec": spec})
+        return make_trainer(spec, cores=self.cores).fit(frame, declared, self.plan).predict
+
+
+def measured_parts(material: Material) -> Iterator[Part]:
+    """Every part, in the order in which they are read."""
+    yield _figures(material)
+    if not material.finite:
+        yield Part("answers", missing="Some answers are no numbers: nothing else can be measured.")
+        return
+    yield _answers(material)
+    for measured in (_slices, _fairness, _behaviour, _explanation, _history):
+        yield measured(material)
+
+
+def _figures(material: Material) -> Part:
+    spec, measures = material.spec, material.measures
+    figures = material.context.earlier("evaluate").metrics
+    train_labels = encode_labels(material.train["label"], spec.train)
+    answer = constant_answer(
+        spec.train.task, len(spec.train.classes), train_labels, len(material.frame)
+    )
+    constant = measures.score(material.labels, answer)
+    confidence = spec.gates.champion.confidence
+    section = headline_section(measures.names, figures, constant, confidence)
+    evidence: JsonValue = {"metrics": dict(figures), "constant": dict(constant)}
+    return Part("figures", section, evidence)
+
+
+def _answers(material: Material) -> Part:
+    train = material.spec.train
+    given = Answers(
+        task=train.task,
+        label=material.spec.data.label.name,
+        classes=train.classes,
+        labels=material.labels,
+        predictions=material.predictions,
+    )
+    evidence = material.context.earlier("evaluate").outputs.get("confusion")
+    return Part("answers", answers_section(given), {"confusion": evidence})
+
+
+def _slices(material: Material) -> Part:
+    spec, evaluation = material.spec, material.spec.evaluation
+    if not evaluation.slices:
+        return Part("slices", missing="Slices: none are declared (evaluation.slices).")
+    found = measure_slices(
+        material.measures,
+        material.frame,
+        material.labels,
+        material.predictions,
+        evaluation.slices,
+        min_rows=evaluation.min_rows,
+        confidence=spec.gates.champion.confidence,
+        resamples=spec.gates.resamples,
+        seed=spec.train.seed,
+    )
+    metric = spec.gates.champion.metric
+    whole = material.context.earlier("evaluate").metrics.get(metric)
+    few = sum(not one.enough for one in found)
+    missing = f"Slices: {few} of {len(found)} have not enough data." if few else ""
+    section = slices_section(found, metric, whole)
+    return Part("slices", section, [one.as_json() for one in found], missing)
+
+
+def _fairness(material: Material) -> Part:
+    spec = material.spec
+    if not spec.gates.fairness:
+        return Part("fairness", missing="Groups: no gap is bounded (gates.fairness).")
+    found = [
+        measure_fairness(
+            material.measures,
+            material.frame,
+            material.labels,
+            material.predictions,
+            column=gate.column,
+            metric=gate.metric,
+            min_rows=spec.evaluation.min_rows,
+            confidence=spec.gates.champion.confidence,
+            resamples=spec.gates.resamples,
+            seed=spec.train.seed,
+        )
+        for gate in spec.gates.fairness
+    ]
+    bounds = [gate.max_gap for gate in spec.gates.fairness]
+    return Part("fairness", fairness_section(found, bounds), [one.as_json() for one in found])
+
+
+def _behaviour(material: Material) -> Part:
+    spec = material.spec
+    if not spec.gates.behaviour:
+        return Part("behaviour", missing="Behaviour: no tests are declared (gates.behaviour).")
+    found = run_behaviour(
+        spec.gates.behaviour,
+        material.frame,
+        material.model.predict,
+        features=spec.features.columns,
+        classes=spec.train.classes,
+        seed=spec.train.seed,
+    )
+    return Part("behaviour", behaviour_section(found), [one.as_json() for one in found])
+
+
+def _explanation(material: Material) -> Part:
+    spec, most = material.spec, material.spec.evaluation.explained_rows
+    if most == 0:
+        return Part("explanation", missing="Explanation: off (evaluation.explained_rows is 0).")
+    names = list(spec.features.columns)
+    rows = _sample(material.frame, most, spec.train.seed)
+    found = explain(
+        material.model.predict,
+        rows,
+        material.train,
+        names,
+        classes=spec.train.classes,
+        unit="value" if spec.train.task == "regression" else "probability",
+        seed=spec.train.seed,
+    )
+    records = [dict(zip(names, row, strict=True)) for row in rows[names].itertuples(index=False)]
+    return Part("explanation", explanation_section(found, records), found.as_json())
+
+
+def _history(material: Material) -> Part:
+    place = material.context.earlier("train").artifacts.get("history")
+    if place is None:
+        return Part("history")
+    history = json.loads(Path(place).read_bytes())
+    return Part("history", history_section(history), history)
+
+
+def _sample(frame: "pd.DataFrame", most: int, seed: int) -> "pd.DataFrame":
+    if len(frame) <= most:
+        return frame
+    chosen = np.random.default_rng(seed).choice(len(frame), most, replace=False)
+    return frame.iloc[np.sort(chosen)]
