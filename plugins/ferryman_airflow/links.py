@@ -1,13 +1,15 @@
 """Links from a task's page in Airflow to our own pages."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
 
-from ferryman.runtime.run_store import DOCS_INDEX, data_docs_folder, run_folder
+from ferryman.runtime.run_store import DOCS_INDEX, data_docs_folder, run_folder, run_results
 from ferryman.settings import load_settings
+from ferryman.steps.pipelines import PIPELINES
 from ferryman_airflow.ui import PREFIX
 
 
@@ -26,6 +28,37 @@ class DataDocsLink(BaseOperatorLink):  # type: ignore[misc] # Airflow is untyped
         if not (data_docs_folder(folder) / DOCS_INDEX).is_file():
             return ""
         return data_docs_address(model, folder)
+
+
+class MlflowRunLink(BaseOperatorLink):  # type: ignore[misc] # Airflow is untyped here
+    """From a task of a training to the page of its run in MLflow, which links back to the task."""
+
+    name = "MLflow run"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The address, or nothing before `train` is done and where no MLflow shows pages."""
+        settings = load_settings()
+        folder = run_folder(settings.runs_root, operator.declared.name, "training", ti_key.run_id)
+        trained = run_results(folder).get("train")
+        return (
+            "" if trained is None else settings.mlflow_page(str(trained.outputs["mlflow_run_id"]))
+        )
+
+
+_OF_STEP: Mapping[str, tuple[BaseOperatorLink, ...]] = {
+    "validate": (DataDocsLink(),),
+    **dict.fromkeys(PIPELINES["training"].steps, (MlflowRunLink(),)),
+}
+
+
+def links_of(step: str) -> tuple[BaseOperatorLink, ...]:
+    """The links that the tasks of a step show."""
+    return _OF_STEP.get(step, ())
+
+
+def task_page(task_instance: Any) -> str:
+    """The address of a task's page, whichever try it is."""
+    return str(task_instance.log_url).partition("?")[0]
 
 
 def data_docs_address(model: str, run: Path) -> str:

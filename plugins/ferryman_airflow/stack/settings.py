@@ -72,6 +72,7 @@ def child_environment(stack: StackSettings, settings: Settings) -> dict[str, str
         "FERRYMAN_ROOT": str(settings.root),
         "FERRYMAN_HOME": str(settings.home),
         "FERRYMAN_ZOO": str(settings.zoo),
+        "FERRYMAN_MLFLOW_UI": settings.mlflow_ui or stack.mlflow_url,
         "FERRYMAN_SERVING_PORT": str(settings.serving_port),
         "FERRYMAN_SERVING_ADMIN_PORT": str(settings.serving_admin_port),
         "PYTHONUNBUFFERED": "1",
