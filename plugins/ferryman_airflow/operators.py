@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import Asset, BaseOperator, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 from pydantic import JsonValue
 
@@ -15,11 +15,11 @@ from ferryman.runtime.run_store import run_folder
 from ferryman.settings import load_settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.steps.contract import run_step
-from ferryman.steps.pipelines import pipeline_of
+from ferryman.steps.pipelines import PIPELINES, pipeline_of
 from ferryman_airflow.alerts import alert
 from ferryman_airflow.connections import TaskConnections
 from ferryman_airflow.lineage_events import lineage_of, source_lineage
-from ferryman_airflow.links import DataDocsLink
+from ferryman_airflow.links import links_of, task_page
 from ferryman_airflow.params import check_conf, check_params
 from ferryman_airflow.step_requests import earlier_results, window_of
 
@@ -32,7 +32,8 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
     """Runs one step in the task's own process; its result is the task's XCom.
 
     `takes` names the DAG's params that the step is given; `derive` computes further ones from the
-    context. A result "not needed" or "superseded" skips the task, and so all that comes after it.
+    context; `worker` is given to a step that is mapped over its workers. A result "not needed" or
+    "superseded" skips the task, and so all that comes after it.
     """
 
     template_fields: Sequence[str] = ()  # nothing that a user can send is ever rendered
@@ -45,14 +46,16 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         step_name: str,
         takes: Sequence[str] = (),
         derive: DerivedParams | None = None,
+        worker: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(on_failure_callback=alert, **kwargs)
+        super().__init__(**{"on_failure_callback": alert, **kwargs})
         self.declared = declared
         self.step_name = step_name
         self.takes = tuple(takes)
         self.derive = derive
-        self.operator_extra_links = (DataDocsLink(),) if step_name == "validate" else ()
+        self.worker = worker
+        self.operator_extra_links = links_of(step_name)
         self._request: StepRequest | None = None
         self._made: StepResult | None = None
 
@@ -63,7 +66,11 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
             settings = load_settings()
             start, modules = time.perf_counter(), len(sys.modules)
             result = self._made = run_step(
-                request, self.declared, settings, TaskConnections(settings)
+                request,
+                self.declared,
+                settings,
+                TaskConnections(settings),
+                origin=task_page(context["ti"]),
             )
             seconds, imported = time.perf_counter() - start, len(sys.modules) - modules
             self.log.info("the step took %.3f s and imported %d modules", seconds, imported)
@@ -99,6 +106,12 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         model, pipeline, run_id = self.declared.name, pipeline_of(self.step_name), context["run_id"]
         params: dict[str, JsonValue] = dict(self.derive(context, model)) if self.derive else {}
         params.update(check_params(context["params"], self.takes))
+        if self.worker is not None:
+            params["worker"] = self.worker
+        # What workers did together stands in the run's folder; each one's result is for people.
+        before = [
+            task.task_id for task in self.get_flat_relatives(upstream=True) if not task.is_mapped
+        ]
         return StepRequest(
             model=model,
             step=self.step_name,
@@ -107,7 +120,7 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
             window=window_of(context) if pipeline.windowed else None,
             params=params,
             spec_digest=self.declared.digest,
-            results=earlier_results(context, self.get_flat_relative_ids(upstream=True)),
+            results=earlier_results(context, before),
         )
 
 
@@ -134,6 +147,8 @@ def step(
 ) -> InlineStep:
     """The task that runs a step of a model at the place that the model declares."""
     operator = _PLACES[model.spec.runtime.place]
+    pipeline = pipeline_of(name)
+    searched = name == pipeline.steps[0] and bool(pipeline.search) and model.spec.search is not None
     return operator(
         task_id=name,
         declared=model,
@@ -141,4 +156,30 @@ def step(
         takes=takes,
         derive=derive,
         outlets=list(outlets),
+        # One dead worker does not end a search: what follows counts the failures itself.
+        trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS if searched else TriggerRule.ALL_SUCCESS,
+    )
+
+
+def search(
+    model: DeclaredModel, *, takes: Sequence[str] = (), derive: DerivedParams | None = None
+) -> tuple[Any, ...]:
+    """The tasks before the training of a model that declares a search; none for all others.
+
+    One opens the search, the other is mapped: each of its workers draws many trials.
+    """
+    declared = model.spec.search
+    if declared is None:
+        return ()
+    opening, drawing = PIPELINES["training"].search
+    workers = _PLACES[model.spec.runtime.place].partial(
+        task_id=drawing,
+        declared=model,
+        step_name=drawing,
+        on_failure_callback=alert,
+        max_active_tis_per_dagrun=declared.workers,
+    )
+    return (
+        step(model, opening, takes=takes, derive=derive),
+        workers.expand(worker=list(range(declared.workers))),
     )

@@ -115,6 +115,10 @@ class DeclaredModel(BaseModel):
     file: Path
     digest: str = Field(description="sha256 over every file of the model's folder.")
 
+    def __str__(self) -> str:
+        # Airflow keeps the text of what a mapped task is given, and shows it.
+        return self.name
+
     @property
     def name(self) -> str:
         """The model's name, which is its folder's name too."""
