@@ -1,6 +1,7 @@
 """The metrics of a binary model: probabilities of the label against what was true."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -58,29 +59,29 @@ class BinaryMeasures:
 
 
 class _BinaryResampled:
+    """What a metric needs is made when it is first asked for: a sort of all rows is dear."""
+
     def __init__(self, labels: Bools, scores: Floats, threshold: float) -> None:
-        self._ranking = Ranking(labels, scores)
-        self._losses = log_losses(np.where(labels, scores, 1 - scores))
-        self._squares = (scores - labels) ** 2
-        self._calibration = CalibrationError(labels, scores)
-        answers = (scores >= threshold).astype(np.int64)
-        self._answers = ClassAnswers(labels.astype(np.int64), answers, 2)
+        self._labels, self._scores, self._threshold = labels, scores, threshold
 
     def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
         """See Resampled."""
-        rows = counts.sum(axis=1)
-        found: dict[str, Floats] = {
-            "log_loss": counts @ self._losses / rows,
-            "brier": counts @ self._squares / rows,
-            "calibration_error": self._calibration.errors(counts),
-            **self._of_answers(counts),
-        }
-        if "roc_auc" in names or "pr_auc" in names:
-            drawn = np.ascontiguousarray(counts.T)
-            found["roc_auc"], found["pr_auc"] = self._ranking.areas(drawn)
+        found: dict[str, Floats] = {}
+        for name in names:
+            if name not in found:
+                found.update(self._family(name, counts))
         return picked(found, names)
 
-    def _of_answers(self, counts: Floats) -> dict[str, Floats]:
+    def _family(self, name: str, counts: Floats) -> dict[str, Floats]:
+        """A metric, and those that come with it."""
+        if name in ("roc_auc", "pr_auc"):
+            roc, precision_recall = self._ranking.areas(np.ascontiguousarray(counts.T))
+            return {"roc_auc": roc, "pr_auc": precision_recall}
+        if name == "calibration_error":
+            return {name: self._calibration.errors(counts)}
+        if name in ("log_loss", "brier"):
+            means = counts @ self._losses / counts.sum(axis=1)[:, None]
+            return {"log_loss": means[:, 0], "brier": means[:, 1]}
         counted = self._answers.count(counts)
         return {
             "accuracy": counted.accuracy(),
@@ -89,3 +90,22 @@ class _BinaryResampled:
             "f1": counted.f1()[:, 1],
             **counted.averages(),
         }
+
+    @cached_property
+    def _ranking(self) -> Ranking:
+        return Ranking(self._labels, self._scores)
+
+    @cached_property
+    def _calibration(self) -> CalibrationError:
+        return CalibrationError(self._labels, self._scores)
+
+    @cached_property
+    def _losses(self) -> Floats:
+        """The log loss and the squared error of each row, [rows, 2]."""
+        of_truth = np.where(self._labels, self._scores, 1 - self._scores)
+        return np.stack([log_losses(of_truth), (self._scores - self._labels) ** 2], axis=1)
+
+    @cached_property
+    def _answers(self) -> ClassAnswers:
+        answers = (self._scores >= self._threshold).astype(np.int64)
+        return ClassAnswers(self._labels.astype(np.int64), answers, 2)

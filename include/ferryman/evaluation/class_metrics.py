@@ -1,6 +1,7 @@
 """The metrics of a multiclass model: a probability a class against the class that was true."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -75,39 +76,35 @@ class ClassMeasures:
 
 
 class _ClassResampled:
+    """What a metric needs is made when it is first asked for: a sort of all rows is dear."""
+
     def __init__(self, labels: Places, scores: Floats) -> None:
-        rows, classes = scores.shape
-        answers = scores.argmax(axis=1).astype(np.int64)
         self._labels, self._scores = labels, scores
-        self._rankings: list[Ranking] = []
-        self._losses = log_losses(scores[np.arange(rows), labels])
-        self._squares = ((scores - one_hot(labels, classes)) ** 2).sum(axis=1)
-        self._calibration = CalibrationError(answers == labels, scores.max(axis=1))
-        self._answers = ClassAnswers(labels, answers, classes)
+        self._chosen = scores.argmax(axis=1).astype(np.int64)
 
     def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
         """See Resampled."""
-        rows = counts.sum(axis=1)
-        counted = self._answers.count(counts)
-        found: dict[str, Floats] = {
-            "log_loss": counts @ self._losses / rows,
-            "brier": counts @ self._squares / rows,
-            "calibration_error": self._calibration.errors(counts),
-            "accuracy": counted.accuracy(),
-            **counted.averages(),
-        }
-        if "roc_auc" in names or "pr_auc" in names:
-            found["roc_auc"], found["pr_auc"] = self._areas(counts)
+        found: dict[str, Floats] = {}
+        for name in names:
+            if name not in found:
+                found.update(self._family(name, counts))
         return picked(found, names)
+
+    def _family(self, name: str, counts: Floats) -> dict[str, Floats]:
+        """A metric, and those that come with it."""
+        if name in ("roc_auc", "pr_auc"):
+            roc, precision_recall = self._areas(counts)
+            return {"roc_auc": roc, "pr_auc": precision_recall}
+        if name == "calibration_error":
+            return {name: self._calibration.errors(counts)}
+        if name in ("log_loss", "brier"):
+            means = counts @ self._losses / counts.sum(axis=1)[:, None]
+            return {"log_loss": means[:, 0], "brier": means[:, 1]}
+        counted = self._answers.count(counts)
+        return {"accuracy": counted.accuracy(), **counted.averages()}
 
     def _areas(self, counts: Floats) -> tuple[Floats, Floats]:
         """The means over the classes of the two areas."""
-        if not self._rankings:
-            # Sorting every class is dear: it waits until an area is asked for.
-            self._rankings = [
-                Ranking(self._labels == place, self._scores[:, place])
-                for place in np.unique(self._labels)
-            ]
         drawn = np.ascontiguousarray(counts.T)
         sums, classes = np.zeros((2, len(counts))), np.zeros(len(counts))
         for ranking in self._rankings:
@@ -118,3 +115,27 @@ class _ClassResampled:
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums / classes
         return means[0], means[1]
+
+    @cached_property
+    def _rankings(self) -> list[Ranking]:
+        """Each class that has rows against all others."""
+        return [
+            Ranking(self._labels == place, self._scores[:, place])
+            for place in np.unique(self._labels)
+        ]
+
+    @cached_property
+    def _calibration(self) -> CalibrationError:
+        return CalibrationError(self._chosen == self._labels, self._scores.max(axis=1))
+
+    @cached_property
+    def _losses(self) -> Floats:
+        """The log loss and the squared error of each row, [rows, 2]."""
+        rows, classes = self._scores.shape
+        of_truth = self._scores[np.arange(rows), self._labels]
+        squares = ((self._scores - one_hot(self._labels, classes)) ** 2).sum(axis=1)
+        return np.stack([log_losses(of_truth), squares], axis=1)
+
+    @cached_property
+    def _answers(self) -> ClassAnswers:
+        return ClassAnswers(self._labels, self._chosen, self._scores.shape[1])

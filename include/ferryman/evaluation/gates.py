@@ -155,7 +155,8 @@ def _unusable(measures: Measures, truth: npt.NDArray[Any], given: Floats, rival:
         ("candidate", given),
         (rival.name, measures.checked(truth, rival.predictions)[1]),
     ):
-        broken = int(np.count_nonzero(~np.isfinite(answers).reshape(rows, -1).all(axis=1)))
+        finite = np.isfinite(answers)
+        broken = rows - int(np.count_nonzero(finite if finite.ndim == 1 else finite.all(axis=1)))
         if broken:
             return f"{broken} of {rows} answers of the {who} are not numbers"
     if rows and "mae" not in measures.names and (truth == truth[0]).all():
@@ -211,7 +212,7 @@ def _held(difference: Difference, rival: Rival, margin: float, *, no_worse: bool
     if difference.low > bar:
         if difference.low > 0:
             return _Comparison("passed", shown, "better", difference)
-        text = f"no worse than the {who} by {margin:g} or more: {shown}"
+        text = f"less than {margin:g} worse than the {who}: {shown}"
         return _Comparison("passed", text, "no worse", difference)
     if difference.high < min(bar, 0):
         more = f" by more than {margin:g}" if no_worse else ""
@@ -220,7 +221,7 @@ def _held(difference: Difference, rival: Rival, margin: float, *, no_worse: bool
         text = f"no better than the {who} (margin {margin:g}): {shown}"
         return _Comparison("failed", text, "not better", difference)
     needed = difference.rows_needed(bar)
-    wanted = f"no worse than the {who} by {margin:g}" if no_worse else f"better than the {who}"
+    wanted = f"less than {margin:g} worse than the {who}" if no_worse else f"better than the {who}"
     hint = f"; about {needed} rows would decide" if needed else ""
     text = f"not shown to be {wanted}: {shown}{hint}"
     return _Comparison("undecided", text, "undecided", difference, needed)
