@@ -7,7 +7,15 @@ from typing import Any
 from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
 
-from ferryman.runtime.run_store import DOCS_INDEX, data_docs_folder, run_folder, run_results
+from ferryman.runtime.run_store import (
+    CARD_PAGE,
+    DOCS_INDEX,
+    REPORT_PAGE,
+    data_docs_folder,
+    report_folder,
+    run_folder,
+    run_results,
+)
 from ferryman.settings import load_settings
 from ferryman.steps.pipelines import PIPELINES
 from ferryman_airflow.ui import PREFIX
@@ -45,9 +53,32 @@ class MlflowRunLink(BaseOperatorLink):  # type: ignore[misc] # Airflow is untype
         )
 
 
+class ReportLink(BaseOperatorLink):  # type: ignore[misc] # Airflow is untyped here
+    """From the task `report` to the page that it wrote, which the Models page serves."""
+
+    name = "Report"
+    page = REPORT_PAGE
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The address, or nothing where the task wrote none."""
+        model = operator.declared.name
+        folder = run_folder(load_settings().runs_root, model, "training", ti_key.run_id)
+        if not (report_folder(folder) / self.page).is_file():
+            return ""
+        return f"{_page_of(model)}/reports/{folder.name}/{self.page}"
+
+
+class CardLink(ReportLink):
+    """From the task `report` to the model's card."""
+
+    name = "Model card"
+    page = CARD_PAGE
+
+
 _OF_STEP: Mapping[str, tuple[BaseOperatorLink, ...]] = {
     "validate": (DataDocsLink(),),
     **dict.fromkeys(PIPELINES["training"].steps, (MlflowRunLink(),)),
+    "report": (ReportLink(), CardLink(), MlflowRunLink()),
 }
 
 
@@ -63,5 +94,10 @@ def task_page(task_instance: Any) -> str:
 
 def data_docs_address(model: str, run: Path) -> str:
     """Where the Models page serves the Data Docs of a run's folder."""
+    return f"{_page_of(model)}/data_docs/{run.name}/{DOCS_INDEX}"
+
+
+def _page_of(model: str) -> str:
+    """The address of a model's page."""
     base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
-    return f"{base}{PREFIX}/models/{model}/data_docs/{run.name}/{DOCS_INDEX}"
+    return f"{base}{PREFIX}/models/{model}"

@@ -116,7 +116,7 @@ def test_every_route_answers_401_without_a_token(client):
     from ferryman_airflow.ui.pages import build_app
 
     routes = build_app().routes
-    assert len(routes) == 6
+    assert len(routes) == 7
     paths = [route.path.replace("{", "").replace("}", "").replace(":path", "") for route in routes]
     for path in [*paths, "/", "/docs", "/openapi.json", "/redoc", "/models/flights/x"]:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
@@ -205,6 +205,74 @@ def test_data_docs_are_served_from_their_folder_alone(client, ingested, tmp_path
         answer = client.get(f"{DOCS}/{path}", headers=admin)
         assert answer.status_code == 404, path
         assert "root:" not in answer.text
+
+
+def _reported(run_id):
+    """A finished training, as far as its pages go."""
+    from ferryman.runtime.messages import StepRequest, StepResult
+    from ferryman.runtime.run_store import run_folder, store_result
+    from ferryman.settings import load_settings
+
+    run = run_folder(load_settings().runs_root, "flights", "training", run_id)
+    request = StepRequest(
+        model="flights", step="report", run_id=run_id, run_uri=str(run), spec_digest="0"
+    )
+    (run / "report").mkdir(parents=True)
+    for name in ("report", "card"):
+        (run / "report" / f"{name}.html").write_text(f"<p>the {name}</p>")
+    (run / "report" / "explanation.json").write_text("{}")
+    (run / "beside.html").write_text("beside")
+    result = StepResult(
+        model="flights", step="report", request_digest=request.digest, outputs={"version": 41}
+    )
+    store_result(request, result)
+    return run
+
+
+def test_reports_are_listed_and_served_alone(client):
+    run = _reported("by <hand>")
+    seen = _token(client, "guest")
+    page = client.get("/ferryman/models/flights", headers=seen).text
+    _check_html(page)
+    assert ">41<" in page
+    for name in ("report", "card"):
+        address = f"flights/reports/{run.name}/{name}.html"
+        assert f'href="{address}"' in page
+        answer = client.get(f"/ferryman/models/{address}", headers=seen)
+        assert answer.status_code == 200
+        assert f"the {name}" in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "img-src 'self' data:" in policy
+        assert "script-src" not in policy
+    (run.parent / "linked-0").mkdir()
+    (run.parent / "linked-0" / "report").symlink_to(run / "report")
+    for path in (
+        f"{run.name}/explanation.json",
+        f"{run.name}/result.json",
+        f"{run.name}/..%2fbeside.html",
+        f"{run.name}/",
+        "linked-0/report.html",
+        "../report.html",
+        "nobody/report.html",
+    ):
+        answer = client.get(f"/ferryman/models/flights/reports/{path}", headers=seen)
+        assert answer.status_code == 404, path
+
+
+def test_the_task_links_to_its_pages(client):
+    from types import SimpleNamespace
+
+    from ferryman_airflow.links import links_of
+
+    run = _reported("r/1")
+    operator = SimpleNamespace(declared=SimpleNamespace(name="flights"))
+    named = {link.name: link for link in links_of("report")}
+    for name, page in (("Report", "report"), ("Model card", "card")):
+        there = named[name].get_link(operator, ti_key=SimpleNamespace(run_id="r/1"))
+        assert there.endswith(f"/ferryman/models/flights/reports/{run.name}/{page}.html")
+        other = named[name].get_link(operator, ti_key=SimpleNamespace(run_id="r/2"))
+        assert other == ""
 
 
 def test_a_broken_store_is_told_on_the_page(client, ingested):

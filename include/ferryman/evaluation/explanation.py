@@ -68,7 +68,9 @@ class Explanation:
             "features": list(self.features),
             "classes": list(self.classes),
             "base": np.round(self.base, 9).tolist(),
-            "importance": {name: round(size, 9) for name, size in self.importance.items()},
+            "importance": [
+                {"feature": name, "size": round(size, 9)} for name, size in self.importance.items()
+            ],
             "answers": np.round(self.answers, 9).tolist(),
             "attributions": np.round(self.attributions, 9).tolist(),
             "largest_gap": self.gap,

@@ -11,12 +11,19 @@ from ferryman.runtime.data_store import open_data_store
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.files import read_json
 from ferryman.runtime.object_store import ObjectStore
-from ferryman.runtime.run_store import DOCS_INDEX, data_docs_folder
+from ferryman.runtime.run_store import (
+    DOCS_INDEX,
+    REPORT_PAGE,
+    RESULT,
+    data_docs_folder,
+    read_result,
+    report_folder,
+)
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window
 
-MOST_VERSIONS, MOST_VALIDATIONS = 30, 5
+MOST_VERSIONS, MOST_VALIDATIONS, MOST_REPORTS = 30, 5, 10
 
 
 @dataclass(frozen=True)
@@ -47,27 +54,40 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Report:
+    """One training that was reported on."""
+
+    run: str
+    at: datetime
+    version: str
+    text: str
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What a model's page shows; `trouble` says why something of it is missing."""
 
     windows: int = 0
     versions: list[PublishedVersion] = field(default_factory=list)
     validations: list[Validation] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     trouble: str = ""
 
 
 def facts_of(settings: Settings, model: DeclaredModel) -> ModelFacts:
-    """The newest data versions and validations of a model."""
+    """The newest data versions, validations and reports of a model."""
     validations = _validations(settings.runs_root / model.name / "ingest")
+    reports: list[Report] = []
     try:
+        reports = _reports(settings.runs_root / model.name / "training")
         objects = _objects(settings)
         windows = Publications(objects).windows(model.name)
         newest = windows[: -MOST_VERSIONS - 1 : -1]
         versions = [_version(objects, model.name, window) for window in newest]
     except FerrymanError as error:
-        return ModelFacts(validations=validations, trouble=error.text[:500])
+        return ModelFacts(validations=validations, reports=reports, trouble=error.text[:500])
     shown = [version for version in versions if version is not None]
-    return ModelFacts(len(windows), shown, validations)
+    return ModelFacts(len(windows), shown, validations, reports)
 
 
 def newest_window(settings: Settings, model: str) -> str:
@@ -121,3 +141,19 @@ def _validation(report: Path, changed: float) -> Validation:
         windows=len(told["windows"]),
         has_docs=(data_docs_folder(report.parent.parent) / DOCS_INDEX).is_file(),
     )
+
+
+def _reports(runs: Path) -> list[Report]:
+    """The newest trainings whose report can be read."""
+    pages = [
+        (file.stat().st_mtime, file.parent.parent)
+        for file in runs.glob(f"*/report/{REPORT_PAGE}")
+        if (file.parent / RESULT).is_file()
+    ]
+    return [_report(run, changed) for changed, run in sorted(pages, reverse=True)[:MOST_REPORTS]]
+
+
+def _report(run: Path, changed: float) -> Report:
+    told = read_result(report_folder(run) / RESULT)
+    at = datetime.fromtimestamp(changed, tz=UTC)
+    return Report(run.name, at, str(told.outputs.get("version", "")), told.text)

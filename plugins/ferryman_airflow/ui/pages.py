@@ -1,7 +1,7 @@
 """The routes of the Models page: every one asks for a token, none writes anything.
 
-Data Docs hold values of rows: they are served from a run's own folder and nowhere else, with a
-policy under which no script runs and nothing is loaded from another host.
+Data Docs and reports hold values of rows: they are served from a run's own folder and nowhere else,
+with a policy under which no script runs and nothing is loaded from another host.
 """
 
 import re
@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from ferryman.catalog import Catalog, load_catalog
 from ferryman.runtime.files import resolve_inside
-from ferryman.runtime.run_store import data_docs_folder
+from ferryman.runtime.run_store import CARD_PAGE, REPORT_PAGE, data_docs_folder, report_folder
 from ferryman.settings import Settings, load_settings
 from ferryman.steps.pipelines import PIPELINES
 from ferryman_airflow.params import RUN_PARAMS
@@ -75,8 +75,17 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     @app.get("/models/{name}/data_docs/{run}/{file:path}")
     def data_docs(name: str, run: str, file: str, user: User) -> FileResponse:
         _declared(used, user, name)
-        path = _data_docs_file(used.runs_root, name, run, file)
+        folder = data_docs_folder(_run(used.runs_root, name, "ingest", run))
+        path = _file(folder, file)
         return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
+
+    @app.get("/models/{name}/reports/{run}/{file}")
+    def report(name: str, run: str, file: str, user: User) -> FileResponse:
+        _declared(used, user, name)
+        folder = report_folder(_run(used.runs_root, name, "training", run))
+        if file not in (REPORT_PAGE, CARD_PAGE):
+            raise _missing()
+        return FileResponse(_file(folder, file), media_type=_TYPES[".html"], headers=_HEADERS)
 
     @app.get("/frame.js")
     def frame() -> FileResponse:
@@ -97,19 +106,26 @@ def _declared(settings: Settings, user: Any, name: str) -> Catalog:
     return catalog
 
 
-def _data_docs_file(runs: Path, model: str, run: str, file: str) -> Path:
-    """A file of a validation's site; 404 where the name or a link leads anywhere else."""
-    missing = HTTPException(404, "There are no such Data Docs.")
+def _missing() -> HTTPException:
+    return HTTPException(404, "There is no such file.")
+
+
+def _run(runs: Path, model: str, pipeline: str, run: str) -> Path:
+    """The folder of a run; 404 where the name is that of none."""
     if not re.fullmatch(RUN_PARAMS["run"].pattern, run, re.ASCII) or set(run) <= {"."}:
-        raise missing
-    folder = data_docs_folder(runs.resolve() / model / "ingest" / run)
+        raise _missing()
+    return runs.resolve() / model / pipeline / run
+
+
+def _file(folder: Path, file: str) -> Path:
+    """A file of a run's pages; 404 where the name or a link leads anywhere else."""
     try:
         path = resolve_inside(folder, file)
     except ValueError as error:
-        raise missing from error
+        raise _missing() from error
     through_link = folder.resolve() != folder
     if through_link or path.suffix not in _TYPES or not path.is_file():
-        raise missing
+        raise _missing()
     return path
 
 

@@ -1,0 +1,182 @@
+"""The step `report`: pages from a real training, remembered in a real MLflow."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+import pytest
+from training_line import DAYS, Line
+
+from ferryman.registry.mlflow_connection import connect
+from ferryman.runtime.files import file_digest
+from ferryman.runtime.messages import StepResult
+from ferryman.spec.model import DeclaredModel
+
+STEPS = ("train", "evaluate", "package", "register", "report")
+NASTY = "<script>alert(1)</script> & 'rain' | **$x$**"
+EXTRA = """
+evaluation:
+  slices: [{column: station}, {column: humidity, bins: 3}]
+  learning_curve: 3
+  risk_resamples: 3
+  refit_rows: 400
+  explained_rows: 20
+"""
+GATES = """gates:
+  fairness: [{column: station, metric: selection_rate, max_gap: 0.2}]
+  behaviour:
+    - {kind: direction, name: more humid, column: humidity, by: 5, expect: higher}
+    - {kind: example, name: a black sky, row: {sky: black, humidity: 95}, min: 0.999}
+"""
+OFF = """
+evaluation: {learning_curve: 0, risk_resamples: 0, explained_rows: 0}
+"""
+
+MakeLine = Callable[..., Line]
+
+
+@pytest.fixture
+def declare(rain: DeclaredModel) -> Callable[..., None]:
+    """A function (extra, gates) that adds to the declaration, and a nasty description."""
+
+    def change(extra: str, gates: str = "gates:\n") -> None:
+        text = rain.file.read_text()
+        text = text.replace("gates:\n", gates, 1) + extra
+        described = json.dumps(NASTY)
+        text = re.sub("description: .*", lambda _: f"description: {described}", text, count=1)
+        rain.file.write_text(text)
+
+    return change
+
+
+class _Page(HTMLParser):
+    """Every element closed in order; what could load or run anything."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, self.getpos()
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def _harmless(page: _Page) -> None:
+    for tag, attributes in page.seen:
+        assert tag not in ("script", "iframe", "object", "embed", "link", "form", "base")
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            value = attributes.get(name) or ""
+            assert value.startswith(("data:image/png;base64,", "#part-")) or not value
+
+
+@pytest.fixture
+def reported(
+    make_line: MakeLine, rain_hours: Callable[..., pd.DataFrame], declare: Callable[..., None]
+) -> tuple[Line, dict[str, StepResult]]:
+    declare(EXTRA, GATES)
+    line = make_line(rain_hours(DAYS))
+    return line, line.run(*STEPS)
+
+
+def test_the_pages_tell_everything_and_load_nothing(
+    reported: tuple[Line, dict[str, StepResult]],
+) -> None:
+    _, results = reported
+    artifacts = results["report"].artifacts
+    report = _Page(Path(artifacts["report.html"]).read_text())
+    card = _Page(Path(artifacts["card.html"]).read_text())
+    for page in (report, card):
+        _harmless(page)
+        assert NASTY in page.words
+    pictures = [attributes for tag, attributes in report.seen if tag == "img"]
+    assert len(pictures) >= 9
+    assert all(attributes.get("alt") for attributes in pictures)
+    assert not [tag for tag, _ in card.seen if tag == "img"]
+    train, register = results["train"].outputs, results["register"].outputs
+    for words in (
+        f"{results['evaluate'].metrics['roc_auc']:.4f}",
+        str(train["train_dataset"]),
+        str(register["digest"]),
+        "max_iter",
+        "not enough data",
+        "a black sky",
+        "north",
+    ):
+        assert words in report.words, words
+    assert "Intended use" in card.words
+    assert "tests@example.org" in card.words
+    text = Path(artifacts["card.md"]).read_text()
+    assert "<script" not in text
+    assert text.startswith("# Model card: rain, version 1")
+
+
+def test_the_evidence_sums_up(reported: tuple[Line, dict[str, StepResult]]) -> None:
+    _, results = reported
+    artifacts = results["report"].artifacts
+    evidence = json.loads(Path(artifacts["report.json"]).read_bytes())
+    assert evidence["figures"]["metrics"] == results["evaluate"].metrics
+    constant = evidence["figures"]["constant"]
+    assert constant["log_loss"] > evidence["figures"]["metrics"]["log_loss"]
+    slices = evidence["slices"]
+    stations = [one for one in slices if one["column"] == "station"]
+    assert sum(one["rows"] for one in stations) == 7 * 96
+    assert [one["outcome"] for one in evidence["behaviour"]] == ["passed", "failed"]
+    explanation = json.loads(Path(artifacts["explanation.json"]).read_bytes())
+    assert len(explanation["answers"]) == 20
+    for values, answer in zip(explanation["attributions"], explanation["answers"], strict=True):
+        assert explanation["base"] + sum(values) == pytest.approx(answer, abs=1e-6)
+    assert explanation["importance"][0]["feature"] in ("humidity", "sky")
+
+
+def test_mlflow_has_the_files(reported: tuple[Line, dict[str, StepResult]]) -> None:
+    line, results = reported
+    client = connect(line.settings.mlflow_uri)
+    run = client.get_run(str(results["train"].outputs["mlflow_run_id"]))
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["ferryman.report"] == "report/report.html"
+    folder = Path(unquote(urlparse(run.info.artifact_uri).path)) / "report"
+    for name, place in results["report"].artifacts.items():
+        assert file_digest(folder / name) == file_digest(Path(place))
+
+
+def test_a_finished_report_is_not_made_again(
+    reported: tuple[Line, dict[str, StepResult]],
+) -> None:
+    line, results = reported
+    page = Path(results["report"].artifacts["report.html"])
+    before = page.stat().st_mtime_ns
+    assert line.run(*STEPS)["report"] == results["report"]
+    assert page.stat().st_mtime_ns == before
+
+
+def test_parts_that_are_off_are_told(
+    make_line: MakeLine, rain_hours: Callable[..., pd.DataFrame], declare: Callable[..., None]
+) -> None:
+    declare(OFF)
+    result = make_line(rain_hours(DAYS)).run(*STEPS)["report"]
+    assert result.outputs["parts"] == ["figures", "answers"]
+    limits = " ".join(str(limit) for limit in result.outputs["limits"])  # type: ignore[union-attr]
+    for name in ("explained_rows", "gates.behaviour", "gates.fairness", "evaluation.slices"):
+        assert name in limits
+    assert "explanation.json" not in result.artifacts
+    page = _Page(Path(result.artifacts["report.html"]).read_text())
+    assert "explained_rows is 0" in page.words
