@@ -1,19 +1,28 @@
 """Brings together what the gate judges: the rows, the candidate's answers, and its rival's."""
 
-import dataclasses
 import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ferryman.data.versions.dataset import DatasetStore
 from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
 from ferryman.errors import PolicyRefused
-from ferryman.evaluation.gates import GateVerdict, judge
+from ferryman.evaluation.behaviour import behaviour_opinions, run_behaviour
+from ferryman.evaluation.gates import GateVerdict, Opinion, judge
 from ferryman.evaluation.measures import Measures, make_measures
 from ferryman.evaluation.metrics import Floats
-from ferryman.evaluation.rivals import Rival, champion_rival, constant_rival, pipeline_rival
+from ferryman.evaluation.rivals import (
+    CHAMPION,
+    Rival,
+    champion_rival,
+    constant_rival,
+    pipeline_rival,
+)
+from ferryman.evaluation.slice_gate import fairness_opinions, slice_opinions
 from ferryman.ledger.records import Candidate, Head, utc_text
 from ferryman.packaging.onnx_scorer import OnnxScorer
 from ferryman.runtime.bundle import SIGNATURE, Signature, verify
@@ -25,6 +34,16 @@ from ferryman.training.trainers import make_trainer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The evaluation rows with their labels and the candidate's answers."""
+
+    measures: Measures
+    frame: "pd.DataFrame"
+    labels: npt.NDArray[Any]
+    answers: Floats
 
 
 def judge_candidate(
@@ -41,9 +60,12 @@ def judge_candidate(
     frame = _evaluation_rows(context, candidate, datasets)
     labels = encode_labels(frame["label"], spec.train)
     measures = make_measures(spec.train.task, spec.train.classes)
-    answers = _scorer(candidate.bundle, candidate.digest).score(frame)
+    scorer = _scorer(candidate.bundle, candidate.digest)
+    _check_task(context, candidate)
+    answers = scorer.score(frame)
     rival, remark = _rival(context, candidate, head, datasets, frame)
     accepted = _accepted_leakage(context, candidate)
+    rows = _Rows(measures, frame, labels, answers)
     verdict = judge(
         spec.gates,
         measures,
@@ -52,6 +74,7 @@ def judge_candidate(
         rival,
         seed=spec.train.seed,
         leakage_accepted=accepted,
+        further=_further(context, rows, rival, scorer),
     )
     evidence = {
         **_of_verdict(verdict),
@@ -64,6 +87,48 @@ def judge_candidate(
         "baseline": _baseline(context, measures, labels, rival),
     }
     return {name: _finite(value) for name, value in evidence.items()}
+
+
+def _check_task(context: StepContext, candidate: Candidate) -> None:
+    """What was declared when the candidate was trained is declared still."""
+    train, signature = context.spec.train, _signature(candidate.bundle)
+    if (signature.task, signature.classes) != (train.task, train.classes):
+        raise PolicyRefused(
+            f"{context.spec.name} version {candidate.version} answers a {signature.task} task with "
+            f"{len(signature.classes)} classes; the declaration has another task or other classes",
+            remedy="Train it again, or restore train.task and train.classes.",
+        )
+
+
+def _signature(bundle: str) -> Signature:
+    return Signature.model_validate(read_json(Path(bundle) / SIGNATURE))
+
+
+def _further(context: StepContext, rows: _Rows, rival: Rival, scorer: OnnxScorer) -> list[Opinion]:
+    """What slices, groups and behavioural tests say, where any are declared."""
+    spec = context.spec
+    if not len(rows.frame) or not np.isfinite(rows.answers).all():
+        return []  # the gate says so by itself
+    champion = rival.predictions if rival.kind == CHAMPION else None
+    evidence = (spec.gates, spec.evaluation, rows.measures, rows.frame)
+    answers: dict[str, Any] = {
+        "labels": rows.labels,
+        "candidate": rows.answers,
+        "seed": spec.train.seed,
+    }
+    behaved = run_behaviour(
+        spec.gates.behaviour,
+        rows.frame,
+        scorer.score,
+        features=spec.features.columns,
+        classes=spec.train.classes,
+        seed=spec.train.seed,
+    )
+    return [
+        *slice_opinions(*evidence, **answers, champion=champion),
+        *fairness_opinions(*evidence, **answers),
+        *behaviour_opinions(behaved),
+    ]
 
 
 def _evaluation_rows(
@@ -97,7 +162,7 @@ def _rival(
     spec = context.spec
     remark = ""
     if head is not None:
-        signature = Signature.model_validate(read_json(Path(head.bundle) / SIGNATURE))
+        signature = _signature(head.bundle)
         order = _same_classes(signature, spec.train.classes)
         if signature.task == spec.train.task and order is not None:
             answers = _scorer(head.bundle, head.digest).score(frame)
@@ -167,7 +232,7 @@ def _champion(
     """Who served when the verdict was made, with its figures where it was the rival."""
     if head is None:
         return None
-    metrics = measures.score(labels, rival.predictions) if rival.kind == "champion" else None
+    metrics = measures.score(labels, rival.predictions) if rival.kind == CHAMPION else None
     return {
         "epoch": head.epoch,
         "version": head.version,
@@ -206,7 +271,7 @@ def _words(verdict: GateVerdict) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return None if value is None else dataclasses.asdict(value)
+    return None if value is None else asdict(value)
 
 
 def _finite(value: Any) -> Any:
