@@ -3,7 +3,8 @@
 Every task is forked from the process that did this: libraries are in memory, and one dry run of the
 calls has paid for what they load late. Nothing that does not survive a fork may be left behind: no
 thread, no database engine, no session. OpenMP is held to one thread here, because a parent that
-once used more makes its forked children hang.
+once used more makes its forked children hang. TensorFlow is imported, where a declared model needs
+it, and not used: a parent that used it makes its forked children hang as well.
 
 A failure is logged and the task then imports for itself: warming may never stop the scheduler.
 """
@@ -21,6 +22,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from ferryman.catalog import load_catalog
 from ferryman.settings import load_settings
 from ferryman.steps.contract import STEP_NAMES
 from ferryman_airflow.lineage_events import source_lineage
@@ -54,7 +56,10 @@ def warm_up() -> dict[str, float]:
     for module in (*AIRFLOW_MODULES, *steps, *_room_modules()):
         _attempt(module, partial(importlib.import_module, module), seconds)
     with tempfile.TemporaryDirectory(prefix="ferryman-preload-") as scratch:
-        for run in (_plugins, _tables, _expectations, _model, _picture, _tracking, _lineage):
+        runs = [_plugins, _tables, _expectations, _model, _picture, _tracking, _lineage]
+        if _keras_is_declared():
+            runs.append(_keras)
+        for run in runs:
             _attempt(run.__name__.strip("_"), partial(run, Path(scratch)), seconds)
     _dispose_engines()
     gc.collect()
@@ -79,6 +84,16 @@ def _room_modules() -> list[str]:
         for room in ROOMS
         for module in pkgutil.iter_modules(importlib.import_module(f"ferryman.{room}").__path__)
     ]
+
+
+def _keras_is_declared() -> bool:
+    """Whether any model of the zoo needs TensorFlow: it takes eight seconds and 500 MB."""
+    try:
+        models = load_catalog(load_settings().zoo).models.values()
+    except OSError:
+        logger.exception("the zoo cannot be read; TensorFlow is not warmed")
+        return False
+    return any(model.spec.train.framework == "keras" for model in models)
 
 
 def _dispose_engines() -> None:
@@ -192,6 +207,12 @@ def _model(scratch: Path) -> None:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         session.run(None, {session.get_inputs()[0].name: values.reshape(-1, 1)})
         del session
+
+
+def _keras(_: Path) -> None:
+    from ferryman.training.keras_runtime import import_keras
+
+    import_keras()
 
 
 def _picture(_: Path) -> None:

@@ -1,4 +1,4 @@
-"""The model of the flights example: gradient-boosted trees over ordinal categories.
+"""The model of the flights example: boosted trees over ordinal categories, and a linear baseline.
 
 Preprocessing lives inside the fitted pipeline, so that training, batch and online scoring share
 it. The pipeline takes a frame with one column per feature of `features.sql`, float32 for numbers
@@ -39,6 +39,7 @@ NUMBERS = [
     "route_excess_late",
     "plane_excess_late",
 ]
+SCHEDULE = ["departure_minute", "arrival_minute", "weekday", "distance", "departures_same_hour"]
 
 
 def build(params: Mapping[str, float | int | str], seed: int) -> Pipeline:
@@ -60,3 +61,25 @@ def build(params: Mapping[str, float | int | str], seed: int) -> Pipeline:
     # No early stopping: it would hold out random rows, and days must not be split at random.
     trees = HistGradientBoostingClassifier(**params, early_stopping=False, random_state=seed)
     return Pipeline([("columns", columns), ("trees", trees)])
+
+
+def build_baseline(params: Mapping[str, float | int | str], seed: int) -> Pipeline:
+    """Make the linear model that the trees must beat; `params` are those of LogisticRegression.
+
+    It sees the schedule only: what anybody could say without weather, planes and the recent past.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    words = OneHotEncoder(handle_unknown="ignore")
+    columns = ColumnTransformer(
+        [
+            ("categories", words, ["carrier", "origin"]),
+            ("numbers", StandardScaler(), SCHEDULE),
+        ]
+    )
+    return Pipeline(
+        [("columns", columns), ("line", LogisticRegression(**params, random_state=seed))]
+    )
