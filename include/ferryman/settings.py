@@ -5,12 +5,22 @@ No other module reads the environment.
 
 import getpass
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# What libraries read when they start their threads, each its own one.
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -140,6 +150,27 @@ class Settings(BaseSettings):
 def quiet_tensorflow() -> None:
     """Keep TensorFlow's C++ code from printing notes; an environment that says otherwise stays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def thread_environment(cores: int) -> Iterator[None]:
+    """Within the block, libraries that are loaded and processes that are started use so many cores.
+
+    OMP_NUM_THREADS and its kin count when a library is loaded; what is loaded already is limited by
+    training.core_limit. An environment that allows fewer stays.
+    """
+    before = {name: os.environ.get(name) for name in _THREADS}
+    for name, value in before.items():
+        fewer = value is not None and value.isdecimal() and 0 < int(value) <= cores
+        os.environ[name] = str(value) if fewer else str(max(1, cores))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _connection_urls() -> dict[str, str]:

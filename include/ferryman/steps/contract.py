@@ -21,7 +21,7 @@ from ferryman.runtime.messages import StepRequest, StepResult, Verdict
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.run_store import finished_result, step_folder, store_error, store_result
 from ferryman.runtime.timings import timed
-from ferryman.settings import Settings
+from ferryman.settings import Settings, thread_environment
 from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel, ModelSpec
 from ferryman.spec.windows import Window
@@ -185,7 +185,7 @@ def run_step(
             connections=connections or DeclaredConnections(settings),
             origin=origin,
         )
-        with timed(request):
+        with timed(request), thread_environment(min(settings.core_count, model.spec.runtime.cpu)):
             result = step.run(context)
     except FerrymanError as error:
         store_error(request, int(error.exit_code), str(error))

@@ -1,5 +1,8 @@
 """The declared cores hold, whatever number of jobs an estimator asks for."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ferryman.runtime.cores import thread_environment
+from ferryman.settings import thread_environment
 from ferryman.spec.model import DeclaredModel
 from ferryman.training.core_limit import core_limit
 from ferryman.training.trainers import make_trainer
@@ -124,7 +127,17 @@ def test_a_forest_of_all_cores_takes_one_where_one_is_declared(rain: DeclaredMod
     assert used <= 1.2
 
 
-def test_a_started_process_is_told_its_cores() -> None:
-    told = thread_environment(2)
-    assert told["OMP_NUM_THREADS"] == told["OPENBLAS_NUM_THREADS"] == "2"
-    assert thread_environment(0)["OMP_NUM_THREADS"] == "1"
+def test_a_started_process_is_told_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import os; print(os.environ.get('OMP_NUM_THREADS'), os.environ['MKL_NUM_THREADS'])"
+
+    def told(cores: int) -> list[str]:
+        with thread_environment(cores):
+            done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+        return done.stdout.decode().split()
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")  # fewer are allowed already
+    assert told(3) == ["3", "2"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    assert told(1) == ["1", "1"]
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("64", "2")
