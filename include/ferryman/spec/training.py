@@ -104,6 +104,10 @@ class DimensionSpec(Part):
             raise ValueError("log needs a min above 0, and no step")
         if self.integer and not (float(self.min).is_integer() and float(self.max).is_integer()):
             raise ValueError("the bounds of whole numbers must be whole numbers")
+        if self.integer and self.step is not None and not float(self.step).is_integer():
+            raise ValueError("the step of whole numbers must be a whole number")
+        if self.step is not None and self.step > self.max - self.min:
+            raise ValueError("step must not be larger than max - min")
         return self
 
 
@@ -151,11 +155,16 @@ class SearchSpec(Part):
             raise ValueError(
                 f"method {self.method} needs a resource, of which good trials get more"
             )
-        if not by_resource and self.resource is not None:
+        if self.resource is not None and not by_resource:
             raise ValueError(f"resource is for halving and hyperband, not for {self.method}")
-        if self.method == "grid":
-            for name, dimension in self.space.items():
-                steps = dimension.choices is not None or dimension.step is not None
-                if not steps and not dimension.integer:
-                    raise ValueError(f"a grid needs choices or a step for {name!r}")
+        if self.resource is not None and self.resource.param in self.space:
+            raise ValueError(f"{self.resource.param!r} is the resource: it is not in space too")
+        for name, dimension in self.space.items():
+            listed = dimension.choices is not None
+            if self.method == "grid" and not (listed or dimension.step or dimension.integer):
+                raise ValueError(f"a grid needs choices or a step for {name!r}")
+            if self.method == "cma_es" and listed:
+                raise ValueError(f"cma_es draws numbers: choices for {name!r} need another method")
+        if self.method == "cma_es" and len(self.space) < 2:
+            raise ValueError("cma_es needs two parameters or more")
         return self

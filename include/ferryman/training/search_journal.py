@@ -2,15 +2,17 @@
 
 Optuna's own lock is a file: whoever is killed while holding it stops all others for half a minute.
 These locks are the kernel's. They work among the processes of one machine, and on file systems
-that share flock.
+that share flock. Nor is the disk waited for after each line, which cost more than all else of a
+trial: a killed process loses nothing by that, a machine without power its last trials.
 """
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optuna.storages import JournalStorage
@@ -23,9 +25,17 @@ def open_journal(folder: Path) -> "JournalStorage":
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    file = folder / JOURNAL
-    lock = cast(Any, _JournalLock(file))  # optuna calls two methods; their base is not public
-    return JournalStorage(JournalFileBackend(str(file), lock_obj=lock))
+    file, lock = folder / JOURNAL, folder / f".{JOURNAL}.lock"
+
+    class Journal(JournalFileBackend):
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+            with held(lock):
+                _drop_half_line(file)
+                with file.open("ab") as journal:
+                    journal.write(lines.encode())
+
+    return JournalStorage(Journal(str(file)))
 
 
 @contextmanager
@@ -47,28 +57,8 @@ def try_hold(file: Path) -> IO[str] | None:
     return lock
 
 
-class _JournalLock:
-    """The lock of a journal's appends; whoever gets it first removes a half-written line."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._held: IO[str] | None = None
-
-    def acquire(self) -> bool:
-        lock = self._file.with_name(f".{self._file.name}.lock").open("a")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        self._held = lock
-        _drop_half_line(self._file)
-        return True
-
-    def release(self) -> None:
-        if self._held is not None:
-            self._held.close()
-            self._held = None
-
-
 def _drop_half_line(file: Path) -> None:
-    """Cut off what a killed process left after the last line's end; readers never saw it."""
+    """Cut off what a killed process left after the last line's end; readers never took it in."""
     with file.open("r+b") as journal:
         size = journal.seek(0, os.SEEK_END)
         if size == 0:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ferryman.spec.training import DimensionSpec, ParamValue
@@ -46,8 +47,9 @@ def from_unit(dimension: DimensionSpec, share: float) -> ParamValue:
         value = low + share * (high - low)
     if dimension.integer:
         return min(max(round(value), int(low)), int(high))
-    if dimension.step is not None:
-        value = low + round((value - low) / dimension.step) * dimension.step
+    steps = _steps(dimension)
+    if steps:
+        return min(steps, key=lambda step: abs(step - value))
     return min(max(value, low), high)
 
 
@@ -55,24 +57,26 @@ def bounds(dimension: DimensionSpec) -> tuple[float, float]:
     """The least and the largest value of a range; with a step, the largest that it reaches."""
     if dimension.min is None or dimension.max is None:
         raise ValueError("choices have no bounds")
-    low, high = dimension.min, dimension.max
-    if dimension.step is not None:
-        high = low + _steps(dimension) * dimension.step
-    return low, high
+    steps = _steps(dimension)
+    return dimension.min, steps[-1] if steps else dimension.max
 
 
-def _steps(dimension: DimensionSpec) -> int:
-    """How many steps fit between the bounds; the last may end a rounding error behind max."""
-    low, high, step = dimension.min or 0, dimension.max or 0, dimension.step or 1
-    return math.floor((high - low) / step + 1e-9)
+def _steps(dimension: DimensionSpec) -> list[float]:
+    """The values of a range with a step, as they are written; empty without a step."""
+    if dimension.min is None or dimension.max is None or dimension.step is None:
+        return []
+    # In decimals, as Optuna counts too: 0.1 + 2 * 0.1 is 0.3 there.
+    low, high, step = (Decimal(str(n)) for n in (dimension.min, dimension.max, dimension.step))
+    return [float(low + place * step) for place in range(int((high - low) / step) + 1)]
 
 
 def _grid_values(dimension: DimensionSpec) -> list[ParamValue]:
     if dimension.choices is not None:
         return dimension.choices
-    low, step = dimension.min or 0, dimension.step or 1
-    values: list[ParamValue] = [low + place * step for place in range(_steps(dimension) + 1)]
-    return [int(value) for value in values] if dimension.integer else values
+    low, high = bounds(dimension)
+    if dimension.integer:
+        return list(range(int(low), int(high) + 1, int(dimension.step or 1)))
+    return list(_steps(dimension))
 
 
 def _distribution(dimension: DimensionSpec) -> "BaseDistribution":

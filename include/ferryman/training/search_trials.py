@@ -64,8 +64,9 @@ def stop_reason(
         return f"all {budget(search)} trials are drawn"
     if search.time is not None and since is not None and now - since >= search.time:
         return f"the time of {search.time} is over"
-    failed = sum(trial.state in {"failed", "lost"} for trial in trials)
-    if failed > search.max_failed * budget(search):
+    lost = len(trials) - held
+    failed = lost + sum(trial.state == "failed" for trial in trials)
+    if failed > search.max_failed * (budget(search) + lost):  # of all that there can be
         return f"{failed} trials failed, which is too many already"
     if search.patience is not None and _since_gain(trials, search) >= search.patience:
         return f"{search.patience} trials in a row brought no gain"
