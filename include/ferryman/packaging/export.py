@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ferryman.errors import SpecError
-from ferryman.packaging.onnx_graph import set_output, write_graph
+from ferryman.packaging.onnx_graph import output_name, set_output, write_graph
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.metrics import Task
 
@@ -51,10 +51,10 @@ def export_onnx(
             f"the pipeline has no ONNX form: {text}",
             remedy="Use estimators that skl2onnx converts.",
         ) from error
-    if task == "regression":
-        set_output(graph, graph.graph.output[0].name, task, 1)
-    else:
-        set_output(graph, graph.graph.output[1].name, task, len(estimator.classes_))
+    answer, width = graph.graph.output[-1].name, 1
+    if task != "regression":  # the label comes first, then a probability a class
+        width = len(estimator.classes_)
+    set_output(graph, answer, task, width, output_name(task, columns))
     write_graph(graph, path)
 
 

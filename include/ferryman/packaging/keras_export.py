@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferryman.errors import IntegrityBroken, SpecError
-from ferryman.packaging.onnx_graph import rename_all, set_output, write_graph
+from ferryman.packaging.onnx_graph import output_name, rename_all, set_output, write_graph
 from ferryman.packaging.tensor_graph import canonical_graph
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.metrics import Task
@@ -51,7 +51,8 @@ def export_keras_onnx(
         raise _no_form("ONNX", error) from error
     answer = graph.graph.output[0]
     width = answer.type.tensor_type.shape.dim[-1].dim_value
-    set_output(graph, answer.name, task, width if task == "multiclass" else 1)
+    width = width if task == "multiclass" else 1
+    set_output(graph, answer.name, task, width, output_name(task, columns))
     rename_all(graph, dict(zip(inputs, columns, strict=True)), list(columns), name)
     write_graph(graph, path)
 

@@ -3,7 +3,7 @@
 Inputs are the feature columns, [rows, 1] each; the one output is named by the task.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ PROBABILITY = "probability"
 VALUE = "value"
 
 
-def output_name(task: Task) -> str:
-    """How the output of a task's graph is called."""
-    return VALUE if task == "regression" else PROBABILITY
+def output_name(task: Task, columns: Iterable[str]) -> str:
+    """How the output of a task's graph is called: unlike any feature column."""
+    name = VALUE if task == "regression" else PROBABILITY
+    while name in columns:
+        name += "_"
+    return name
 
 
-def set_output(model: Any, node: str, task: Task, classes: int) -> None:
-    """Make what a graph calls `node` its only output, in the shape that the task answers in.
+def set_output(model: Any, node: str, task: Task, classes: int, name: str) -> None:
+    """Make what a graph calls `node` its only output `name`, in the shape that the task answers in.
 
     `node` is a probability a class, [rows, 2 or more], of which a binary task takes the second; or
     one number a row, [rows, 1], which becomes [rows].
@@ -28,7 +31,6 @@ def set_output(model: Any, node: str, task: Task, classes: int) -> None:
     from onnx import TensorProto, helper
 
     graph = model.graph
-    name = output_name(task)
     shape: list[str | int] = ["rows"]
     if task == "multiclass":
         graph.node.append(helper.make_node("Identity", [node], [name]))
@@ -64,8 +66,9 @@ def rename_all(model: Any, inputs: Mapping[str, str], columns: Sequence[str], na
     from onnx import helper
 
     graph = model.graph
-    taken = {*columns, PROBABILITY, VALUE, ""}
-    names = {"": "", **inputs}
+    outputs = {entry.name: entry.name for entry in graph.output}
+    names = {"": "", **outputs, **inputs}
+    taken = {*columns, *outputs}
     _number(graph, names, taken, f"{len(graph.node)}")
     graph.name = name
     typed = {entry.name: entry for entry in graph.input}
