@@ -1,7 +1,7 @@
 """The confusion matrix of any number of classes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,11 @@ class Confusion:
 
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON."""
-        return asdict(self)
+        return {
+            "names": list(self.names),
+            "counts": [list(row) for row in self.counts],
+            "threshold": self.threshold,
+        }
 
 
 def confusion(

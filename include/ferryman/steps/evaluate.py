@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.parquet"
 CONFUSION = "confusion_matrix"
+# A step's result is small: the counts of more classes than this are in their file alone.
+_MOST_IN_RESULT = 30
 Labels = npt.NDArray[Any]
 # What a step's one line shows; all others are in its result.
 _HEADLINE: dict[Task, tuple[str, ...]] = {
@@ -61,7 +63,9 @@ def run(context: StepContext) -> StepResult:
     outputs: dict[str, JsonValue] = {"predictions": str(target)}
     files: dict[str, bytes] = {}
     if spec.train.task != "regression":
-        outputs["confusion"], files = _confusion(labels, predictions, context)
+        counts, files = _confusion(labels, predictions, context)
+        if len(spec.train.classes) <= _MOST_IN_RESULT:
+            outputs["confusion"] = counts
     for name, content in files.items():
         write_atomic(context.folder / name, content)
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)

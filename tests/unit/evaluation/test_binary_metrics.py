@@ -62,8 +62,8 @@ def test_ties_are_passed_together() -> None:
 def test_confusion_and_threshold() -> None:
     counts = confusion(np.array(LABELS), np.array(SCORES))
     assert counts.as_json() == {
-        "names": ("no", "yes"),
-        "counts": ((2, 1), (1, 2)),
+        "names": ["no", "yes"],
+        "counts": [[2, 1], [1, 2]],
         "threshold": 0.5,
     }
     assert BinaryMeasures(threshold=0.4).score(LABELS, SCORES)["recall"] == 1.0
