@@ -20,7 +20,7 @@ STEPS = ("train", "evaluate", "package", "register", "report")
 NASTY = "<script>alert(1)</script> & 'rain' | **$x$**"
 EXTRA = """
 evaluation:
-  slices: [{column: station}, {column: humidity, bins: 3}]
+  slices: [{column: station}, {column: sky}, {column: humidity, bins: 3}]
   learning_curve: 3
   risk_resamples: 3
   refit_rows: 400
@@ -88,19 +88,36 @@ def _harmless(page: _Page) -> None:
             assert value.startswith(("data:image/png;base64,", "#part-")) or not value
 
 
-@pytest.fixture
-def reported(
+def test_a_report_tells_everything(
     make_line: MakeLine, rain_hours: Callable[..., pd.DataFrame], declare: Callable[..., None]
-) -> tuple[Line, dict[str, StepResult]]:
+) -> None:
     declare(EXTRA, GATES)
     line = make_line(rain_hours(DAYS))
-    return line, line.run(*STEPS)
+    results = line.run(*STEPS)
+    _check_pages(results)
+    _check_evidence(results)
+    _check_tracked(line, results)
+    page = Path(results["report"].artifacts["report.html"])
+    before = page.stat().st_mtime_ns
+    assert line.run(*STEPS)["report"] == results["report"]
+    assert page.stat().st_mtime_ns == before  # a finished report is not made again
 
 
-def test_the_pages_tell_everything_and_load_nothing(
-    reported: tuple[Line, dict[str, StepResult]],
+def test_parts_that_are_off_are_told(
+    make_line: MakeLine, rain_hours: Callable[..., pd.DataFrame], declare: Callable[..., None]
 ) -> None:
-    _, results = reported
+    declare(OFF)
+    result = make_line(rain_hours(DAYS)).run(*STEPS)["report"]
+    assert result.outputs["parts"] == ["figures", "answers"]
+    limits = " ".join(str(limit) for limit in result.outputs["limits"])  # type: ignore[union-attr]
+    for name in ("explained_rows", "gates.behaviour", "gates.fairness", "evaluation.slices"):
+        assert name in limits
+    assert "explanation.json" not in result.artifacts
+    page = _Page(Path(result.artifacts["report.html"]).read_text())
+    assert "explained_rows is 0" in page.words
+
+
+def _check_pages(results: dict[str, StepResult]) -> None:
     artifacts = results["report"].artifacts
     report = _Page(Path(artifacts["report.html"]).read_text())
     card = _Page(Path(artifacts["card.html"]).read_text())
@@ -108,7 +125,7 @@ def test_the_pages_tell_everything_and_load_nothing(
         _harmless(page)
         assert NASTY in page.words
     pictures = [attributes for tag, attributes in report.seen if tag == "img"]
-    assert len(pictures) >= 9
+    assert len(pictures) >= 10
     assert all(attributes.get("alt") for attributes in pictures)
     assert not [tag for tag, _ in card.seen if tag == "img"]
     train, register = results["train"].outputs, results["register"].outputs
@@ -129,8 +146,7 @@ def test_the_pages_tell_everything_and_load_nothing(
     assert text.startswith("# Model card: rain, version 1")
 
 
-def test_the_evidence_sums_up(reported: tuple[Line, dict[str, StepResult]]) -> None:
-    _, results = reported
+def _check_evidence(results: dict[str, StepResult]) -> None:
     artifacts = results["report"].artifacts
     evidence = json.loads(Path(artifacts["report.json"]).read_bytes())
     assert evidence["figures"]["metrics"] == results["evaluate"].metrics
@@ -147,8 +163,7 @@ def test_the_evidence_sums_up(reported: tuple[Line, dict[str, StepResult]]) -> N
     assert explanation["importance"][0]["feature"] in ("humidity", "sky")
 
 
-def test_mlflow_has_the_files(reported: tuple[Line, dict[str, StepResult]]) -> None:
-    line, results = reported
+def _check_tracked(line: Line, results: dict[str, StepResult]) -> None:
     client = connect(line.settings.mlflow_uri)
     run = client.get_run(str(results["train"].outputs["mlflow_run_id"]))
     assert run.info.status == "FINISHED"
@@ -156,27 +171,3 @@ def test_mlflow_has_the_files(reported: tuple[Line, dict[str, StepResult]]) -> N
     folder = Path(unquote(urlparse(run.info.artifact_uri).path)) / "report"
     for name, place in results["report"].artifacts.items():
         assert file_digest(folder / name) == file_digest(Path(place))
-
-
-def test_a_finished_report_is_not_made_again(
-    reported: tuple[Line, dict[str, StepResult]],
-) -> None:
-    line, results = reported
-    page = Path(results["report"].artifacts["report.html"])
-    before = page.stat().st_mtime_ns
-    assert line.run(*STEPS)["report"] == results["report"]
-    assert page.stat().st_mtime_ns == before
-
-
-def test_parts_that_are_off_are_told(
-    make_line: MakeLine, rain_hours: Callable[..., pd.DataFrame], declare: Callable[..., None]
-) -> None:
-    declare(OFF)
-    result = make_line(rain_hours(DAYS)).run(*STEPS)["report"]
-    assert result.outputs["parts"] == ["figures", "answers"]
-    limits = " ".join(str(limit) for limit in result.outputs["limits"])  # type: ignore[union-attr]
-    for name in ("explained_rows", "gates.behaviour", "gates.fairness", "evaluation.slices"):
-        assert name in limits
-    assert "explanation.json" not in result.artifacts
-    page = _Page(Path(result.artifacts["report.html"]).read_text())
-    assert "explained_rows is 0" in page.words
