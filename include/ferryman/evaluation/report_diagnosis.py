@@ -14,8 +14,14 @@ from ferryman.evaluation.document import (
 )
 from ferryman.evaluation.fairness import FairnessResult
 from ferryman.evaluation.pictures import Bar, bars_png
+from ferryman.evaluation.risk import RiskResult
 
 NOT_ENOUGH = "not enough data"
+_SAYS = {
+    "variance": "what another sample of training rows would change: more rows lower it",
+    "bias": "what this kind of model cannot say: another kind, or other features, lower it",
+    "noise": "what differs among rows of equal features: only other features lower it",
+}
 
 
 def fairness_section(results: Sequence[FairnessResult], bounds: Sequence[float]) -> Section:
@@ -33,6 +39,32 @@ def fairness_section(results: Sequence[FairnessResult], bounds: Sequence[float])
         ]
         blocks.append(Table((result.column, "Rows", result.metric, "Remark"), rows))
     return Section("Groups", blocks)
+
+
+def risk_section(found: RiskResult) -> Section:
+    """What the expected squared loss is made of: bias, variance and noise."""
+    rows: list[Sequence[Cell]] = [
+        (f"expected {found.loss}", found.expected, _interval(found, "expected"), ""),
+        ("variance", found.variance, _interval(found, "variance"), _SAYS["variance"]),
+    ]
+    if found.bias is None or found.noise is None:
+        both = found.bias_and_noise
+        says = "what this kind of model cannot say, and what nobody could know from the features"
+        rows.append(("squared bias and noise", both, _interval(found, "bias_and_noise"), says))
+    else:
+        rows.append(("squared bias", found.bias, None, _SAYS["bias"]))
+        rows.append(("noise", found.noise, None, _SAYS["noise"]))
+    about = (
+        f"{found.refits} refits, each on {shown(found.fitted_rows)} rows drawn from the "
+        f"{shown(found.training_rows)} that trained, judged on {shown(found.rows)} rows. The parts "
+        f"sum to the whole. In words: {found.text}."
+    )
+    head = ("Part", "Value", "Interval", "What it says")
+    return Section("Bias, variance and noise", [Text(about), Table(head, rows)])
+
+
+def _interval(found: RiskResult, name: str) -> str:
+    return shown_interval(found.intervals.get(name))
 
 
 def _gap_text(result: FairnessResult, most: float) -> Text:

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from pydantic import JsonValue
 
 from ferryman.data.versions.dataset import DatasetStore
+from ferryman.errors import FerrymanError
 from ferryman.evaluation.behaviour import run_behaviour
 from ferryman.evaluation.document import Section
 from ferryman.evaluation.explanation import explain
 from ferryman.evaluation.fairness import measure_fairness
 from ferryman.evaluation.measures import Measures, make_measures
-from ferryman.evaluation.report_diagnosis import fairness_section
+from ferryman.evaluation.report_diagnosis import fairness_section, risk_section
 from ferryman.evaluation.report_sections import (
     Answers,
     answers_section,
@@ -31,6 +32,7 @@ from ferryman.evaluation.report_sections import (
     history_section,
     slices_section,
 )
+from ferryman.evaluation.risk import measure_risk
 from ferryman.evaluation.rivals import constant_answer
 from ferryman.evaluation.slices import measure_slices
 from ferryman.steps.contract import StepContext
@@ -110,7 +112,7 @@ def measured_parts(material: Material) -> Iterator[Part]:
         yield Part("answers", missing="Some answers are no numbers: nothing else can be measured.")
         return
     yield _answers(material)
-    for measured in (_slices, _fairness, _behaviour, _explanation, _history):
+    for measured in (_slices, _fairness, _behaviour, _risk, _explanation, _history):
         yield measured(material)
 
 
@@ -200,6 +202,41 @@ def _behaviour(material: Material) -> Part:
         seed=spec.train.seed,
     )
     return Part("behaviour", behaviour_section(found), [one.as_json() for one in found])
+
+
+def _risk(material: Material) -> Part:
+    spec, evaluation = material.spec, material.spec.evaluation
+    if evaluation.risk_resamples < 2:
+        off = f"off (evaluation.risk_resamples is {evaluation.risk_resamples})"
+        return Part("risk", missing=f"Bias, variance and noise: {off}.")
+    try:
+        found = measure_risk(
+            material.refit,
+            material.train,
+            material.frame,
+            material.labels,
+            task=spec.train.task,
+            features=list(spec.features.columns),
+            resamples=evaluation.risk_resamples,
+            refit_rows=evaluation.refit_rows,
+            confidence=spec.gates.champion.confidence,
+            seed=spec.train.seed,
+        )
+    except (FerrymanError, ValueError) as error:
+        return Part("risk", missing=_not_refitted("Bias, variance and noise", error))
+    figures = {
+        "risk_expected": found.expected,
+        "risk_variance": found.variance,
+        "risk_bias_and_noise": found.bias_and_noise,
+    }
+    return Part("risk", risk_section(found), found.as_json(), metrics=figures)
+
+
+def _not_refitted(what: str, error: Exception) -> str:
+    """A small sample may be one that cannot be fitted: told, for the report is of the rest too."""
+    logger.warning("%s: a refit failed: %s", what, error)
+    text = error.text if isinstance(error, FerrymanError) else str(error)
+    return f"{what}: not measured, since a refit failed: {text[:300]}"
 
 
 def _explanation(material: Material) -> Part:
