@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import stats
 
+from ferryman.runtime.score_column import score_array
 from ferryman.spec.model import QualitySpec
 
 Scores = NDArray[np.float64]
@@ -91,7 +91,7 @@ def measure(  # noqa: PLR0913 - what is measured, and the functions that do it
     if count < spec.min_labels:
         text = f"not enough labels (n={count} < {spec.min_labels})"
         return Quality(spec.metric, text, predicted, count, coverage)
-    truth, scores = (encode or _truths)(labelled["label"]), _scores(labelled["score"])
+    truth, scores = (encode or _truths)(labelled["label"]), score_array(labelled["score"])
     metrics = dict(score(truth, scores))
     value = metrics.get(spec.metric)
     calibration = None
@@ -122,13 +122,6 @@ def measure(  # noqa: PLR0913 - what is measured, and the functions that do it
 def _truths(column: Any) -> Labels:
     labels: Labels = column.to_numpy(zero_copy_only=False).astype(bool)
     return labels
-
-
-def _scores(column: Any) -> Scores:
-    """Shape [rows], or [rows, classes] where a row has a list."""
-    flat = pc.list_flatten(column) if pa.types.is_list(column.type) else column
-    scores: Scores = flat.to_numpy(zero_copy_only=False).astype(np.float64)
-    return scores.reshape(len(column), -1) if flat is not column else scores
 
 
 def _days(table: Any) -> NDArray[np.int64]:

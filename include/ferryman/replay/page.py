@@ -46,7 +46,7 @@ def render_page(
 was scored by the serving process before its label was known, and every new model had to pass the
 gate against the champion of its time. Figures are pooled over all events with a label.</p>
 {_table(headings, rows, "figures")}
-<img alt="Rolling AUC and log loss of each policy, with every champion change"
+<img alt="Two rolling figures of each policy, with every champion change"
   src="data:image/png;base64,{image}">
 {details}
 </body>

@@ -1,30 +1,38 @@
-"""Draws a replay: rolling AUC and log loss of each policy, with every champion change."""
+"""Draws a replay: two rolling figures of each policy, with every champion change."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from ferryman.spec.metrics import LOWER_IS_BETTER
+
 # Okabe and Ito's palette: told apart by colour-blind readers and in grey.
 COLOURS = {"never": "#8a8a8a", "nightly": "#0072b2", "decided": "#d55e00"}
 NAMES = {"never": "never retrained", "nightly": "retrained nightly", "decided": "as decided"}
+TITLES = {
+    "roc_auc": "AUC",
+    "log_loss": "log loss",
+    "accuracy": "accuracy",
+    "r2": "R2",
+    "rmse": "RMSE",
+}
 _INK, _FAINT = "#2b2b2b", "#d9d9d9"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One policy's curves: a value a day (None is a gap), and the days its champion changed."""
+    """One policy's curves by metric, a value a day (None: a gap); the days its champion changed."""
 
     policy: str
     days: Sequence[date]
-    roc_auc: Sequence[float | None]
-    log_loss: Sequence[float | None]
+    curves: Mapping[str, Sequence[float | None]]
     changes: Sequence[date]
 
 
 def draw(lines: Sequence[Line], title: str) -> bytes:
-    """The picture as PNG, about 1650 x 1200 pixels."""
+    """The picture as PNG, about 1650 x 1200 pixels; every line has the same two curves."""
     # Figure, not pyplot: no global state and no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -33,8 +41,9 @@ def draw(lines: Sequence[Line], title: str) -> bytes:
     FigureCanvasAgg(figure)
     heights = [5, 5, 0.5 + 0.45 * len(lines)]
     upper, lower, changes = figure.subplots(3, 1, sharex=True, height_ratios=heights)
-    _draw_metric(upper, lines, "roc_auc", "AUC, last 28 days\n(higher is better)")
-    _draw_metric(lower, lines, "log_loss", "log loss, last 28 days\n(lower is better)")
+    for axes, metric in zip((upper, lower), lines[0].curves, strict=True):
+        better = "lower" if metric in LOWER_IS_BETTER else "higher"
+        _draw_metric(axes, lines, metric, f"{TITLES[metric]}, last 28 days\n({better} is better)")
     _draw_changes(changes, lines)
     upper.set_title(f"Three ways to keep a model: {title}", loc="left", color=_INK, pad=34)
     upper.legend(
@@ -48,7 +57,7 @@ def draw(lines: Sequence[Line], title: str) -> bytes:
 
 def _draw_metric(axes: Any, lines: Sequence[Line], metric: str, label: str) -> None:
     for line in lines:
-        values = [float("nan") if value is None else value for value in getattr(line, metric)]
+        values = [float("nan") if value is None else value for value in line.curves[metric]]
         colour = COLOURS.get(line.policy, _INK)
         axes.plot(
             line.days,

@@ -1,6 +1,6 @@
 """What a replay comes to: one line a policy, a picture, a page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -9,12 +9,10 @@ from rich.table import Table
 
 from ferryman.replay.day_book import DayBook, DayOutcome
 from ferryman.replay.page import render_page
-from ferryman.replay.picture import Line, draw
+from ferryman.replay.picture import TITLES, Line, draw
 from ferryman.replay.plan import Policy, ReplayPlan
-from ferryman.replay.track import read_track
+from ferryman.replay.track import SHOWN, read_track
 from ferryman.runtime.files import write_atomic, write_json
-
-HEADINGS = ("policy", "trainings", "releases", "AUC", "log loss", "labels", "seconds")
 
 
 @dataclass(frozen=True)
@@ -22,25 +20,23 @@ class PolicyReport:
     """One policy's life in figures.
 
     trainings: all that ran, the first included; releases: champion changes, the first included;
-    roc_auc, log_loss: pooled over all labelled predictions (None where there are none).
+    figures: the task's two metrics, pooled over all labelled predictions (None where none are).
     """
 
     policy: Policy
     trainings: int
     releases: int
-    roc_auc: float | None
-    log_loss: float | None
+    figures: dict[str, float | None]
     labels: int
     seconds: float
 
     def cells(self) -> tuple[str, ...]:
-        """The figures as text, in the order of HEADINGS."""
+        """All of it as text, in the order of `headings`."""
         return (
             self.policy,
             str(self.trainings),
             str(self.releases),
-            _figure(self.roc_auc),
-            _figure(self.log_loss),
+            *(_figure(value) for value in self.figures.values()),
             f"{self.labels:,}",
             f"{self.seconds:.0f}",
         )
@@ -60,32 +56,41 @@ class ReplayReport:
     page: Path
     seconds: float
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """What the cells of a policy are."""
+        return _headings(self.policies[0].figures)
+
 
 def make_report(plan: ReplayPlan, policies: Sequence[Policy], seconds: float) -> ReplayReport:
     """Read the lives of all policies and write report.json, replay.png and replay.html."""
     days = [day.start.date() for day in plan.days]
     lives = {policy: DayBook(plan.policy_home(policy)).read() for policy in policies}
+    train = plan.model.spec.train
     lines: list[Line] = []
     figures: list[PolicyReport] = []
     for policy in policies:
-        track = read_track(plan.policy_settings(policy), plan.model.name, plan.days)
+        track = read_track(plan.policy_settings(policy), plan.model.name, train, plan.days)
         pooled = track.pooled()
         line = Line(
             policy=policy,
             days=days,
-            roc_auc=track.rolling(days, "roc_auc"),
-            log_loss=track.rolling(days, "log_loss"),
+            curves={metric: track.rolling(days, metric) for metric in SHOWN[train.task]},
             changes=_changes(lives[policy]),
         )
         lines.append(line)
-        figures.append(_summary(policy, lives[policy], pooled))
+        figures.append(_summary(policy, lives[policy], pooled, SHOWN[train.task]))
     title = f"{plan.model.name}, {plan.start:%Y-%m-%d} to {plan.last:%Y-%m-%d}"
     png = draw(lines, title)
     picture, page = plan.folder / "replay.png", plan.folder / "replay.html"
     write_atomic(picture, png)
     rows = [figure.cells() for figure in figures]
     html = render_page(
-        title, png, HEADINGS, rows, {str(name): life for name, life in lives.items()}
+        title,
+        png,
+        _headings(SHOWN[train.task]),
+        rows,
+        {str(name): life for name, life in lives.items()},
     )
     write_atomic(page, html.encode())
     report = ReplayReport(plan.id, plan.folder, tuple(figures), picture, page, round(seconds, 1))
@@ -102,21 +107,28 @@ def make_report(plan: ReplayPlan, policies: Sequence[Policy], seconds: float) ->
 
 def report_table(report: ReplayReport) -> Table:
     """The report as a table for the terminal."""
-    table = Table(*HEADINGS, title=f"{report.id}: {report.seconds:.0f} s")
+    table = Table(*report.headings, title=f"{report.id}: {report.seconds:.0f} s")
     for policy in report.policies:
         table.add_row(*policy.cells())
     return table
 
 
+def _headings(metrics: Iterable[str]) -> tuple[str, ...]:
+    shown = (TITLES[metric] for metric in metrics)
+    return ("policy", "trainings", "releases", *shown, "labels", "seconds")
+
+
 def _summary(
-    policy: Policy, life: Sequence[DayOutcome], pooled: dict[str, float | None]
+    policy: Policy,
+    life: Sequence[DayOutcome],
+    pooled: dict[str, float | None],
+    metrics: Sequence[str],
 ) -> PolicyReport:
     return PolicyReport(
         policy=policy,
         trainings=sum(1 for day in life if day.trained),
         releases=sum(1 for day in life if day.released),
-        roc_auc=pooled["roc_auc"],
-        log_loss=pooled["log_loss"],
+        figures={metric: pooled[metric] for metric in metrics},
         labels=int(pooled["rows"] or 0),
         seconds=round(sum(day.seconds for day in life), 1),
     )

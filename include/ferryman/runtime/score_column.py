@@ -6,9 +6,13 @@ declaration are neither read as something else nor an error.
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferryman.spec.metrics import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _TASK, _CLASSES = b"ferryman.task", b"ferryman.classes"
 
@@ -40,6 +44,18 @@ def scores_as(table: Any, task: Task, classes: Sequence[str]) -> Any:
     else:
         column = _reordered(table.column(place), [made_classes.index(name) for name in classes])
     return table.set_column(place, wanted, column)
+
+
+def score_array(column: Any) -> "npt.NDArray[np.float64]":
+    """A column of scores as an array: [rows], or [rows, classes] where a row has a list."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listed = pa.types.is_list(column.type)
+    flat = pc.list_flatten(column) if listed else column
+    scores: npt.NDArray[np.float64] = flat.to_numpy(zero_copy_only=False).astype(np.float64)
+    return scores.reshape(len(column), -1) if listed and len(column) else scores
 
 
 def _reordered(column: Any, order: list[int]) -> Any:

@@ -35,7 +35,13 @@ def plan_of(settings: Settings) -> ReplayPlan:
 def figures(world_or_report) -> dict[str, tuple[object, ...]]:
     """All that must not depend on how often a replay was interrupted."""
     return {
-        line.policy: (line.trainings, line.releases, line.roc_auc, line.log_loss, line.labels)
+        line.policy: (
+            line.trainings,
+            line.releases,
+            line.figures["roc_auc"],
+            line.figures["log_loss"],
+            line.labels,
+        )
         for line in world_or_report.policies
     }
 
@@ -53,7 +59,7 @@ def test_every_policy_lived_every_day(world: World) -> None:
 
 
 def test_retraining_pays_when_the_world_turns(world: World) -> None:
-    loss = {line.policy: line.log_loss for line in world.report.policies}
+    loss = {line.policy: line.figures["log_loss"] for line in world.report.policies}
     assert None not in loss.values()
     assert loss["nightly"] < loss["never"] - 0.1
     assert loss["decided"] < loss["never"] - 0.1
