@@ -12,6 +12,7 @@ from ferryman_airflow import warm_up
 seconds = warm_up.warm_up()
 expected = set(warm_up.AIRFLOW_MODULES) | {f"ferryman.steps.{n}" for n in warm_up.STEP_NAMES}
 expected |= {"plugins", "tables", "expectations", "model", "picture", "tracking", "lineage"}
+expected |= {"keras"}  # the project's zoo has models that need it
 print("missing", sorted(expected - set(seconds)))
 print("threads", [thread.name for thread in threading.enumerate()])
 
@@ -32,8 +33,14 @@ if child == 0:
             fitted = HistGradientBoostingClassifier(max_iter=10).fit(values, values[:, 0] > 0.5)
         pq.write_table(pa.table({"a": values[:, 0]}), "a.parquet")
         found = duckdb.execute("SELECT count(*) FROM read_parquet('a.parquet')").fetchall()
+        import keras
+        line = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+        line.compile(optimizer="sgd", loss="mse")
+        line.fit(values, values.sum(axis=1), epochs=1, verbose=0)
+        assert np.isfinite(line.predict(values, verbose=0)).all()
         assert found == [(20_000,)] and fitted.score(values, values[:, 0] > 0.5) > 0.9
         heavy = {"sklearn", "duckdb", "pandas", "mlflow", "great_expectations", "matplotlib"}
+        heavy |= {"keras"}
         late = {name for name in set(sys.modules) - before if name.partition(".")[0] in heavy}
         print("late imports", sorted(late))
         print("child done", flush=True)
