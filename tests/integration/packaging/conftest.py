@@ -9,11 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from small_bundles import _small_bundles, make_bundle
 
 from ferryman.packaging.bundle_writer import Bundle, PackedModel, write_bundle
 from ferryman.spec.loader import load_model
 from ferryman.spec.model import DeclaredModel
 from ferryman.training.trainers import load_model_file, make_trainer
+
+__all__ = ["_small_bundles", "fit_keras", "make_bundle"]
 
 ZOO = Path(__file__).parents[2] / "zoo"
 CLASSES = ["clear", "grey", "black"]
