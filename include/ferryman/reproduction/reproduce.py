@@ -151,16 +151,17 @@ def compare_answers(
     is no number equals another one only.
     """
     scale = np.maximum(1.0, np.abs(np.nan_to_num(recorded, posinf=1.0, neginf=1.0)))
-    difference = np.abs(found - recorded) / scale
+    with np.errstate(invalid="ignore"):  # of two infinities
+        difference = np.abs(found - recorded) / scale
     both = (np.isnan(found) & np.isnan(recorded)) | (found == recorded)
     difference = np.where(both, 0.0, np.where(np.isnan(difference), np.inf, difference))
-    table = difference.reshape(len(names), -1)
+    table = np.atleast_2d(difference.T).T  # one column a class, or one
     largest = float(table.max(initial=0.0))
     if largest <= tolerance:
         return Comparison(len(names), largest, tolerance)
     row = int(np.argmax((table > tolerance).any(axis=1)))
     column = int(np.argmax(table[row] > tolerance))
-    values = (answers.reshape(len(names), -1)[row, column] for answers in (recorded, found))
+    values = (np.atleast_2d(answers.T).T[row, column] for answers in (recorded, found))
     return Comparison(
         len(names), largest, tolerance, f"row {row} ({names[row]})", *map(float, values)
     )
