@@ -25,6 +25,9 @@ Outcome = Literal["passed", "failed", "undecided"]
 Finding = Literal["better", "no worse", "not better", "worse", "undecided"]
 Opinion = tuple[Outcome, str]
 
+# Answers closer than this are equal: it is what a graph in float32 may differ from its model.
+_RESOLUTION = 1e-5
+
 
 @dataclass(frozen=True)
 class GateVerdict:
@@ -180,11 +183,14 @@ def _compare(  # noqa: PLR0913 - the evidence and its seed
     seed: int = 0,
 ) -> _Comparison:
     """The paired difference to the rival, held against what is required of it."""
+    other = np.asarray(rival.predictions, dtype=np.float64)
+    # An answer in float32 is not better than the same one in float64, nor worse.
+    same = np.isclose(given, other, rtol=_RESOLUTION, atol=_RESOLUTION / 10)
     difference = paired_difference(
         measures,
         truth,
-        given,
-        rival.predictions,
+        np.where(same, other, given),
+        other,
         rival.metric,
         confidence=spec.champion.confidence,
         resamples=spec.resamples,
@@ -205,13 +211,12 @@ def _held(difference: Difference, rival: Rival, margin: float, *, no_worse: bool
     """Passed above the bar, failed below it, undecided where the interval holds it."""
     bar = -margin if no_worse else margin
     who = rival.name
-    shown = (
-        f"{difference.metric} better than the {who} by {difference.estimate:.4g} "
-        f"in [{difference.low:.4g}, {difference.high:.4g}]"
-    )
+    by = f"by {difference.estimate:.4g} in [{difference.low:.4g}, {difference.high:.4g}]"
+    shown = f"{difference.metric} better {by}"
     if difference.low > bar:
         if difference.low > 0:
-            return _Comparison("passed", shown, "better", difference)
+            text = f"{difference.metric} better than the {who} {by}"
+            return _Comparison("passed", text, "better", difference)
         text = f"less than {margin:g} worse than the {who}: {shown}"
         return _Comparison("passed", text, "no worse", difference)
     if difference.high < min(bar, 0):

@@ -101,6 +101,17 @@ def test_the_same_model_is_not_shown_to_be_better() -> None:
     assert "no better than the champion" in verdict.text
 
 
+def test_rounding_is_no_difference() -> None:
+    labels, truth = world(3000)
+    nudged = truth + np.where(labels, 1e-7, -1e-7)
+    for candidate, champion in ((nudged, truth), (truth, nudged), (truth.astype("f4"), truth)):
+        verdict = judge(gates(), labels, candidate, champion)
+        assert (verdict.outcome, verdict.finding) == ("failed", "not better")
+    # what is more than rounding counts, however small
+    nudged = truth + np.where(labels, 1e-3, -1e-3)
+    assert judge(gates(), labels, nudged, truth).finding == "better"
+
+
 def test_a_small_gain_is_undecided_and_the_rows_that_would_decide_are_told() -> None:
     labels, truth = world(600)
     champion, candidate = blurred(truth, 0.35, 5), blurred(truth, 0.3, 6)
