@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ferryman.runtime.bundle import ONNX, SIGNATURE, Signature
+from ferryman.runtime.bundle import ONNX, SIGNATURE, FeatureColumn, Signature
 
 MLMODEL = "MLmodel"
 _CODE = "pyfunc_model.py"
@@ -76,19 +76,22 @@ def _mlmodel(signature: Signature, model: str, python: str) -> dict[str, Any]:
 
 
 def _signature(signature: Signature) -> dict[str, Any]:
-    """The columns in MLflow's words: numbers are doubles, since a null makes an integer one."""
+    """The columns in MLflow's words."""
     inputs = [
-        {
-            "name": column.name,
-            "type": "string" if column.type == "category" else "double",
-            "required": True,
-        }
+        {"name": column.name, "type": _type(column), "required": True}
         for column in signature.features
     ]
     outputs: list[dict[str, Any]] = [
         {"name": name, "type": "double", "required": True} for name in signature.classes
     ] or [{"type": "double", "required": True}]
     return {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": None}
+
+
+def _type(column: FeatureColumn) -> str:
+    """MLflow converts no whole numbers to doubles; a null makes them doubles in a frame."""
+    if column.type == "category":
+        return "string"
+    return "long" if column.type == "integer" and not column.nullable else "double"
 
 
 def _write(file: Path, text: str) -> None:

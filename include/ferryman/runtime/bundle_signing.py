@@ -3,7 +3,7 @@
 `model.sig` lies in the bundle beside the manifest: a Sigstore bundle whose DSSE envelope holds an
 in-toto statement with the sha256 of every file, signed with ECDSA. Anybody can check it with
 `model_signing verify key`. Here it is checked with `cryptography` alone: the library's own check
-costs a second and 40 MB of imports, which the server would carry (docs/decisions, 9).
+costs a second and 46 MB of imports, which the server would carry (docs/decisions, 9).
 """
 
 import base64

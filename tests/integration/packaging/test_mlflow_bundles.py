@@ -50,9 +50,6 @@ def test_pyfunc_takes_text_numbers_and_nulls(
     answers = mlflow.pyfunc.load_model(str(bundle)).predict(frame[FEATURES])
     assert answers.shape == (len(frame),)
     assert np.abs(answers - fitted.predict(frame)).max() < 1e-5
-    whole = frame[FEATURES].dropna().assign(clouds=lambda rows: rows["clouds"].astype("int64"))
-    again = mlflow.pyfunc.load_model(str(bundle)).predict(whole)
-    assert np.abs(again - fitted.predict(whole)).max() < 1e-5
 
 
 def test_multiclass_answers_a_column_a_class(
@@ -60,7 +57,9 @@ def test_multiclass_answers_a_column_a_class(
 ) -> None:
     fitted = fit_keras("multiclass")
     model = mlflow.pyfunc.load_model(str(fitted.pack(tmp_path).folder))
-    answers = model.predict(fitted.frame[["humidity", "clouds"]])
+    # Whole numbers that are never null are whole numbers to MLflow, too.
+    rows = fitted.frame[["humidity", "clouds"]].astype({"clouds": "int64"})
+    answers = model.predict(rows)
     assert list(answers.columns) == fitted.declared.spec.train.classes
     assert np.abs(answers.to_numpy() - fitted.model.predict(fitted.frame)).max() < 1e-5
 
