@@ -260,6 +260,42 @@ def test_reports_are_listed_and_served_alone(client):
         assert answer.status_code == 404, path
 
 
+def test_the_labels_of_the_newest_training_are_told(client):
+    from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, DatasetEntry
+    from ferryman.runtime.local_object_store import LocalObjectStore
+    from ferryman.runtime.messages import StepRequest, StepResult
+    from ferryman.runtime.run_store import run_folder, store_result
+    from ferryman.settings import load_settings
+    from ferryman.spec.windows import day_window
+
+    settings = load_settings()
+    day = datetime(2013, 2, 1, tzinfo=UTC)
+    entry = DatasetEntry(
+        id="d" * 64,
+        model="flights",
+        role="train",
+        cutoff=day,
+        event_window=day_window(day),
+        rows=9,
+        label="late",
+        class_shares={"<early>": 0.25, "late": 0.75},
+        windows=1,
+        table_schema={},
+    )
+    DatasetCatalogue(LocalObjectStore(settings.data_root)).record(entry)
+    folder = run_folder(settings.runs_root, "flights", "training", "a")
+    request = StepRequest(
+        model="flights", step="train", run_id="a", run_uri=str(folder), spec_digest="0"
+    )
+    outputs = {"train_dataset": entry.id}
+    done = StepResult(model="flights", step="train", request_digest=request.digest, outputs=outputs)
+    seen = _token(client, "guest")
+    assert "newest training" not in client.get("/ferryman/models/flights", headers=seen).text
+    store_result(request, done)
+    page = client.get("/ferryman/models/flights", headers=seen).text
+    assert "newest training rows: late 75.0%, &lt;early&gt; 25.0%" in page
+
+
 def test_the_task_links_to_its_pages(client):
     from types import SimpleNamespace
 

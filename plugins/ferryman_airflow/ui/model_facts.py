@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
 from ferryman.data.versions.publications import Publication, Publications
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import FerrymanError
@@ -65,12 +66,16 @@ class Report:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model's page shows; `trouble` says why something of it is missing."""
+    """What a model's page shows; `trouble` says why something of it is missing.
+
+    `labels` says how the labels of the newest training rows are spread; empty before a training.
+    """
 
     windows: int = 0
     versions: list[PublishedVersion] = field(default_factory=list)
     validations: list[Validation] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    labels: str = ""
     trouble: str = ""
 
 
@@ -84,10 +89,11 @@ def facts_of(settings: Settings, model: DeclaredModel) -> ModelFacts:
         windows = Publications(objects).windows(model.name)
         newest = windows[: -MOST_VERSIONS - 1 : -1]
         versions = [_version(objects, model.name, window) for window in newest]
+        labels = _labels(objects, settings.runs_root / model.name / "training", model.name)
     except FerrymanError as error:
         return ModelFacts(validations=validations, reports=reports, trouble=error.text[:500])
     shown = [version for version in versions if version is not None]
-    return ModelFacts(len(windows), shown, validations, reports)
+    return ModelFacts(len(windows), shown, validations, reports, labels)
 
 
 def newest_window(settings: Settings, model: str) -> str:
@@ -120,6 +126,16 @@ def _version(objects: ObjectStore, model: str, window: Window) -> PublishedVersi
         at=published.at,
         parent=published.parent,
     )
+
+
+def _labels(objects: ObjectStore, runs: Path, model: str) -> str:
+    """How the labels of the newest training are spread, where its dataset is still kept."""
+    results = [(file.stat().st_mtime, file) for file in runs.glob(f"*/train/{RESULT}")]
+    if not results:
+        return ""
+    dataset = read_result(max(results)[1]).outputs.get("train_dataset")
+    entry = DatasetCatalogue(objects).entry(model, str(dataset))
+    return entry.label_words if entry else ""
 
 
 def _who(published: Publication, ingested_by: str) -> str:
