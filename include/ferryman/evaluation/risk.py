@@ -115,7 +115,7 @@ def measure_risk(  # noqa: PLR0913 - the rows, and settings by keyword
     given = np.stack(answers).astype(np.float64)  # [refits, rows] or [refits, rows, classes]
     if not np.isfinite(given).all():
         raise ValueError("a refit's answer is no finite number")
-    truth = _as_numbers(labels, task, given.shape[-1])
+    truth = as_numbers(labels, task, given.shape[-1])
     spread, rest = _parts(given, truth)
     rows = np.stack([spread + rest, rest, spread], axis=1)
     expected, bias_and_noise, variance = rows.mean(axis=0).tolist()
@@ -149,11 +149,16 @@ def _parts(given: Floats, truth: Floats) -> tuple[Floats, Floats]:
     return spread + moved, rest - moved
 
 
+def squared_losses(labels: npt.NDArray[Any], predictions: Floats, task: Task) -> Floats:
+    """The squared loss of each row, [rows]; with classes the sum over them."""
+    return _over_classes((predictions - as_numbers(labels, task, predictions.shape[-1])) ** 2)
+
+
 def _over_classes(values: Floats) -> Floats:
     return np.asarray(values if values.ndim == 1 else values.sum(axis=1), dtype=np.float64)
 
 
-def _as_numbers(labels: npt.NDArray[Any], task: Task, classes: int) -> Floats:
+def as_numbers(labels: npt.NDArray[Any], task: Task, classes: int) -> Floats:
     """The truth in the shape of the answers: 0 and 1 for what happened, a 1 in its class's column.
 
     Regressions have the numbers themselves.
@@ -179,22 +184,27 @@ def _noise(truth: Floats, features: "pd.DataFrame") -> tuple[float | None, float
     return float(squares[twins].sum() / freedom), repeated
 
 
+def representatives(labels: "pd.Series[Any]", order: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The first place in `order` of each class, or of two numbers: fewer rows cannot be fitted."""
+    codes = labels.factorize()[0][order]
+    firsts = np.sort(np.unique(codes, return_index=True)[1])
+    return np.asarray(order[firsts[:2] if labels.dtype.kind == "f" else firsts])
+
+
 def _sample(
     labels: "pd.Series[Any]", size: int, generator: np.random.Generator
 ) -> npt.NDArray[Any]:
-    """Places drawn with replacement, such that every label's class (at least two) is there."""
-    codes, classes = labels.factorize()
-    # Numbers need not all be there: two different ones can be fitted.
-    needed = min(len(classes), 2 if labels.dtype.kind == "f" else size)
+    """Places drawn with replacement, such that every class (of numbers at least two) is there."""
+    order = generator.permutation(len(labels))
+    needed = representatives(labels, order)[:size]
+    codes = labels.factorize()[0]
     drawn = generator.integers(0, len(codes), size)
     for _ in range(_TRIES):
-        if len(np.unique(codes[drawn])) >= needed:
+        if len(np.unique(codes[drawn])) >= len(needed):
             return drawn
         drawn = generator.integers(0, len(codes), size)
     # Rare classes: one row of each, so that the model can be fitted at all.
-    order = generator.permutation(len(codes))
-    firsts = order[np.unique(codes[order], return_index=True)[1]][:needed]
-    drawn[: len(firsts)] = firsts
+    drawn[: len(needed)] = needed
     return drawn
 
 
