@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Metric, Param, ViewType
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
@@ -48,7 +48,6 @@ class MlflowTrials:
                 if value is not None
             ],
             params=[Param(name, str(value)[:_MAX_PARAM]) for name, value in trial.params.items()],
-            tags=[RunTag(name, value[:_MAX_TAG]) for name, value in trial.tags.items()],
         )
         self._client.set_terminated(run, trial.status, ended)
         self._known[trial.number] = (run, True)
@@ -59,6 +58,7 @@ class MlflowTrials:
             MLFLOW_RUN_NAME: f"trial {trial.number}",
             MLFLOW_SOURCE_NAME: "ferryman",
             TRIAL_TAG: str(trial.number),
+            **{name: value[:_MAX_TAG] for name, value in trial.tags.items()},
             **({MLFLOW_USER: self._actor} if self._actor else {}),
         }
 

@@ -2,29 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from pydantic import JsonValue
 
 from ferryman.errors import GateRefused
 from ferryman.registry.mlflow_tracking import MlflowTracker
-from ferryman.registry.tracking import TrackedTrial
 from ferryman.runtime.files import json_bytes
 from ferryman.spec.training import ParamValue, SearchSpec
 from ferryman.steps.contract import StepContext
+from ferryman.steps.trial_log import tracked_trials
 from ferryman.training.search_study import SearchStudy
-from ferryman.training.search_trials import Trial, TrialState, best_trial, failed_share
+from ferryman.training.search_trials import Trial, best_trial, failed_share
 
 TRIALS = "trials.json"
-
-_STATUS: Mapping[TrialState, Literal["FINISHED", "FAILED", "KILLED"]] = {
-    "complete": "FINISHED",
-    "pruned": "FINISHED",
-    "failed": "FAILED",
-    "lost": "KILLED",
-}
 
 
 @dataclass(frozen=True)
@@ -68,28 +59,6 @@ def best_of(context: StepContext) -> BestTrial | None:
         },
         train_dataset=str(opened["train_dataset"]),
     )
-
-
-def tracked_trials(trials: Sequence[Trial], metric: str) -> list[TrackedTrial]:
-    """Ended trials as the tracker keeps them."""
-    now = datetime.now(UTC)
-    return [
-        TrackedTrial(
-            number=trial.number,
-            status=_STATUS[trial.state],
-            started=trial.started or now,
-            ended=trial.ended or now,
-            params=trial.params,
-            metrics={metric: trial.value, "seconds": trial.seconds},
-            tags={
-                "ferryman.trial_state": trial.state,
-                "ferryman.worker": str(trial.worker),
-                **({"ferryman.error": trial.error} if trial.error else {}),
-            },
-        )
-        for trial in trials
-        if trial.state in _STATUS
-    ]
 
 
 def _judged(

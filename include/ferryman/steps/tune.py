@@ -1,6 +1,5 @@
 """One worker of a search: draws trials from the shared study until it is over."""
 
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from ferryman.runtime.messages import StepResult
 from ferryman.spec.training import ParamValue
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.open_search import declared_search
-from ferryman.steps.search_results import tracked_trials
+from ferryman.steps.trial_log import TrialLog
 from ferryman.training.labels import encode_labels
 from ferryman.training.search_rows import SearchRows, split_rows
 from ferryman.training.search_study import SearchStudy
@@ -22,9 +21,6 @@ from ferryman.training.search_trials import Trial, best_trial
 from ferryman.training.search_worker import Objective, work
 from ferryman.training.trainer import FitPlan
 from ferryman.training.trainers import make_trainer
-
-# Trials are logged when so many have ended, or so many seconds after the last ones.
-_BATCH, _SECONDS = 20, 5.0
 
 
 class Params(StepParams):
@@ -43,13 +39,14 @@ def run(context: StepContext) -> StepResult:
     params = context.params
     if not isinstance(params, Params):
         raise TypeError(f"tune was given {type(params).__name__}")
-    spec, search = context.spec, declared_search(context)
+    settings, spec, search = context.settings, context.spec, declared_search(context)
     opened = context.earlier("open_search").outputs
     frame = DatasetStore(context.data_store).load(str(opened["train_dataset"]), spec.name)
     boundary = datetime.fromisoformat(str(opened["validation_from"]))
     rows = split_rows(frame, boundary, spec.train.group)
     study = SearchStudy(Path(str(opened["study"])), search, spec.train.seed)
-    log = _TrialLog(context, str(opened["mlflow_run_id"]))
+    tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
+    log = TrialLog(tracker, str(opened["mlflow_run_id"]), search.metric)
     log.add_all(_own(study, params.worker))  # of a try that was killed before it logged them
     reason = work(study, search, params.worker, _objective(context, rows), log.add)
     log.flush()
@@ -84,30 +81,3 @@ def _objective(context: StepContext, rows: SearchRows) -> Objective:
         return measures.score(labels, fitted.predict(rows.validation))[search.metric]
 
     return objective
-
-
-class _TrialLog:
-    """Gathers ended trials and logs them in batches, so that a trial waits for MLflow seldom."""
-
-    def __init__(self, context: StepContext, parent: str) -> None:
-        settings = context.settings
-        self._tracker = MlflowTracker(
-            settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor
-        )
-        self._parent = parent
-        self._metric = declared_search(context).metric
-        self._waiting: list[Trial] = []
-        self._logged_at = time.monotonic()
-
-    def add(self, trial: Trial) -> None:
-        self._waiting.append(trial)
-        if len(self._waiting) >= _BATCH or time.monotonic() - self._logged_at >= _SECONDS:
-            self.flush()
-
-    def add_all(self, trials: list[Trial]) -> None:
-        self._waiting += [trial for trial in trials if trial.state != "running"]
-
-    def flush(self) -> None:
-        if self._waiting:
-            self._tracker.log_trials(self._parent, tracked_trials(self._waiting, self._metric))
-        self._waiting, self._logged_at = [], time.monotonic()
