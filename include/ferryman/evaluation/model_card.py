@@ -19,8 +19,9 @@ from ferryman.evaluation.document import (
     shown,
 )
 
-# What Markdown, and the HTML that may stand in it, would read as more than a letter.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+|~!$-])")
+# What Markdown would read as more than a letter: anywhere, and at the beginning of a line.
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
+_AT_START = re.compile(r"^(\d*)([#+.)=-])")
 
 
 def without_pictures(section: Section) -> Section:
@@ -66,4 +67,4 @@ def _escaped(text: str) -> str:
     """One line in which nothing is markup: neither Markdown's signs nor HTML's."""
     line = " ".join(text.split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", line)
+    return _AT_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", line))

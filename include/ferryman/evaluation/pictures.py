@@ -152,12 +152,13 @@ def importance_png(importance: Mapping[str, float], *, unit: str) -> bytes:
 
 
 def learning_curve_png(
-    rows: Sequence[int], train: Sequence[float], evaluation: Sequence[Bar], *, metric: str
+    rows: Sequence[int], train: Sequence[float | None], evaluation: Sequence[Bar], *, metric: str
 ) -> bytes:
     """A score against the number of training rows, on the training and the evaluation rows."""
     with drawing() as canvas:
         axes = canvas.axes
-        axes.plot(rows, train, "o--", color=ORANGE, label="training rows", markersize=4)
+        fitted = [np.nan if value is None else value for value in train]
+        axes.plot(rows, fitted, "o--", color=ORANGE, label="training rows", markersize=4)
         values = [np.nan if bar.value is None else bar.value for bar in evaluation]
         axes.plot(rows, values, "o-", color=BLUE, label="evaluation rows", markersize=4)
         if all(bar.low is not None and bar.high is not None for bar in evaluation):

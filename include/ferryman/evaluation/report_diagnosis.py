@@ -1,10 +1,12 @@
 """The sections of a report that tell where the error comes from: groups, risk, learning curve."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ferryman.evaluation.document import (
     Block,
     Cell,
+    Facts,
     Picture,
     Section,
     Table,
@@ -13,7 +15,8 @@ from ferryman.evaluation.document import (
     shown_interval,
 )
 from ferryman.evaluation.fairness import FairnessResult
-from ferryman.evaluation.pictures import Bar, bars_png
+from ferryman.evaluation.learning_curve import CurvePoint, LearningCurve
+from ferryman.evaluation.pictures import Bar, bars_png, learning_curve_png
 from ferryman.evaluation.risk import RiskResult
 
 NOT_ENOUGH = "not enough data"
@@ -61,6 +64,51 @@ def risk_section(found: RiskResult) -> Section:
     )
     head = ("Part", "Value", "Interval", "What it says")
     return Section("Bias, variance and noise", [Text(about), Table(head, rows)])
+
+
+def learning_section(found: LearningCurve) -> Section:
+    """How the score grows with the training rows, and the verdict on the fit."""
+    said = found.diagnosis
+    bars = [_curve_bar(point) for point in found.points]
+    rows = [point.rows for point in found.points]
+    train = [point.train for point in found.points]
+    about = f"{found.metric} against the rows that were fitted; the band is the interval"
+    tone: Literal["good", "bad", "quiet"] = "bad"
+    if said.verdict in ("good fit", "not enough data"):
+        tone = "good" if said.verdict == "good fit" else "quiet"
+    facts: list[tuple[str, Cell]] = [
+        ("Loss on the rows fitted, as a share of a constant's", said.train_level),
+        ("Loss on the evaluation rows, as a share of a constant's", said.evaluation_level),
+        ("Gap between the two", said.gap.text if said.gap else None),
+        (
+            "Share of the loss that twice the rows took away",
+            said.gain.text if said.gain else None,
+        ),
+        ("Share of the errors that trees can tell", said.left.text if said.left else None),
+    ]
+    table: list[Sequence[Cell]] = [
+        (
+            point.rows,
+            point.train,
+            shown_interval(point.train_interval),
+            point.evaluation,
+            shown_interval(point.evaluation_interval),
+        )
+        for point in found.points
+    ]
+    head = ("Rows", "Fitted rows", "Interval", "Evaluation rows", "Interval")
+    blocks: list[Block] = [Text(f"Verdict: {found.text}.", tone), Facts(facts)]
+    if rows:
+        blocks.insert(1, Picture(learning_curve_png(rows, train, bars, metric=found.metric), about))
+        blocks.append(Table(head, table))
+    return Section("Learning curve", blocks)
+
+
+def _curve_bar(point: CurvePoint) -> Bar:
+    interval = point.evaluation_interval
+    if interval is None:
+        return Bar("", point.evaluation)
+    return Bar("", point.evaluation, interval.low, interval.high)
 
 
 def _interval(found: RiskResult, name: str) -> str:

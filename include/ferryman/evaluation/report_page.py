@@ -1,6 +1,7 @@
 """Writes a document as one page of HTML that needs nothing else: no script, no other host."""
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _PAGE = "document.html"
+_INTERVAL = re.compile(r"\[[-+.,e0-9]+, [-+.,e0-9]+\]")
 
 
 def render_html(document: Document) -> bytes:
@@ -49,7 +51,9 @@ def _together(blocks: Sequence[Block]) -> Iterator[list[Block]]:
 
 
 def _numbers(table: Table, column: int) -> bool:
-    """Whether a column holds numbers (or nothing), which stand to the right."""
+    """Whether a column holds numbers or intervals (or nothing), which stand to the right."""
     cells = [row[column] for row in table.rows]
-    known = [cell for cell in cells if cell is not None]
-    return bool(known) and all(isinstance(cell, int | float) for cell in known)
+    known = [cell for cell in cells if cell is not None and cell != shown(None)]
+    return bool(known) and all(
+        _INTERVAL.fullmatch(cell) if isinstance(cell, str) else True for cell in known
+    )

@@ -17,7 +17,8 @@ from ferryman.runtime.files import json_bytes, write_atomic
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.run_store import CARD_PAGE, REPORT_PAGE
 from ferryman.steps.contract import StepContext, StepParams
-from ferryman.steps.report_parts import Material, Part, measured_parts
+from ferryman.steps.report_material import Material
+from ferryman.steps.report_parts import Part, measured_parts
 from ferryman.steps.report_record import (
     about_section,
     bounds_section,

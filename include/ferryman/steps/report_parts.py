@@ -5,24 +5,25 @@ Each gives its section and its evidence as JSON, or a sentence that says why the
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import JsonValue
 
-from ferryman.data.versions.dataset import DatasetStore
 from ferryman.errors import FerrymanError
 from ferryman.evaluation.behaviour import run_behaviour
 from ferryman.evaluation.document import Section
 from ferryman.evaluation.explanation import explain
 from ferryman.evaluation.fairness import measure_fairness
-from ferryman.evaluation.measures import Measures, make_measures
-from ferryman.evaluation.report_diagnosis import fairness_section, risk_section
+from ferryman.evaluation.learning_curve import learning_curve
+from ferryman.evaluation.report_diagnosis import (
+    fairness_section,
+    learning_section,
+    risk_section,
+)
 from ferryman.evaluation.report_sections import (
     Answers,
     answers_section,
@@ -35,10 +36,7 @@ from ferryman.evaluation.report_sections import (
 from ferryman.evaluation.risk import measure_risk
 from ferryman.evaluation.rivals import constant_answer
 from ferryman.evaluation.slices import measure_slices
-from ferryman.steps.contract import StepContext
-from ferryman.training.labels import encode_labels
-from ferryman.training.trainer import FitPlan, FittedModel, Predictions
-from ferryman.training.trainers import load_model_file, make_trainer
+from ferryman.steps.report_material import Material
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,54 +55,6 @@ class Part:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
-class Material:
-    """The trained model with the rows that trained and evaluate it."""
-
-    def __init__(self, context: StepContext) -> None:
-        self.context = context
-        self.spec = context.spec
-        trained = context.earlier("train").outputs
-        datasets = DatasetStore(context.data_store)
-        self.train: pd.DataFrame = datasets.load(str(trained["train_dataset"]), self.spec.name)
-        self.frame: pd.DataFrame = datasets.load(str(trained["eval_dataset"]), self.spec.name)
-        self.model: FittedModel = load_model_file(
-            Path(str(trained["model_file"])), self.spec, cores=self.cores
-        )
-        self.labels: npt.NDArray[Any] = encode_labels(self.frame["label"], self.spec.train)
-        self.predictions: Predictions = self.model.predict(self.frame)
-
-    @property
-    def cores(self) -> int:
-        """Cores that a fit may use."""
-        return min(self.context.settings.core_count, self.spec.runtime.cpu)
-
-    @cached_property
-    def measures(self) -> Measures:
-        """The metrics of the task."""
-        return make_measures(self.spec.train.task, self.spec.train.classes)
-
-    @property
-    def finite(self) -> bool:
-        """Whether every answer is a number."""
-        return bool(np.isfinite(self.predictions).all())
-
-    @property
-    def plan(self) -> FitPlan:
-        """What was trained with: after a search not what is declared."""
-        trained, train = self.context.earlier("train").outputs, self.spec.train
-        params = trained.get("params")
-        given = params if isinstance(params, dict) else train.params
-        return FitPlan(train.pipeline, dict(given), train.seed)  # type: ignore[arg-type]
-
-    def refit(self, frame: "pd.DataFrame") -> Callable[["pd.DataFrame"], Predictions]:
-        """Train on other rows, in one process, and return how that model answers."""
-        # Refits are small: further workers would cost more to start than they save.
-        alone = self.spec.train.model_copy(update={"workers": 1})
-        spec = self.spec.model_copy(update={"train": alone})
-        declared = self.context.model.model_copy(update={"spec": spec})
-        return make_trainer(spec, cores=self.cores).fit(frame, declared, self.plan).predict
-
-
 def measured_parts(material: Material) -> Iterator[Part]:
     """Every part, in the order in which they are read."""
     yield _figures(material)
@@ -112,16 +62,15 @@ def measured_parts(material: Material) -> Iterator[Part]:
         yield Part("answers", missing="Some answers are no numbers: nothing else can be measured.")
         return
     yield _answers(material)
-    for measured in (_slices, _fairness, _behaviour, _risk, _explanation, _history):
+    for measured in (_slices, _fairness, _behaviour, _risk, _learning, _explanation, _history):
         yield measured(material)
 
 
 def _figures(material: Material) -> Part:
     spec, measures = material.spec, material.measures
     figures = material.context.earlier("evaluate").metrics
-    train_labels = encode_labels(material.train["label"], spec.train)
     answer = constant_answer(
-        spec.train.task, len(spec.train.classes), train_labels, len(material.frame)
+        spec.train.task, len(spec.train.classes), material.train_labels, len(material.frame)
     )
     constant = measures.score(material.labels, answer)
     confidence = spec.gates.champion.confidence
@@ -230,6 +179,33 @@ def _risk(material: Material) -> Part:
         "risk_bias_and_noise": found.bias_and_noise,
     }
     return Part("risk", risk_section(found), found.as_json(), metrics=figures)
+
+
+def _learning(material: Material) -> Part:
+    spec, evaluation = material.spec, material.spec.evaluation
+    if evaluation.learning_curve == 0:
+        return Part(
+            "learning_curve", missing="Learning curve: off (evaluation.learning_curve is 0)."
+        )
+    try:
+        found = learning_curve(
+            material.refit,
+            material.train,
+            material.frame,
+            material.measures,
+            train_labels=material.train_labels,
+            labels=material.labels,
+            task=spec.train.task,
+            metric=spec.gates.champion.metric,
+            features=list(spec.features.columns),
+            points=evaluation.learning_curve,
+            refit_rows=evaluation.refit_rows,
+            confidence=spec.gates.champion.confidence,
+            seed=spec.train.seed,
+        )
+    except (FerrymanError, ValueError) as error:
+        return Part("learning_curve", missing=_not_refitted("Learning curve", error))
+    return Part("learning_curve", learning_section(found), found.as_json())
 
 
 def _not_refitted(what: str, error: Exception) -> str:

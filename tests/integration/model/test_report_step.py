@@ -29,7 +29,7 @@ evaluation:
 GATES = """gates:
   fairness: [{column: station, metric: selection_rate, max_gap: 0.2}]
   behaviour:
-    - {kind: direction, name: more humid, column: humidity, by: 5, expect: higher}
+    - {kind: direction, name: more humid, column: humidity, by: 40, expect: higher, share: 0.5}
     - {kind: example, name: a black sky, row: {sky: black, humidity: 95}, min: 0.999}
 """
 OFF = """

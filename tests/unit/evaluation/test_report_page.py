@@ -73,6 +73,13 @@ def test_a_line_break_ends_no_row_of_markdown() -> None:
     assert "| one two \\| three |" in text
 
 
+@pytest.mark.parametrize("line", ["# a", "- a", "+ a", "1. a", "12) a", "---", "=== "])
+def test_a_sentence_begins_nothing(line: str) -> None:
+    text = render_markdown(Document("t", "a", [Section("s", [Text(line)])]))
+    assert re.search(r"^\d*\\[#+.)=-]", text, re.MULTILINE)
+    assert re.search(r"^\d*[-+.)=]", text, re.MULTILINE) is None
+
+
 def test_a_card_leaves_pictures_out(document: Document) -> None:
     kinds = [block.kind for block in without_pictures(document.sections[0]).blocks]
     assert kinds == ["facts", "table", "text"]
