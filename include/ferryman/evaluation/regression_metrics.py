@@ -54,30 +54,32 @@ class RegressionMeasures:
 
 class _RegressionResampled:
     def __init__(self, labels: Floats, values: Floats) -> None:
-        errors = np.abs(values - labels)
         not_zero = labels != 0
-        shares = np.divide(errors, np.abs(labels), out=np.zeros_like(errors), where=not_zero)
         # Labels around their mean: squares of large numbers would cancel each other.
         around = labels - labels.mean()
         self._equal = not (labels != labels[0]).any()
+        # Answers beyond all bounds have figures beyond all bounds, which count as not to be had.
+        with np.errstate(over="ignore"):
+            errors = np.abs(values - labels)
+            shares = np.divide(errors, np.abs(labels), out=np.zeros_like(errors), where=not_zero)
+            parts = [errors, errors**2, shares, not_zero.astype(np.float64), around, around**2]
         # One product with the counts gives every sum that a metric needs.
-        self._sums = np.stack(
-            [errors, errors**2, shares, not_zero.astype(np.float64), around, around**2], axis=1
-        )
+        self._sums = np.stack(parts, axis=1)
 
     def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
         """See Resampled."""
         rows = counts.sum(axis=1)
-        errors, squares, shares, not_zero, around, spread = (counts @ self._sums).T
-        total = spread - around**2 / rows
-        # A resample of equal labels has a spread of rounding only.
-        varied = (total > 1e-12 * spread) & (not self._equal)
-        missing = np.full(len(counts), np.nan)
-        explained = np.divide(squares, total, out=missing.copy(), where=varied)
-        found: dict[str, Floats] = {
-            "mae": errors / rows,
-            "rmse": np.sqrt(squares / rows),
-            "r2": 1 - explained,
-            "mape": np.divide(shares, not_zero, out=missing, where=not_zero > 0),
-        }
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors, squares, shares, not_zero, around, spread = (counts @ self._sums).T
+            total = spread - around**2 / rows
+            # A resample of equal labels has a spread of rounding only.
+            varied = (total > 1e-12 * spread) & (not self._equal)
+            missing = np.full(len(counts), np.nan)
+            explained = np.divide(squares, total, out=missing.copy(), where=varied)
+            found: dict[str, Floats] = {
+                "mae": errors / rows,
+                "rmse": np.sqrt(squares / rows),
+                "r2": 1 - explained,
+                "mape": np.divide(shares, not_zero, out=missing, where=not_zero > 0),
+            }
         return picked(found, names)

@@ -23,6 +23,7 @@ from ferryman.spec.model import DeclaredModel
 STEPS = ("train", "evaluate", "package", "register")
 PARAMS = "max_iter: 20, learning_rate: 0.2"
 SMALL = "max_iter: 30, learning_rate: 0.1, max_leaf_nodes: 4"
+LABELS = "SELECT observed_at AS event_time, station, millimetres > 0 AS wet FROM hours"
 CLASSES = ["dry", "some", "much"]
 REGRESSOR = """
 
@@ -119,13 +120,7 @@ def test_a_declared_pipeline_is_fitted_on_the_same_rows_and_must_be_beaten(
 def test_classes_are_evaluated_and_judged(
     hours: pd.DataFrame, make_line: MakeLine, declare: Declare, rain: DeclaredModel
 ) -> None:
-    declare(
-        ("task: binary", f"task: multiclass\n  classes: {json.dumps(CLASSES)}"),
-        ("roc_auc: {min: 0.6}", "accuracy: {min: 0.4}\n    brier: {max: 0.9}"),
-    )
-    amount = "CASE WHEN millimetres = 0 THEN 'dry' WHEN millimetres < 2 THEN 'some' ELSE 'much' END"
-    labels = rain.folder / "labels.sql"
-    labels.write_text(labels.read_text().replace("millimetres > 0", amount))
+    as_classes(declare, rain)
     line = make_line(hours)
     results = line.run(*STEPS, "gate")
     table = pq.read_table(str(results["evaluate"].outputs["predictions"]))
@@ -150,6 +145,56 @@ def test_classes_are_evaluated_and_judged(
     given = results["gate"].outputs["candidate"]
     with pytest.raises(PolicyRefused, match="has another task or other classes"):
         changed.run("gate", run_id="r9", candidate={**given, "sequence": 9})  # type: ignore[dict-item]
+
+
+def as_classes(declare: Declare, rain: DeclaredModel) -> None:
+    declare(
+        ("task: binary", f"task: multiclass\n  classes: {json.dumps(CLASSES)}"),
+        ("roc_auc: {min: 0.6}", "accuracy: {min: 0.4}\n    brier: {max: 0.9}"),
+    )
+    amount = "CASE WHEN millimetres = 0 THEN 'dry' WHEN millimetres < 2 THEN 'some' ELSE 'much' END"
+    labels = rain.folder / "labels.sql"
+    labels.write_text(labels.read_text().replace("millimetres > 0", amount))
+
+
+def release(line: Line, results: dict[str, StepResult]) -> None:
+    """Make the candidate champion, without a server."""
+    ledger, outputs = Ledger(line.settings.ledger_url), results["gate"].outputs
+    op_id, base = str(outputs["op_id"]), int(str(outputs["base_epoch"]))
+    ledger.advance(op_id, State.STAGED, {}, base_epoch=base)
+    ledger.commit(op_id, base)
+    for state in (State.PROJECTED, State.DONE):
+        ledger.advance(op_id, state, {})
+
+
+def test_a_champion_of_other_classes_or_another_task(
+    hours: pd.DataFrame, make_line: MakeLine, declare: Declare, rain: DeclaredModel
+) -> None:
+    as_classes(declare, rain)
+    line = make_line(hours)
+    first = line.run(*STEPS, "gate")
+    release(line, first)
+    # The same classes in another order: the champion's answers are brought into that order.
+    declare((json.dumps(CLASSES), json.dumps(CLASSES[::-1])))
+    line = Line(line.settings, load_model(rain.folder))
+    with pytest.raises(GateRefused):
+        line.run(*STEPS, "gate", run_id="r2")
+    evidence = Ledger(line.settings.ledger_url).history("rain")[-1].evidence
+    assert (evidence["against"], evidence["champion"]["epoch"]) == ("champion", 1)
+    assert evidence["champion"]["digest"] == first["register"].outputs["digest"]
+    assert evidence["champion"]["metrics"] == pytest.approx(comparison(first)["candidate"])
+    # Another question altogether: the candidate is a first model again.
+    declare(
+        (f"task: multiclass\n  classes: {json.dumps(CLASSES[::-1])}", "task: binary"),
+        ("accuracy: {min: 0.4}\n    brier: {max: 0.9}", "roc_auc: {min: 0.6}"),
+    )
+    (rain.folder / "labels.sql").write_text(LABELS)
+    line = Line(line.settings, load_model(rain.folder))
+    line.publish("i2")
+    evidence = comparison(line.run(*STEPS, "gate", run_id="r3"))
+    assert evidence["against"] == "baseline"
+    assert "version 1 answers another question (multiclass, 3 classes)" in evidence["remark"]
+    assert evidence["champion"]["metrics"] is None
 
 
 def test_numbers_are_evaluated_and_judged(

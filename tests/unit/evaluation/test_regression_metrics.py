@@ -8,6 +8,7 @@ import sklearn.metrics as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferryman.evaluation.intervals import bootstrap, paired_difference
 from ferryman.evaluation.measures import make_measures
 
 MEASURES = make_measures("regression")
@@ -35,6 +36,17 @@ def test_what_cannot_be_had_is_none() -> None:
     assert all(broken[name] is None for name in MEASURES.names)
     with pytest.raises(ValueError, match="must be equal"):
         MEASURES.score([1.0, 2.0], [[1.0], [2.0]])
+
+
+def test_answers_beyond_all_bounds_have_no_figures() -> None:
+    labels, values = np.arange(1.0, 301), np.full(300, 1e200)
+    found = MEASURES.score(labels, values)
+    assert (found["rmse"], found["r2"]) == (None, None)
+    assert found["mae"] == pytest.approx(1e200)
+    intervals = bootstrap(MEASURES, labels, values, resamples=200)
+    assert intervals["rmse"] is None
+    assert intervals["mae"] is not None
+    assert paired_difference(MEASURES, labels, values, labels, "rmse", resamples=200) is None
 
 
 def test_r2_survives_labels_far_from_zero() -> None:
