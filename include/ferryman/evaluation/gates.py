@@ -92,7 +92,7 @@ def judge(  # noqa: PLR0913 - the evidence, and who vouches for it
         measures,
         truth,
         given,
-        metrics=names,
+        metrics=list(dict.fromkeys([*names, rival.metric])),
         confidence=spec.champion.confidence,
         resamples=spec.resamples,
         seed=seed,

@@ -84,6 +84,7 @@ def test_a_better_candidate_passes() -> None:
     assert verdict.difference is not None
     assert verdict.difference.low > 0
     assert verdict.text.startswith("passed: roc_auc in [")
+    assert set(verdict.intervals) == {"roc_auc", "log_loss"}
     assert verdict.rows_needed is None
 
 
