@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.search.workload import declare, formula, tracked, worker
+from ferryman.registry.mlflow_connection import prepare
 from ferryman.steps.trial_log import TrialLog
 from ferryman.training.search_study import SearchStudy
 from ferryman.training.search_worker import work
@@ -25,12 +26,12 @@ from ferryman.training.search_worker import work
 METHODS = ("random", "grid", "tpe", "cma_es", "halving", "hyperband")
 
 
-def wall(workers: int, trials: int) -> float:
+def wall(workers: int, trials: int, empty: Path) -> float:
     """Seconds from the first worker's first draw to the last one's end."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="ferryman-bench-") as folder:
         home, search = Path(folder), declare("random", trials)
-        tracked(home)
+        tracked(home, empty)
         SearchStudy(home / "study", search, 7)
         ready, timed = context.Barrier(workers), context.Queue()
         processes = [
@@ -39,17 +40,17 @@ def wall(workers: int, trials: int) -> float:
         ]
         for process in processes:
             process.start()
-        spans = [timed.get(timeout=600) for _ in processes]
         for process in processes:
             process.join()
+        spans = [timed.get(timeout=10) for _ in processes]
     return max(end for _, end in spans) - min(start for start, _ in spans)
 
 
-def overhead(method: str, trials: int) -> float:
+def overhead(method: str, trials: int, empty: Path) -> float:
     """Milliseconds per trial of one worker whose objective is free."""
     with tempfile.TemporaryDirectory(prefix="ferryman-bench-") as folder:
         home, search = Path(folder), declare(method, trials)
-        tracker, parent = tracked(home)
+        tracker, parent = tracked(home, empty)
         log = TrialLog(tracker, parent, search.metric)
         study = SearchStudy(home / "study", search, 7)
         start = time.perf_counter()
@@ -63,14 +64,21 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    overhead("random", 5)  # loads the libraries
-    print(f"{options.trials} trials, {options.rounds} rounds, {os.cpu_count()} cores; medians")
+    with tempfile.TemporaryDirectory(prefix="ferryman-bench-") as folder:
+        empty = Path(folder) / "empty.db"
+        prepare(f"sqlite:///{empty}")
+        measure(options.trials, options.rounds, empty)
+
+
+def measure(trials: int, rounds: int, empty: Path) -> None:
+    overhead("random", 5, empty)  # loads the libraries
+    print(f"{trials} trials, {rounds} rounds, {os.cpu_count()} cores; medians")
     for method in METHODS:
-        rounds = [overhead(method, options.trials) for _ in range(options.rounds)]
-        print(f"overhead {method:10} {statistics.median(rounds):6.1f} ms per trial")
+        taken = [overhead(method, trials, empty) for _ in range(rounds)]
+        print(f"overhead {method:10} {statistics.median(taken):6.1f} ms per trial")
     gains = []
-    for _ in range(options.rounds):
-        one, two = wall(1, options.trials), wall(2, options.trials)
+    for _ in range(rounds):
+        one, two = wall(1, trials, empty), wall(2, trials, empty)
         gains.append(one / two)
         print(f"one worker {one:6.2f} s, two workers {two:6.2f} s: {one / two:.2f} times as fast")
     print(f"gain {statistics.median(gains):.2f}")

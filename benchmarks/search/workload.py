@@ -1,5 +1,6 @@
 """What is measured: a search whose trials are free, and one whose trials are honest fits."""
 
+import shutil
 import time
 from collections.abc import Mapping
 from multiprocessing.synchronize import Barrier
@@ -54,10 +55,15 @@ def fitting() -> Objective:
     return objective
 
 
-def tracked(home: Path) -> tuple[Any, str]:
+def tracked(home: Path, empty: Path | None = None) -> tuple[Any, str]:
+    """A tracker and the run of a search in it; given an empty database, on a copy of that."""
     from ferryman.registry.mlflow_tracking import MlflowTracker
 
-    tracker = MlflowTracker(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}", home / "artifacts")
+    database = home / "mlflow" / "mlflow.db"
+    if empty is not None:
+        database.parent.mkdir(parents=True)
+        shutil.copyfile(empty, database)
+    tracker = MlflowTracker(f"sqlite:///{database}", home / "artifacts")
     return tracker, tracker.start("bench", "r/search", "k", {}).id
 
 

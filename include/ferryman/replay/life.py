@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 # Training and release as one run: the release builds on this training, not on "the newest one".
 RENEWAL = Pipeline(
-    "renewal", (*PIPELINES["training"].steps, *PIPELINES["release"].steps), windowed=False
+    "renewal",
+    (*PIPELINES["training"].steps, *PIPELINES["release"].steps),
+    search=PIPELINES["training"].search,
 )
+_CHOOSE_DATA = ("open_search", "train")
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,9 @@ class PolicyLife:
         params: dict[str, JsonValue] = {"cutoff": format_time(cutoff), "reason": reason}
         verdict = ""
         try:
-            for step in RENEWAL.steps:
+            for step in RENEWAL.steps_of(self._plan.model.spec):
                 result = self._journey.run_one(
-                    RENEWAL, step, run_id, None, params if step == "train" else {}
+                    RENEWAL, step, run_id, None, params if step in _CHOOSE_DATA else {}
                 )
                 verdict = result.text if step == "gate" else verdict
         except (GateRefused, Superseded) as refusal:
