@@ -85,7 +85,7 @@ def write_bundle(
         probes = parity_rows(rows, spec)
         answers = answer_all(loaded.predict, probes)
         trained = _trained(packed, spec, probes, loaded.predict, answers)
-        formats: dict[str, Predict] = {own.suffix[1:]: lambda _: answers}
+        formats: dict[str, Predict] = {own.suffix[1:]: loaded.predict}
         parity = compare(trained, formats | write_formats(loaded, spec, work))
         signature = _signature(spec)
         write_json(work / SIGNATURE, signature.model_dump(mode="json"))

@@ -43,7 +43,7 @@ class ParityReport:
 
 @dataclass(frozen=True)
 class Trained:
-    """The trained model's answers to some rows, and how to ask it for more.
+    """The trained model's answers to some rows, and how to ask it for more, as read from its file.
 
     `outputs` names what it answers: a name a class of a multiclass model, else one name.
     """
@@ -150,7 +150,7 @@ def _carrier(
     import pandas as pd
 
     agreeing = np.flatnonzero(agrees)
-    if not len(agreeing):
+    if not len(agreeing) or predict == trained.predict:  # the model's own file: nothing to ask
         return None
     agreeing = agreeing[np.unique(np.linspace(0, len(agreeing) - 1, _TRIED).round().astype(int))]
     row = trained.rows.iloc[[worst] * len(agreeing)].reset_index(drop=True)

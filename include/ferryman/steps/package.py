@@ -34,9 +34,10 @@ def run(context: StepContext) -> StepResult:
     settings, spec = context.settings, context.spec
     trained = context.earlier("train").outputs
     frame = DatasetStore(context.data_store).load(str(trained["train_dataset"]), spec.name)
+    cores = min(settings.core_count, spec.runtime.cpu)
     packed = PackedModel(
         model_file=_trained_file(trained),
-        load=lambda file: load_model_file(file, spec, cores=settings.core_count),
+        load=lambda file: load_model_file(file, spec, cores=cores),
         reference=profile_table(_feature_table(frame, spec), spec.features.columns),
         answers=_answers_file(trained),
     )
