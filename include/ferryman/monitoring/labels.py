@@ -5,7 +5,7 @@ A joined table has one row for each predicted event: entity_key, event_time, ver
 there is no label row).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,15 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ferryman.runtime.score_column import score_field
+from ferryman.runtime.score_column import label_type, score_field
 from ferryman.spec.metrics import Task
 from ferryman.spec.windows import Window
-
-_LABELS: Mapping[Task, Any] = {
-    "binary": pa.bool_(),
-    "multiclass": pa.string(),
-    "regression": pa.float64(),
-}
 
 
 def joined_schema(task: Task, classes: Sequence[str] = ()) -> Any:
@@ -33,7 +27,7 @@ def joined_schema(task: Task, classes: Sequence[str] = ()) -> Any:
             ("version", pa.int64()),
             ("epoch", pa.int64()),
             score_field(task, classes),
-            ("label", _LABELS[task]),
+            ("label", label_type(task)),
             ("known_at", pa.timestamp("us", tz="UTC")),
         ]
     )

@@ -1,4 +1,6 @@
-"""The column `score` of stored predictions: a number a row, or one a class, and of which classes.
+"""The columns `label` and `score` of stored rows: their types by task, and of which classes.
+
+A score is a number a row, or one a class.
 
 The field's metadata says which task and which classes it was made for, so that rows of an earlier
 declaration are neither read as something else nor an error.
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _TASK, _CLASSES = b"ferryman.task", b"ferryman.classes"
+
+
+def label_type(task: Task) -> Any:
+    """The pyarrow type of an outcome: a truth value, a class's name, or a number."""
+    import pyarrow as pa
+
+    if task == "binary":
+        return pa.bool_()
+    return pa.string() if task == "multiclass" else pa.float64()
 
 
 def score_field(task: Task, classes: Sequence[str]) -> Any:

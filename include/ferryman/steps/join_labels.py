@@ -12,6 +12,7 @@ from ferryman.errors import DataRejected, DependencyUnavailable
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.labels import JoinCounts, join, joined_schema
 from ferryman.runtime.messages import StepResult
+from ferryman.runtime.score_column import label_type
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext, StepParams
@@ -70,7 +71,7 @@ def _join_day(context: StepContext, day: Window) -> tuple[Path, JoinCounts]:
 def _refuse_older_labels(labels: Any, context: StepContext, day: Window) -> None:
     """DataRejected (exit 3) where a window's labels are of a declaration that stands no more."""
     train = context.spec.train
-    column, wanted = labels["label"], joined_schema(train.task).field("label").type
+    column, wanted = labels["label"], label_type(train.task)
     strange = [] if column.type == wanted else [f"of type {column.type}"]
     if not strange and train.task == "multiclass":
         told = pc.unique(column.drop_null()).to_pylist()

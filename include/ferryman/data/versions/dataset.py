@@ -36,6 +36,7 @@ from ferryman.data.versions.splits import (
 from ferryman.errors import DataRejected, IntegrityBroken
 from ferryman.runtime.files import json_bytes
 from ferryman.runtime.object_store import ObjectStore
+from ferryman.runtime.score_column import label_type
 from ferryman.spec.model import ModelSpec
 from ferryman.spec.windows import Window, format_time
 
@@ -99,6 +100,12 @@ class DatasetStore:
         features = self._seen(spec.name, events, cutoff)
         labels = self._seen(spec.name, due, cutoff)
         rows = self._join(features, labels, events, [*_KEYS, *spec.train.group])
+        if rows.num_rows and rows.column("label").type != label_type(spec.train.task):
+            raise DataRejected(
+                f"the labels of {spec.name!r} in {events} are of type {rows.column('label').type}: "
+                f"ingested before the task was declared {spec.train.task}",
+                remedy="Ingest these windows again.",
+            )
         if rows.num_rows == 0:
             raise DataRejected(
                 f"no labelled event of {spec.name!r} in {events} at cut-off "
@@ -235,7 +242,7 @@ class DatasetStore:
         if not left or not right:
             return pa.table({name: pa.array([], pa.string()) for name in [*names, "label"]})
         rows = _as_one(left)
-        known = pa.concat_tables(right)
+        known = _as_one(right)
         known = known.filter(pc.is_valid(known.column("label"))).combine_chunks()
         times = rows.column("event_time")
         rows = rows.filter(

@@ -21,16 +21,11 @@ from ferryman.data.windows.events import (
 from ferryman.data.windows.query import QueryEngine
 from ferryman.data.windows.replay_calendar import ReplayedSpan
 from ferryman.errors import DataRejected, SpecError
+from ferryman.runtime.score_column import label_type
 from ferryman.spec.data import LabelSpec
 from ferryman.spec.metrics import Task
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.training import TrainSpec
-
-_TYPES: Mapping[Task, Any] = {
-    "binary": pa.bool_(),
-    "multiclass": pa.string(),
-    "regression": pa.float64(),
-}
 
 
 def label_schema(task: Task) -> Any:
@@ -39,7 +34,7 @@ def label_schema(task: Task) -> Any:
         [
             ("entity_key", pa.string()),
             ("event_time", TIME),
-            ("label", _TYPES[task]),
+            ("label", label_type(task)),
             ("known_at", TIME),
         ]
     )
@@ -79,7 +74,7 @@ def build_labels(
 def _outcomes(label: Any, train: TrainSpec, keys: Any, shown: str) -> Any:
     """The label column in the type of the task; null where it will never be known."""
     if pa.types.is_null(label.type):
-        return label.cast(_TYPES[train.task])
+        return label.cast(label_type(train.task))
     if train.task == "regression":
         return _numbers(label, keys, shown)
     return (_truths if train.task == "binary" else partial(_names, train))(label, keys, shown)
