@@ -11,6 +11,10 @@ import pandas as pd
 import pytest
 from training_line import DAYS, Line
 
+from ferryman.cli.explain import explain
+from ferryman.errors import SpecError
+from ferryman.ledger.ledger import PROMOTE, Ledger
+from ferryman.ledger.records import Candidate, State
 from ferryman.registry.mlflow_connection import connect
 from ferryman.runtime.files import file_digest
 from ferryman.runtime.messages import StepResult
@@ -89,7 +93,12 @@ def _harmless(page: _Page) -> None:
 
 
 def test_a_report_tells_everything(
-    make_line: MakeLine, rain_hours: Callable[..., pd.DataFrame], declare: Callable[..., None]
+    make_line: MakeLine,
+    rain_hours: Callable[..., pd.DataFrame],
+    declare: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     declare(EXTRA, GATES)
     line = make_line(rain_hours(DAYS))
@@ -101,6 +110,30 @@ def test_a_report_tells_everything(
     before = page.stat().st_mtime_ns
     assert line.run(*STEPS)["report"] == results["report"]
     assert page.stat().st_mtime_ns == before  # a finished report is not made again
+
+    monkeypatch.setattr("ferryman.cli.explain.load_settings", lambda: line.settings)
+    file = tmp_path / "row.json"
+    row = {"station": "north", "sky": None, "humidity": 90, "clouds": 8.0}
+    file.write_text(json.dumps(row))
+    with pytest.raises(SpecError, match="serves no version yet"):
+        explain(model="rain", row=file)
+    _release(line, results)
+    capsys.readouterr()
+    explain(model="rain", row=file, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["epoch"]) == (1, 1)
+    assert told["base"] + sum(told["attributions"][0]) == pytest.approx(told["answers"][0])
+    assert told["answers"][0] > told["base"]  # much humidity, many clouds
+    explain(model="rain", row=file)
+    assert "version 1, epoch 1" in capsys.readouterr().out
+    for wrong, text in (
+        ({**row, "humidity": "wet"}, "not a number"),
+        ({"skye": "grey"}, "no 'station'"),
+        ([row], "a row is an object"),
+    ):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(SpecError, match=text):
+            explain(model="rain", row=file)
 
 
 def test_parts_that_are_off_are_told(
@@ -171,3 +204,17 @@ def _check_tracked(line: Line, results: dict[str, StepResult]) -> None:
     folder = Path(unquote(urlparse(run.info.artifact_uri).path)) / "report"
     for name, place in results["report"].artifacts.items():
         assert file_digest(folder / name) == file_digest(Path(place))
+
+
+def _release(line: Line, results: dict[str, StepResult]) -> None:
+    """Commit the version in the ledger, as the release's steps do when all is well."""
+    outputs = {**results["train"].outputs, **results["register"].outputs}
+    names = ("version", "digest", "bundle", "cutoff", "run_key", "train_dataset", "eval_dataset")
+    given = {name: outputs[name] for name in names}
+    ledger = Ledger(line.settings.ledger_url)
+    candidate = Candidate.model_validate({**given, "sequence": 1})
+    op = ledger.open_op(PROMOTE, "rain", candidate, "ann", "a test of explanations")
+    ledger.advance(op.op_id, State.REGISTERED, {})
+    for state in (State.GATED, State.STAGED):
+        ledger.advance(op.op_id, state, {}, base_epoch=0)
+    ledger.commit(op.op_id, 0)
