@@ -170,6 +170,7 @@ def test_what_was_logged_is_fetched(bench: Bench, tmp_path: Path) -> None:
     assert (target / "a.py").read_bytes() == b"1"
     assert (target / "deep" / "b.sql").read_bytes() == b"2"
     assert not bench.tracker.fetch(run.id, "nothing", target)
+    assert not bench.tracker.fetch("0" * 32, "code", target)
     assert (place(run.artifacts) / "code" / "a.py").is_file()  # a copy was made, nothing moved
 
 

@@ -85,8 +85,8 @@ class MemoryTracker:
 
     def fetch(self, run: str, folder: str, target: Path) -> bool:
         """Copy a logged folder into an existing one."""
-        source = self._place(run) / folder
-        if not source.is_dir():
+        source = self._place(run) / folder if run in self.runs else None
+        if source is None or not source.is_dir():
             return False
         shutil.copytree(source, target, dirs_exist_ok=True)
         return True

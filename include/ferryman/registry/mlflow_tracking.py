@@ -156,7 +156,12 @@ class MlflowTracker:
         """Copy what was logged in a folder into an existing one; False where nothing was."""
         with mlflow_errors(self._uri):
             client = connect(self._uri)
-            if not client.list_artifacts(run, folder):
+            try:
+                if not client.list_artifacts(run, folder):
+                    return False
+            except MlflowException as error:
+                if error.error_code not in ABSENT:
+                    raise
                 return False
             with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
                 # A folder of this machine is answered where it is; others are copied.

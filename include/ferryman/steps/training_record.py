@@ -71,11 +71,12 @@ def start_run(
     }
     tracker.log(tracked.id, params={**recipe.params, **declared})
     tracker.log_datasets(tracked.id, {"train": recipe.train_dataset, "eval": recipe.eval_dataset})
-    tracker.log_files(tracked.id, environment_files(), ENVIRONMENT)
-    tracker.log_files(tracked.id, {RECIPE: json_bytes(recipe.model_dump(mode="json"))}, TRAINING)
-    code = _code_files(context.model)
-    if code:
-        tracker.log_files(tracked.id, code, CODE)
+    recipe_file = {RECIPE: json_bytes(recipe.model_dump(mode="json"))}
+    folders = {ENVIRONMENT: environment_files(), TRAINING: recipe_file, CODE: _code(context.model)}
+    files = {
+        f"{folder}/{name}": file for folder in folders for name, file in folders[folder].items()
+    }
+    tracker.log_files(tracked.id, files)
     return tracked
 
 
@@ -94,7 +95,7 @@ def refuse_changed_folder(model: DeclaredModel) -> None:
         )
 
 
-def _code_files(model: DeclaredModel) -> dict[str, bytes]:
+def _code(model: DeclaredModel) -> dict[str, bytes]:
     files = dict(folder_files(model.folder))
     if files_digest(files.items()) != model.digest:
         refuse_changed_folder(model)
