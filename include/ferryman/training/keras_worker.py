@@ -6,7 +6,9 @@ builds its metrics from per-replica values and fails), hence the loop below, ove
 loss and optimizer. The first worker writes the weights.
 """
 
+import ctypes
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from ferryman.training.keras_runtime import prepare_keras
 from ferryman.training.pipeline_file import blamed_on, build_estimator
 from ferryman.training.trainer import FitPlan
 
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 JOB, ROWS, WEIGHTS, HISTORY, FAILURE = (
     "job.json",
     "rows.npz",
@@ -146,7 +149,9 @@ def _together(model: Any, strategy: Any) -> Callable[[Any, Any], Any]:
 def _end_with_parent() -> None:
     """End at once when the process that started this one is gone, however it went.
 
-    It holds the other end of stdin (descriptor 0), and writes nothing into it.
+    Linux is asked to see to it, since TensorFlow waits for other workers without letting any thread
+    of Python run. Elsewhere, and where the parent has gone already, a thread waits for the end of
+    stdin: the parent holds its other end, and writes nothing into it.
     """
 
     def wait() -> None:
@@ -154,6 +159,8 @@ def _end_with_parent() -> None:
         os.read(0, 1)
         os._exit(1)
 
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=wait, name="parent", daemon=True).start()
 
 

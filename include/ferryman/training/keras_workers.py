@@ -95,8 +95,8 @@ def _worker(folder: Path, place: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 def _await_all(processes: list["subprocess.Popen[bytes]"], folder: Path) -> None:
     """Return when all ended well; raise when the first did not."""
-    while any(process.poll() is None for process in processes):
-        if any(process.returncode for process in processes):
+    while None in (codes := [process.poll() for process in processes]):
+        if any(codes):
             _let_the_cause_show(processes, folder)
             break
         time.sleep(_POLL_SECONDS)
@@ -121,7 +121,7 @@ def _let_the_cause_show(processes: list["subprocess.Popen[bytes]"], folder: Path
     """Give the other workers a moment: the first one seen may be the last one that failed."""
     deadline = time.monotonic() + _GRACE_SECONDS
     while time.monotonic() < deadline and not (folder / FAILURE).is_file():
-        if all(process.poll() is not None for process in processes):
+        if None not in [process.poll() for process in processes]:
             return
         time.sleep(_POLL_SECONDS)
 
