@@ -7,7 +7,8 @@ import pytest
 from search_line import SEARCH, run, searching
 from training_line import Line
 
-from ferryman.errors import GateRefused, SpecError
+from ferryman.errors import DataRejected, GateRefused, SpecError
+from ferryman.steps.journey import Journey
 
 
 def test_the_best_trial_is_trained_again_on_all_rows_and_named(line: Line):
@@ -82,3 +83,22 @@ def test_any_number_of_workers_draws_the_same_random_points(
         text = line.model.file.read_text()
         line.model.file.write_text(text[: text.index("search:")])
     assert points[0] == points[1]
+
+
+def test_an_unfinished_search_is_continued_and_a_refused_one_is_not(line: Line):
+    line = searching(line)
+    journey = Journey(line.settings, line.model)
+    runs = line.settings.runs_root / "rain" / "training"
+    next(journey.run("training"))  # the process ends here, after open_search
+    [first] = runs.glob("cli-*")
+    steps = journey.run("training")
+    assert [next(steps).step for _ in range(3)] == ["open_search", "tune", "train"]
+    assert list(runs.glob("cli-*")) == [first]
+
+    next(journey.run("training"))
+    assert len(list(runs.glob("cli-*"))) == 2  # the search before was judged: this one is new
+
+
+def test_a_search_wants_rows_on_both_sides(line: Line):
+    with pytest.raises(DataRejected, match="0 training rows before"):
+        run(searching(line, SEARCH.replace("3d", "30d")), "open_search")
