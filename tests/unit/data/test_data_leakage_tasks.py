@@ -148,5 +148,7 @@ def test_a_regression_may_say_that_one_column_shall_explain_all() -> None:
 def test_a_constant_label_is_told_with_counts(task: str, label: list[object], text: str) -> None:
     with pytest.raises(DataRejected, match=text):
         check_labels(pd.DataFrame({"label": label}), "y", train_spec(task))
+    with pytest.raises(DataRejected, match="there is no training row"):
+        check_labels(pd.DataFrame({"label": label[:0]}), "y", train_spec(task))
     two = pd.DataFrame({"label": [*label, "blue" if task == "multiclass" else 1.0]})
     check_labels(two, "y", train_spec(task))

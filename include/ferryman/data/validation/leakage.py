@@ -49,12 +49,14 @@ def check_labels(frame: "pd.DataFrame", name: str, train: TrainSpec) -> None:
     rows, values = len(frame), frame["label"].value_counts()
     if len(values) > 1:
         return
-    if train.task == "binary":
+    if not rows:
+        text = "there is no training row"
+    elif train.task == "binary":
         positive = int(np.count_nonzero(frame["label"].to_numpy(dtype=bool)))
         text = f"of {rows} training rows, {positive} are true and {rows - positive} false"
     elif train.task == "multiclass":
-        only = f"of class {values.index[0]!r}" if rows else "there"
-        text = f"all {rows} training rows are {only}, of {len(train.classes)} declared classes"
+        classes = len(train.classes)
+        text = f"all {rows} training rows are of class {values.index[0]!r}, of {classes} declared"
     else:
         text = f"all {rows} training rows have the number {float(values.index[0]):g}"
     raise DataRejected(
