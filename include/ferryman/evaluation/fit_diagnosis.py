@@ -7,7 +7,7 @@ is perfect, 1 is no better than the constant. Four things are looked at:
 - the level: whether even the fitted rows are answered no better than by the constant;
 - what is left: whether another kind of model, extremely randomised trees (Geurts et al. 2006), can
   tell the errors on the evaluation rows from the features, so that this kind misses something;
-- the gain: whether the last half of the training rows still took errors away.
+- the gain: how much of the errors more rows would take away, if the last rows are a sign.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,12 @@ Verdict = Literal[
 # Shares of a constant answer's loss: a gap below this is no fault, a level above this no merit.
 _GAP = 0.1
 _NO_BETTER = 0.98
-# Shares of the loss that is there: what other trees must explain, what twice the rows must gain.
+# Shares of the loss that is there: what trees must tell of it, what ever more rows must gain.
 _LEFT = 0.05
-_GAIN = 0.02
+_GAIN = 0.04
+# The share of a gap that more rows must close, to be what is missing: errors that come of too few
+# rows are about half of it, since the fitted rows are answered better by as much.
+_CLOSED = 0.25
 _LEAST_ROWS = 30
 _LEAST_ROWS_LEFT = 200
 _MOST_ROWS_LEFT = 5000
@@ -78,9 +81,9 @@ class Diagnosis:
     """The verdict on the fit with the most rows, and the figures that it rests on.
 
     train_level and evaluation_level: squared loss on the fitted and on the evaluation rows, as a
-    share of a constant answer's; gap: the second less the first. gain: share of the loss that the
-    last half of the rows took away. left: share of the squared errors that trees can tell from the
-    features. None where it could not be measured.
+    share of a constant answer's; gap: the second less the first. gain: share of the loss that ever
+    more rows would take away, by what the last ones took. left: share of the squared errors that
+    trees can tell from the features. None where it could not be measured.
     """
 
     verdict: Verdict
@@ -151,21 +154,20 @@ def _verdict(
     train_level: float, level: float, gap: Finding, gain: Finding | None, left: Finding | None
 ) -> tuple[Verdict, str]:
     falling = gain is not None and gain.low > 0 and gain.estimate > _GAIN
-    gained = f"the last half of the rows took {gain.text} of the loss away" if gain else ""
+    gained = f"more rows would take away {gain.text} of it, by what the last took" if gain else ""
     told = f"the loss is {level:.3g} of a constant answer's"
     # Where the fitted rows are answered far better, a smaller gap of a good model counts too.
     if gap.low > _GAP or (gap.low > _GAP / 2 and train_level < level / 2):
         apart = f"{told}, and {gap.text} less on the fitted rows"
-        if falling and level < 1:
+        if gain and falling and level < 1 and gain.estimate * level > _CLOSED * gap.estimate:
             return "more rows would help", f"{apart}; {gained}"
         return "over-fitting", apart
-    if train_level > _NO_BETTER:
+    if max(train_level, level) > _NO_BETTER:
         return "under-fitting", (
-            f"even on the fitted rows the loss is {train_level:.3g} of a constant answer's; if not "
-            "the model, then the features say too little"
+            f"{told}, and {train_level:.3g} on the fitted rows; if not the model, then the "
+            "features say too little"
         )
-    # Errors that few rows cause can be told from the features as well. By a rule of thumb they fall
-    # as 1 / rows: what the last half took away is as much as all the rows to come can.
+    # Errors that come of too few rows can be told from the features as well.
     by_rows = max(0.0, gain.high) if gain else 0.0
     if left is not None and left.low > max(_LEFT, by_rows):
         return "under-fitting", (
@@ -177,19 +179,22 @@ def _verdict(
 
 
 def _gain(fitted: Sequence[Fitted], task: Task, draws: Draws) -> Finding | None:
-    """What the last rows brought: the latest fit beside that on half of its rows, or fewer."""
+    """What more rows would bring, from the last fit and that on half of its rows, or fewer."""
     last = fitted[-1]
-    earlier = [one for one in fitted if 2 * len(one.train_labels) <= len(last.train_labels) + 1]
+    rows = len(last.train_labels)
+    earlier = [one for one in fitted if 2 * len(one.train_labels) <= rows + 1]
     if not earlier:
         return None
     losses = np.stack(
         [squared_losses(one.labels, one.answers, task) for one in (earlier[-1], last)]
     )
-    if not losses[0].sum() > 0:
+    if not losses[1].sum() > 0:
         return None
-    estimate = 1 - float(losses[1].mean() / losses[0].mean())
-    drawn = _drawn(losses[::-1], draws)
-    return _finding(estimate, 1 - _ratio(drawn), draws)
+    # If the error that few rows cause falls as 1 / rows, then with r times the rows of the earlier
+    # fit the last one has lost r - 1 times what it may still lose.
+    lost = rows / len(earlier[-1].train_labels) - 1
+    estimate = float(losses[0].mean() / losses[1].mean() - 1) / lost
+    return _finding(estimate, (_ratio(_drawn(losses, draws)) - 1) / lost, draws)
 
 
 def _left(last: Fitted, features: "pd.DataFrame", task: Task, draws: Draws) -> Finding | None:

@@ -86,13 +86,13 @@ def test_a_planted_gap_is_shown_and_its_groups_are_named() -> None:
 
 def test_equal_groups_are_seldom_shown_apart() -> None:
     shown = 0
-    for seed in range(30):
-        found = gap(example(600, 6, seed=seed), "selection_rate", resamples=200, seed=seed)
+    for seed in range(20):
+        found = gap(example(600, 6, seed=seed), "selection_rate", resamples=100, seed=seed)
         assert found.interval is not None
         assert found.gap is not None
         assert found.gap > 0.02  # by chance alone
         shown += found.interval.low > 0
-    assert shown <= 3
+    assert shown <= 2
 
 
 def test_few_rows_of_the_rates_own_kind_are_not_enough() -> None:

@@ -15,7 +15,7 @@ from ferryman.evaluation.measures import make_measures
 from ferryman.spec.metrics import Task
 
 Predict = Callable[[pd.DataFrame], npt.NDArray[np.float64]]
-SEEDS = range(4)
+SEEDS = range(3)
 
 
 def example(rows: int, seed: int, share: float = 1.0) -> pd.DataFrame:
@@ -55,13 +55,13 @@ def curve(
         task="regression",
         metric="rmse",
         features=["x"],
-        **{"points": 5, "refit_rows": 5000, "resamples": 200, **settings},
+        **{"points": 4, "refit_rows": 5000, "resamples": 100, **settings},
     )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_planted_faults_are_told_apart(seed: int) -> None:
-    data = example(800, seed), example(600, seed + 100)
+    data = example(500, seed), example(300, seed + 100)
     verdicts = {
         "line": curve(polynomial(1), *data, seed=seed),
         "parabola": curve(polynomial(2), *data, seed=seed),
@@ -80,7 +80,7 @@ def test_planted_faults_are_told_apart(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_noise_is_remembered_or_left_alone(seed: int) -> None:
-    noise = example(800, seed, share=0), example(600, seed + 100, share=0)
+    noise = example(500, seed, share=0), example(300, seed + 100, share=0)
     memory = curve(tree, *noise, seed=seed).diagnosis
     assert memory.verdict == "over-fitting"
     assert memory.train_level == 0
@@ -172,9 +172,9 @@ class Shares:
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_probabilities_are_judged_too(task: Task) -> None:
     generator = np.random.default_rng(6)
-    x = generator.choice(["a", "b", "c", None], 3000)
-    y = generator.integers(0, 4, 3000)
-    yes = generator.random(3000) < pd.Series(x).map({"a": 0.1, "b": 0.5, "c": 0.9}).fillna(0.5)
+    x = generator.choice(["a", "b", "c", None], 2000)
+    y = generator.integers(0, 4, 2000)
+    yes = generator.random(2000) < pd.Series(x).map({"a": 0.1, "b": 0.5, "c": 0.9}).fillna(0.5)
     labels = np.array(yes, dtype=np.bool_ if task == "binary" else np.int64)
     if task == "multiclass":
         labels[7] = 2  # one row alone of its class
@@ -184,11 +184,11 @@ def test_probabilities_are_judged_too(task: Task) -> None:
     def told(column: str) -> LearningCurve:
         return learning_curve(
             Shares(names, task == "binary"),
-            frame[:1500].assign(x=frame[column].astype(object).where(frame[column].notna(), "-")),
-            frame[1500:].assign(x=frame[column].astype(object).where(frame[column].notna(), "-")),
+            frame[:1000].assign(x=frame[column].astype(object).where(frame[column].notna(), "-")),
+            frame[1000:].assign(x=frame[column].astype(object).where(frame[column].notna(), "-")),
             make_measures(task, [str(name) for name in names] if task == "multiclass" else []),
-            train_labels=labels[:1500],
-            labels=labels[1500:],
+            train_labels=labels[:1000],
+            labels=labels[1000:],
             task=task,
             metric="brier",
             features=["x", "y"],
