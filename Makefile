@@ -45,9 +45,10 @@ format: $(READY) ## let ruff rewrite the layout
 replay: $(READY) ## live 2013 in minutes: three retraining policies, a table and a picture
 	$(BIN)/ferryman replay --model flights --from 2013-01-29 --to 2013-12-31
 
-bench: $(READY) ## measure: Airflow against a plain script, checking and profiling against reading
+bench: $(READY) ## measure: Airflow against a plain script, a search's trials, checking, profiling
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.csv_check
+	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.orchestration
 
 lock: $(READY) ## resolve requirements.in anew into the hashed locks

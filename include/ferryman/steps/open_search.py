@@ -1,8 +1,9 @@
 """Begins a search: chooses the rows, makes the shared study, and remembers the search in MLflow."""
 
 import hashlib
+import logging
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import JsonValue
 
 from ferryman.data.versions.dataset import DatasetStore
 from ferryman.errors import SpecError
@@ -12,24 +13,17 @@ from ferryman.runtime.messages import StepResult, canonical_json
 from ferryman.spec.durations import format_duration
 from ferryman.spec.training import SearchSpec
 from ferryman.spec.windows import format_time
-from ferryman.steps.contract import StepContext, StepParams
-from ferryman.steps.training_data import choose_datasets
+from ferryman.steps.contract import StepContext
+from ferryman.steps.training_data import DatasetParams, choose_datasets
 from ferryman.training.search_rows import refuse_few_rows, split_rows
 from ferryman.training.search_study import SearchStudy
 from ferryman.training.search_trials import budget
 
+logger = logging.getLogger(__name__)
 
-class Params(StepParams):
-    """Which data, as for `train`, which takes what was chosen here."""
 
-    cutoff: AwareDatetime | None = None
-    reason: str = Field(default="manual", max_length=200)
-    pin: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
-        coerce_numbers_to_str=True,
-        description="Search on this dataset: its id, a unique beginning of it, or a pin's name.",
-    )
+class Params(DatasetParams):
+    """Which data; `train` takes what was chosen here."""
 
 
 def run(context: StepContext) -> StepResult:
@@ -44,6 +38,7 @@ def run(context: StepContext) -> StepResult:
     settings, spec, search = context.settings, context.spec, declared_search(context)
     datasets = DatasetStore(context.data_store, reason=params.reason, actor=settings.actor)
     train, evaluation = choose_datasets(context, datasets, params.cutoff, params.pin)
+    _warn_of_groups(context)
     boundary = train.event_window.end - search.validation
     rows = split_rows(datasets.load(train.id, spec.name), boundary, spec.train.group)
     refuse_few_rows(rows, boundary, spec.evaluation.min_rows)
@@ -79,6 +74,18 @@ def declared_search(context: StepContext) -> SearchSpec:
             remedy="Declare search, or run the training without this step.",
         )
     return context.spec.search
+
+
+def _warn_of_groups(context: StepContext) -> None:
+    """Tell where a group cannot be kept apart, because a dataset's frame lacks its columns."""
+    features = context.spec.features.columns
+    missing = [name for name in context.spec.train.group if name not in features]
+    if missing:
+        logger.warning(
+            "%s: trials are fitted and scored on rows of the same groups: %s is no feature",
+            context.spec.name,
+            ", ".join(missing),
+        )
 
 
 def _search_key(context: StepContext, dataset: str) -> str:

@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import JsonValue
 
 from ferryman.data.validation.leakage import check_labels, find_leaks, refuse_leaks
 from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
@@ -23,10 +23,10 @@ from ferryman.runtime.files import file_digest, write_atomic, write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.timings import Stopwatch
 from ferryman.spec.windows import format_time
-from ferryman.steps.contract import Reason, StepContext, StepParams
+from ferryman.steps.contract import Reason, StepContext
 from ferryman.steps.same_training import HISTORY, SameTraining, find_same_training
 from ferryman.steps.search_results import best_of
-from ferryman.steps.training_data import choose_datasets
+from ferryman.steps.training_data import DatasetParams, choose_datasets
 from ferryman.steps.training_record import (
     TRAINING,
     lock_digest,
@@ -71,20 +71,12 @@ class _Fitted:
     same_as: str | None = None
 
 
-class Params(StepParams):
-    """`cutoff`: see nothing that became known later; default the end of the newest window.
+class Params(DatasetParams):
+    """`accept_leakage` is a person's reason why a suspiciously good column, or result, is right.
 
-    `accept_leakage` is a person's reason why a suspiciously good column, or result, is right.
+    Where a search was done, its data is trained on, whatever cut-off and pin say.
     """
 
-    cutoff: AwareDatetime | None = None
-    reason: str = Field(default="manual", max_length=200)
-    pin: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
-        coerce_numbers_to_str=True,  # a beginning may be all digits
-        description="Train on this dataset: its id, a unique beginning of it, or a pin's name.",
-    )
     accept_leakage: Reason | None = None
 
 

@@ -8,17 +8,32 @@ import logging
 import re
 from datetime import UTC, datetime
 
+from pydantic import AwareDatetime, Field
+
 from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
 from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
 from ferryman.data.versions.pins import Pins
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, SpecError
 from ferryman.spec.windows import format_time
-from ferryman.steps.contract import StepContext
+from ferryman.steps.contract import StepContext, StepParams
 
 logger = logging.getLogger(__name__)
 
 _ID = re.compile(r"[0-9a-f]{64}")
+
+
+class DatasetParams(StepParams):
+    """`cutoff`: see nothing that became known later; default the end of the newest window."""
+
+    cutoff: AwareDatetime | None = None
+    reason: str = Field(default="manual", max_length=200)
+    pin: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        coerce_numbers_to_str=True,  # a beginning may be all digits
+        description="Train on this dataset: its id, a unique beginning of it, or a pin's name.",
+    )
 
 
 def choose_datasets(
