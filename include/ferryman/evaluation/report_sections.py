@@ -144,10 +144,13 @@ def history_section(history: Sequence[Mapping[str, float | None]]) -> Section:
     return Section("Training", [Picture(history_png(history), about), Facts(last)])
 
 
-def explanation_section(found: Explanation, rows: Sequence[Mapping[str, object]]) -> Section:
+def explanation_section(
+    found: Explanation, rows: Sequence[Mapping[str, object]], names: Sequence[str]
+) -> Section:
     """Which features move the answers, and what made the answers of three rows.
 
-    `rows` are the explained rows' feature values, in the explanation's order.
+    `rows` are the explained rows' feature values, `names` what the rows are called, both in the
+    explanation's order.
     """
     about = (
         f"How far each feature moves the {found.unit}, on average over {len(rows)} rows, from the "
@@ -166,7 +169,7 @@ def explanation_section(found: Explanation, rows: Sequence[Mapping[str, object]]
         ),
     ]
     for place in _telling_rows(found):
-        blocks += _explained_row(found, rows[place], place)
+        blocks += _explained_row(found, rows[place], place, names[place])
     return Section("Explanation", blocks)
 
 
@@ -243,7 +246,9 @@ def _telling_rows(found: Explanation) -> list[int]:
     return sorted(places, key=lambda place: float(answers[place]))[:_ROWS_EXPLAINED]
 
 
-def _explained_row(found: Explanation, row: Mapping[str, object], place: int) -> list[Block]:
+def _explained_row(
+    found: Explanation, row: Mapping[str, object], place: int, name: str
+) -> list[Block]:
     values, base, answer = found.attributions[place], found.base, found.answers[place]
     of_class = ""
     if found.classes:
@@ -254,12 +259,12 @@ def _explained_row(found: Explanation, row: Mapping[str, object], place: int) ->
     first, rest = order[:_FEATURES_EXPLAINED], order[_FEATURES_EXPLAINED:]
     table: list[Sequence[Cell]] = [("base", "", float(base))]
     for feature in first:
-        name = found.features[feature]
-        table.append((name, _value(row[name]), float(values[feature])))
+        column = found.features[feature]
+        table.append((column, _value(row[column]), float(values[feature])))
     if len(rest):
         table.append((f"{len(rest)} others", "", float(values[rest].sum())))
     table.append(("answer", "", float(answer)))
-    title = f"Row {place}: the {found.unit}{of_class} is {shown(float(answer))}"
+    title = f"{name}: the {found.unit}{of_class} is {shown(float(answer))}"
     return [Text(title), Table(("Feature", "Value", f"Adds to the {found.unit}"), table)]
 
 

@@ -231,7 +231,10 @@ def _explanation(material: Material) -> Part:
         seed=spec.train.seed,
     )
     records = [dict(zip(names, row, strict=True)) for row in rows[names].itertuples(index=False)]
-    return Part("explanation", explanation_section(found, records), found.as_json())
+    events = zip(rows["entity_key"], rows["event_time"], strict=True)
+    told = [f"{key} at {time:%Y-%m-%d %H:%M}" for key, time in events]
+    section = explanation_section(found, records, told)
+    return Part("explanation", section, found.as_json())
 
 
 def _history(material: Material) -> Part:

@@ -113,7 +113,7 @@ def test_explained_rows_sum_to_their_answer() -> None:
     answers = base + values.sum(axis=1)
     found = Explanation(names, (), "value", "permutation", 50, base, values, answers, 1e-16)
     rows = [{name: float("nan") if name == "f0" else "<b>" for name in names}] * 5
-    tables = _tables(explanation_section(found, rows))
+    tables = _tables(explanation_section(found, rows, list("abcde")))
     assert len(tables) == 4
     for table in tables[1:]:
         *parts, answer = [float(row[2]) for row in table.rows]  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def test_explained_classes() -> None:
     found = Explanation(
         ("a", "b"), tuple("wxyz"), "probability", "exact", 9, base, values, answers, 0.0
     )
-    section = explanation_section(found, [{"a": 1.0, "b": None}] * 3)
+    section = explanation_section(found, [{"a": 1.0, "b": None}] * 3, ["<x>", "y", "z"])
     words = _words(section)
     likeliest = "wxyz"[int(answers[0].argmax())]
     assert f"probability of {likeliest}" in words
