@@ -61,6 +61,8 @@ def _history(file: Path) -> Sequence[Mapping[str, float | None]] | None:
     """The figures of the epochs; None where they are not readable any more."""
     try:
         epochs = read_json(file)
+        if not isinstance(epochs, list):
+            raise TypeError("not a list of epochs")
         return [{str(k): None if v is None else float(v) for k, v in e.items()} for e in epochs]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         logger.warning("%s: %s", file, error)
