@@ -78,6 +78,7 @@ def judge_candidate(
     )
     evidence = {
         **_of_verdict(verdict),
+        "text": _words(verdict) + (f" ({remark})" if remark else ""),
         "eval_dataset": candidate.eval_dataset,
         "train_dataset": candidate.train_dataset or None,
         "digest": candidate.digest,
@@ -162,10 +163,11 @@ def _rival(
     spec = context.spec
     remark = ""
     if head is not None:
+        scorer = _scorer(head.bundle, head.digest)
         signature = _signature(head.bundle)
         order = _same_classes(signature, spec.train.classes)
         if signature.task == spec.train.task and order is not None:
-            answers = _scorer(head.bundle, head.digest).score(frame)
+            answers = scorer.score(frame)
             return champion_rival(spec.gates, answers[:, order] if order else answers), ""
         remark = (
             f"version {head.version} answers another question ({signature.task}, "
@@ -212,7 +214,6 @@ def _scorer(bundle: str, digest: str) -> OnnxScorer:
 def _of_verdict(verdict: GateVerdict) -> dict[str, Any]:
     return {
         "outcome": verdict.outcome,
-        "text": _words(verdict),
         "reasons": list(verdict.reasons),
         "opinions": [list(opinion) for opinion in verdict.opinions],
         "rows": verdict.rows,

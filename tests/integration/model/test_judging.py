@@ -191,8 +191,10 @@ def test_a_champion_of_other_classes_or_another_task(
     (rain.folder / "labels.sql").write_text(LABELS)
     line = Line(line.settings, load_model(rain.folder))
     line.publish("i2")
-    evidence = comparison(line.run(*STEPS, "gate", run_id="r3"))
+    results = line.run(*STEPS, "gate", run_id="r3")
+    evidence = comparison(results)
     assert evidence["against"] == "baseline"
+    assert evidence["remark"] in results["gate"].text
     assert "version 1 answers another question (multiclass, 3 classes)" in evidence["remark"]
     assert evidence["champion"]["metrics"] is None
 
