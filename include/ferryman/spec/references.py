@@ -22,6 +22,7 @@ def check_references(spec: ModelSpec, file: Path, lines: Mapping[Location, int])
         _metrics,
         _framework,
         _classes,
+        _slices,
     )
     return [
         Mistake(file, line_of(location, lines), text)
@@ -135,6 +136,12 @@ def _classes(spec: ModelSpec, _: Path) -> Found:
             location = (*where, "of_class")
             hint = _hint(test.of_class, spec.train.classes)
             yield location, f"{_path(location)}: {test.of_class!r} is none of train.classes{hint}"
+
+
+def _slices(spec: ModelSpec, _: Path) -> Found:
+    if spec.gates.slices and not spec.evaluation.slices:
+        text = "gates.slices: there is nothing to look at; declare columns in evaluation.slices"
+        yield ("gates", "slices"), text
 
 
 def _hint(name: str, legal: Sequence[str]) -> str:
