@@ -240,7 +240,6 @@ def _outputs(
         "params": dict(recipe.params),
         "seed": recipe.seed,
         "mlflow_run_id": tracked.id,
-        "mlflow_page": context.settings.mlflow_page(tracked.id),
         "model_file": str(_model_file(context)),
         "model_sha256": fitted.sha256,
         "code_version": recipe.code_version,

@@ -74,14 +74,20 @@ def test_what_mlflow_shows(line: Line) -> None:
         assert run.data.tags[f"ferryman.{name}"] == results["train"].outputs[name]
     root = Path(unquote(urlparse(run.info.artifact_uri).path))
     found = {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()}
-    assert found == {
+    bundle = {name for name in found if name.startswith("bundle/")}
+    assert bundle == {
+        "bundle/manifest.json",
+        *(f"bundle/{n}" for n in verify(root / "bundle").files),
+    }
+    assert found - bundle >= {
         "environment/python.json",
         "environment/requirements.txt",
         "evaluation/confusion_matrix.json",
         "evaluation/confusion_matrix.png",
-        *(f"bundle/{name}" for name in ("manifest.json", "model.onnx", "model.skops")),
-        *(f"bundle/{name}" for name in ("signature.json", "golden.json", "reference.json")),
+        "training/recipe.json",
+        *(f"code/{name}" for name in ("features.sql", "labels.sql", "model.yaml", "pipeline.py")),
     }
+    assert run.data.metrics["fit_cpu_seconds"] > 0
     matrix = json.loads((root / "evaluation" / "confusion_matrix.json").read_text())
     assert sum(map(sum, matrix["counts"])) == 7 * 96
     assert (root / "evaluation" / "confusion_matrix.png").read_bytes()[:4] == b"\x89PNG"
