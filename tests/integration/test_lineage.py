@@ -104,7 +104,7 @@ def test_from_a_served_prediction_to_the_files_and_back(town: Town) -> None:
     assert release["facts"]["until"] is None
     (run,) = of_kind(chain, "run")
     steps = [step["name"] for step in of_kind(run, "step")]
-    assert steps == ["train", "evaluate", "package", "register"]
+    assert steps == ["train", "evaluate", "package", "register", "report"]
     assert run["facts"]["reason"] == "the first one"
     (code,) = of_kind(chain, "code")
     assert code["name"] == COMMIT

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +21,8 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON.")] = False,
 ) -> None:
     """Print how far each feature moves the answer to a row from the mean answer."""
+    import numpy as np
+
     from ferryman.steps.explain_row import explain_row
 
     settings = load_settings()

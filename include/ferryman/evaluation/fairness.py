@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ferryman.evaluation.intervals import Interval, _draw
+from ferryman.evaluation.intervals import Interval, draw
 from ferryman.evaluation.measures import Measures
 from ferryman.evaluation.metrics import THRESHOLD, Floats
 from ferryman.evaluation.slices import Places, RowPart, by_part, part_rows
@@ -184,7 +184,7 @@ def _deviations(
     resampled: Callable[[Floats], Floats], rows: int, resamples: int, seed: int
 ) -> Floats | None:
     """How far the figure lies from its mean in each resample; None where it often has none."""
-    drawn = np.concatenate([resampled(counts) for counts in _draw(rows, resamples, seed)])
+    drawn = np.concatenate([resampled(counts) for counts in draw(rows, resamples, seed)])
     if np.isfinite(drawn).mean() < _LEAST_DEFINED:
         return None
     return np.asarray(drawn - np.nanmean(drawn), dtype=np.float64)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ferryman.evaluation.intervals import _draw, _interval
+from ferryman.evaluation.intervals import draw, percentile_interval
 from ferryman.evaluation.metrics import Floats
 from ferryman.evaluation.risk import as_numbers, squared_losses
 from ferryman.evaluation.rivals import constant_answer
@@ -241,7 +241,7 @@ def _coded(features: "pd.DataFrame") -> Floats:
 
 def _drawn(losses: Floats, draws: Draws) -> Floats:
     """Both sums of losses [2, rows] in each resample, [resamples, 2]."""
-    counted = [counts @ losses.T for counts in _draw(losses.shape[1], draws.resamples, draws.seed)]
+    counted = [counts @ losses.T for counts in draw(losses.shape[1], draws.resamples, draws.seed)]
     return np.concatenate(counted)
 
 
@@ -252,5 +252,5 @@ def _ratio(drawn: Floats) -> Floats:
 
 
 def _finding(estimate: float, drawn: Floats, draws: Draws) -> Finding | None:
-    interval = _interval(drawn, draws.confidence)
+    interval = percentile_interval(drawn, draws.confidence)
     return None if interval is None else Finding(estimate, interval.low, interval.high)

@@ -85,13 +85,15 @@ def bootstrap(  # noqa: PLR0913 - the rest are settings, by keyword
     model = measures.resampled(truth, given)
     points = model.metrics(np.ones((1, len(truth))), names)
     drawn: dict[str, list[Floats]] = {name: [] for name in names}
-    for counts in _draw(len(truth), resamples, seed):
+    for counts in draw(len(truth), resamples, seed):
         for name, values in model.metrics(counts, names).items():
             drawn[name].append(values)
     found: dict[str, Interval | None] = {}
     for name, parts in drawn.items():
         values = _centred(name, np.concatenate(parts), float(points[name][0]))
-        found[name] = _interval(np.maximum(values, 0.0) if name in _BIASED else values, confidence)
+        found[name] = percentile_interval(
+            np.maximum(values, 0.0) if name in _BIASED else values, confidence
+        )
     return found
 
 
@@ -122,9 +124,9 @@ def paired_difference(  # noqa: PLR0913 - the rest are settings, by keyword
         return np.asarray(sign * (of_a - of_b), dtype=np.float64)
 
     estimate = float(difference(np.ones((1, len(truth))))[0])
-    drawn = np.concatenate([difference(counts) for counts in _draw(len(truth), resamples, seed)])
+    drawn = np.concatenate([difference(counts) for counts in draw(len(truth), resamples, seed)])
     drawn = _centred(metric, drawn, estimate)
-    interval = _interval(drawn, confidence)
+    interval = percentile_interval(drawn, confidence)
     if interval is None or not math.isfinite(estimate):
         return None
     return Difference(
@@ -145,7 +147,7 @@ def _centred(name: str, drawn: Floats, estimate: float) -> Floats:
     return np.asarray(drawn - np.nanmean(drawn) + estimate, dtype=np.float64)
 
 
-def _draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
+def draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each row is drawn, [a few resamples, rows] at a time."""
     generator = np.random.default_rng(seed)
     # Fixed steps: the same seed gives the same draws on every machine.
@@ -158,7 +160,8 @@ def _draw(rows: int, resamples: int, seed: int) -> Iterator[Floats]:
         yield counts.reshape(size, rows).astype(np.float64)
 
 
-def _interval(values: Floats, confidence: float) -> Interval | None:
+def percentile_interval(values: Floats, confidence: float) -> Interval | None:
+    """The interval of resampled values [resamples]; None where too many of them are NaN."""
     defined = values[np.isfinite(values)]
     if len(defined) < _LEAST_DEFINED * len(values):
         return None

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ferryman.evaluation.behaviour import Predict
 from ferryman.evaluation.class_counts import one_hot
-from ferryman.evaluation.intervals import Interval, _draw, _interval
+from ferryman.evaluation.intervals import Interval, draw, percentile_interval
 from ferryman.evaluation.metrics import Floats
 from ferryman.spec.metrics import Task
 
@@ -210,5 +210,7 @@ def _sample(
 
 def _intervals(rows: Floats, confidence: float, seed: int) -> dict[str, Interval | None]:
     names = ("expected", "bias_and_noise", "variance")
-    drawn = np.concatenate([counts @ rows for counts in _draw(len(rows), _DRAWS, seed)]) / len(rows)
-    return {name: _interval(drawn[:, place], confidence) for place, name in enumerate(names)}
+    drawn = np.concatenate([counts @ rows for counts in draw(len(rows), _DRAWS, seed)]) / len(rows)
+    return {
+        name: percentile_interval(drawn[:, place], confidence) for place, name in enumerate(names)
+    }

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from ferryman.errors import FerrymanError, IntegrityBroken, SpecError, Superseded
-from ferryman.runtime.bundle import verify
+from ferryman.errors import FerrymanError, IntegrityBroken, PolicyRefused, SpecError, Superseded
+from ferryman.runtime.bundle import Manifest
+from ferryman.runtime.bundle_signing import verify_signed
 from ferryman.runtime.files import created_once, read_json, resolve_inside, write_json
 from ferryman.serving.onnx_model import Identity, OnnxModel, open_verified
 
@@ -35,12 +36,14 @@ _POINTERS = TypeAdapter(dict[str, Pointer])
 class ServedModels:
     """Models by name. `get` is safe without a lock: loading builds beside and swaps a reference.
 
-    `root` is the server's own state; `bundles_root` the only place that bundles are read from.
+    `root` is the server's own state; `bundles_root` the only place that bundles are read from. With
+    a `public_key` only bundles that its owner signed are loaded.
     """
 
-    def __init__(self, root: Path, bundles_root: Path) -> None:
+    def __init__(self, root: Path, bundles_root: Path, public_key: Path | None = None) -> None:
         self._root = root
         self._bundles_root = bundles_root
+        self._public_key = public_key
         self._lock = threading.Lock()
         self._models: dict[str, OnnxModel] = {}
         self.problems: dict[str, str] = {}
@@ -71,7 +74,7 @@ class ServedModels:
             for name, pointer in self.remembered.items():
                 try:
                     folder = self._copy_folder(name, pointer.digest)
-                    verify(folder, digest=pointer.digest)
+                    self._verify(folder, pointer.digest)
                     self._models[name] = open_verified(folder, _identity(name, pointer))
                     logger.info("%s version %d (epoch %d) restored", name, *_place(pointer))
                 except (FerrymanError, OSError, ValueError) as error:
@@ -121,18 +124,21 @@ class ServedModels:
         target = self._copy_folder(name, digest)
         if target.is_dir():
             try:
-                verify(target, digest=digest)
+                self._verify(target, digest)
                 return target
-            except IntegrityBroken:
-                logger.exception("the local copy %s is damaged; copying it anew", target)
+            except (IntegrityBroken, PolicyRefused):
+                logger.exception("the local copy %s cannot be used; copying it anew", target)
                 shutil.rmtree(target)
         source = self._source(bundle)
-        if verify(source, digest=digest).model != name:
+        if self._verify(source, digest).model != name:
             raise IntegrityBroken(f"bundle {source} is of another model than {name!r}")
         with created_once(target) as scratch:
             shutil.copytree(source, scratch, dirs_exist_ok=True)
-            verify(scratch, digest=digest)
+            self._verify(scratch, digest)
         return target
+
+    def _verify(self, folder: Path, digest: str) -> Manifest:
+        return verify_signed(folder, digest=digest, public_key=self._public_key)
 
     def _source(self, bundle: str) -> Path:
         try:

@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
 async def serve(settings: Settings, public: socket.socket, admin: socket.socket) -> None:
     """Answer on two listening sockets until a signal comes; then end cleanly, log flushed."""
     metrics = ServingMetrics()
-    served = ServedModels(settings.serving_root, settings.bundles_root)
+    served = ServedModels(settings.serving_root, settings.bundles_root, settings.signing_public_key)
     log = PredictionLog(settings.predictions_root, metrics.dropped)
     token = make_token(settings.serving_token_file)
     app = PredictionApp(served, log, metrics)

@@ -9,7 +9,8 @@ from ferryman.errors import SpecError
 from ferryman.evaluation.explanation import Explanation, explain
 from ferryman.ledger.ledger import Ledger
 from ferryman.packaging.onnx_scorer import OnnxScorer
-from ferryman.runtime.bundle import SIGNATURE, FeatureColumn, Signature, verify
+from ferryman.runtime.bundle import SIGNATURE, FeatureColumn, Signature
+from ferryman.runtime.bundle_signing import verify_signed
 from ferryman.runtime.data_store import open_data_store
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.files import read_json
@@ -45,7 +46,7 @@ def explain_row(settings: Settings, model: str, row: Mapping[str, object]) -> Ex
     if head is None or op is None:
         raise SpecError(f"{model!r} serves no version yet", remedy="Release one first.")
     bundle = Path(head.bundle)
-    verify(bundle, digest=head.digest)
+    verify_signed(bundle, digest=head.digest, public_key=settings.signing_public_key)
     signature = Signature.model_validate(read_json(bundle / SIGNATURE))
     known = _checked(row, signature)
     store = DatasetStore(open_data_store(settings, DeclaredConnections(settings)))

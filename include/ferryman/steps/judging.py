@@ -25,7 +25,8 @@ from ferryman.evaluation.rivals import (
 from ferryman.evaluation.slice_gate import fairness_opinions, slice_opinions
 from ferryman.ledger.records import Candidate, Head, utc_text
 from ferryman.packaging.onnx_scorer import OnnxScorer
-from ferryman.runtime.bundle import SIGNATURE, Signature, verify
+from ferryman.runtime.bundle import SIGNATURE, Signature
+from ferryman.runtime.bundle_signing import verify_signed
 from ferryman.runtime.files import read_json
 from ferryman.steps.contract import StepContext
 from ferryman.training.labels import encode_labels
@@ -60,7 +61,7 @@ def judge_candidate(
     frame = _evaluation_rows(context, candidate, datasets)
     labels = encode_labels(frame["label"], spec.train)
     measures = make_measures(spec.train.task, spec.train.classes)
-    scorer = _scorer(candidate.bundle, candidate.digest)
+    scorer = _scorer(context, candidate.bundle, candidate.digest)
     _check_task(context, candidate)
     answers = scorer.score(frame)
     rival, remark = _rival(context, candidate, head, datasets, frame)
@@ -163,7 +164,7 @@ def _rival(
     spec = context.spec
     remark = ""
     if head is not None:
-        scorer = _scorer(head.bundle, head.digest)
+        scorer = _scorer(context, head.bundle, head.digest)
         signature = _signature(head.bundle)
         order = _same_classes(signature, spec.train.classes)
         if signature.task == spec.train.task and order is not None:
@@ -206,8 +207,9 @@ def _baseline_rival(
     return pipeline_rival(spec.gates, fitted.predict(frame))
 
 
-def _scorer(bundle: str, digest: str) -> OnnxScorer:
-    verify(Path(bundle), digest=digest)
+def _scorer(context: StepContext, bundle: str, digest: str) -> OnnxScorer:
+    key = context.settings.signing_public_key
+    verify_signed(Path(bundle), digest=digest, public_key=key)
     return OnnxScorer(Path(bundle))
 
 

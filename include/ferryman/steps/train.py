@@ -17,6 +17,7 @@ from ferryman.data.validation.leakage import check_labels, find_leaks, refuse_le
 from ferryman.data.versions.dataset import DatasetStore, DatasetVersion
 from ferryman.data.versions.dataset_catalogue import DatasetCatalogue, Override, Split
 from ferryman.errors import DataRejected
+from ferryman.packaging.trained_answers import ANSWERS, record_answers
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.registry.tracking import TrackedRun
 from ferryman.runtime.files import file_digest, write_atomic, write_json
@@ -193,6 +194,7 @@ def _fit(context: StepContext, training: _Training, frame: "pd.DataFrame") -> _F
     cost = watch.read()
     refuse_changed_folder(context.model)
     fitted.save(target)
+    record_answers(fitted.predict, frame, context.spec, target.with_name(ANSWERS))
     history = [
         {name: float(value) if isfinite(value) else None for name, value in epoch.items()}
         for epoch in fitted.history
@@ -205,6 +207,9 @@ def _fit(context: StepContext, training: _Training, frame: "pd.DataFrame") -> _F
 def _take(context: StepContext, same: SameTraining, target: Path) -> _Fitted:
     """The model of an equal training, with its history; it costs nothing."""
     write_atomic(target, same.model.read_bytes())
+    answers = same.model.with_name(ANSWERS)
+    if answers.is_file():
+        write_atomic(target.with_name(ANSWERS), answers.read_bytes())
     if same.history:
         write_json(context.folder / HISTORY, list(same.history))
     return _Fitted(file_digest(target), history=same.history, same_as=same.run)

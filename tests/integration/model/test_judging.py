@@ -239,8 +239,8 @@ def test_numbers_are_evaluated_and_judged(
 def test_slices_and_behaviour_can_stop_a_candidate(
     hours: pd.DataFrame, make_line: MakeLine, declare: Declare, declared: str, text: str
 ) -> None:
-    slices = "evaluation: {slices: [{column: station}]}\n"
-    declare(("gates:\n", f"{slices}gates:\n  {declared}\n"))
+    slices = "evaluation: {slices: [{column: station}], "
+    declare(("gates:\n", f"gates:\n  {declared}\n"), ("evaluation: {", slices))
     with pytest.raises(GateRefused, match=text):
         make_line(hours).run(*STEPS, "gate")
 

@@ -22,8 +22,7 @@ from ferryman.spec.model import DeclaredModel
 
 STEPS = ("train", "evaluate", "package", "register", "report")
 NASTY = "<script>alert(1)</script> & 'rain' | **$x$**"
-EXTRA = """
-evaluation:
+ON = """evaluation:
   slices: [{column: station}, {column: sky}, {column: humidity, bins: 3}]
   learning_curve: 3
   risk_resamples: 3
@@ -36,20 +35,19 @@ GATES = """gates:
     - {kind: direction, name: more humid, column: humidity, by: 40, expect: higher, share: 0.5}
     - {kind: example, name: a black sky, row: {sky: black, humidity: 95}, min: 0.999}
 """
-OFF = """
-evaluation: {learning_curve: 0, risk_resamples: 0, explained_rows: 0}
-"""
+OFF = "evaluation: {learning_curve: 0, risk_resamples: 0, explained_rows: 0}\n"
 
 MakeLine = Callable[..., Line]
 
 
 @pytest.fixture
 def declare(rain: DeclaredModel) -> Callable[..., None]:
-    """A function (extra, gates) that adds to the declaration, and a nasty description."""
+    """A function (evaluation, gates) that changes the declaration, and a nasty description."""
 
-    def change(extra: str, gates: str = "gates:\n") -> None:
+    def change(evaluation: str, gates: str = "gates:\n") -> None:
         text = rain.file.read_text()
-        text = text.replace("gates:\n", gates, 1) + extra
+        assert OFF in text
+        text = text.replace("gates:\n", gates, 1).replace(OFF, evaluation)
         described = json.dumps(NASTY)
         text = re.sub("description: .*", lambda _: f"description: {described}", text, count=1)
         rain.file.write_text(text)
@@ -100,7 +98,7 @@ def test_a_report_tells_everything(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    declare(EXTRA, GATES)
+    declare(ON, GATES)
     line = make_line(rain_hours(DAYS))
     results = line.run(*STEPS)
     _check_pages(results)

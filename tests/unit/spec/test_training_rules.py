@@ -54,8 +54,8 @@ BROKEN = {
         "belongs to kind pipeline",
     ),
     "slice of no column": (
-        "gates:",
-        "evaluation: {slices: [{column: statoin}]}\ngates:",
+        "evaluation: {",
+        "evaluation: {slices: [{column: statoin}], ",
         "evaluation.slices.column: 'statoin' is not a feature; did you mean 'station'?",
     ),
     "slice gate without a bound": (
@@ -159,8 +159,8 @@ def test_a_whole_search_and_all_gates_load(tiny: Path) -> None:
         tiny,
         ("train:", search("hyperband", "{min: 0.1, max: 1, log: true}", resource)),
         (
-            "gates:",
-            "evaluation: {slices: [{column: station}, {column: humidity, bins: 3}]}\ngates:",
+            "evaluation: {",
+            "evaluation: {slices: [{column: station}, {column: humidity, bins: 3}], ",
         ),
         (
             "    log_loss: {max: 0.9}",
