@@ -22,7 +22,7 @@ down: $(READY) ## end what an earlier `make run` left behind
 	@$(BIN)/python -m ferryman_airflow.stack down
 
 test: $(READY) lint types layers ## lint, types, layers, then every test
-	$(PYTEST) tests/unit tests/contract tests/dags tests/integration -n 2 --dist loadfile --durations=10
+	$(PYTEST) tests/unit tests/contract tests/dags tests/model_zoo tests/integration -n 2 --dist loadfile --durations=10
 	$(PYTEST) tests/e2e
 
 test-unit: $(READY) ## the unit tests (under a minute)

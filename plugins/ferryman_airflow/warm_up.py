@@ -57,8 +57,9 @@ def warm_up() -> dict[str, float]:
         _attempt(module, partial(importlib.import_module, module), seconds)
     with tempfile.TemporaryDirectory(prefix="ferryman-preload-") as scratch:
         runs = [_plugins, _tables, _expectations, _model, _picture, _tracking, _lineage]
-        if _keras_is_declared():
-            runs.append(_keras)
+        frameworks, searched = _declared()
+        runs += [_keras] if "keras" in frameworks else []
+        runs += [_search] if searched else []
         for run in runs:
             _attempt(run.__name__.strip("_"), partial(run, Path(scratch)), seconds)
     _dispose_engines()
@@ -86,14 +87,15 @@ def _room_modules() -> list[str]:
     ]
 
 
-def _keras_is_declared() -> bool:
-    """Whether any model of the zoo needs TensorFlow: it takes eight seconds and 500 MB."""
+def _declared() -> tuple[set[str], bool]:
+    """The frameworks of the zoo, and whether any model searches: TensorFlow costs eight seconds."""
     try:
         models = load_catalog(load_settings().zoo).models.values()
     except OSError:
-        logger.exception("the zoo cannot be read; TensorFlow is not warmed")
-        return False
-    return any(model.spec.train.framework == "keras" for model in models)
+        logger.exception("the zoo cannot be read; TensorFlow and optuna are not warmed")
+        return set(), False
+    specs = [model.spec for model in models]
+    return {spec.train.framework for spec in specs}, any(spec.search for spec in specs)
 
 
 def _dispose_engines() -> None:
@@ -213,6 +215,15 @@ def _keras(_: Path) -> None:
     from ferryman.training.keras_runtime import import_keras
 
     import_keras()
+
+
+def _search(_: Path) -> None:
+    import cmaes  # noqa: F401 - imported for the tasks that fork from here
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=1))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
 
 
 def _picture(_: Path) -> None:

@@ -1,10 +1,11 @@
 """A model's declaration: the typed form of model.yaml, version 1."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ferryman.spec.data import DataSpec, FeaturesSpec
 from ferryman.spec.durations import Duration
@@ -103,6 +104,35 @@ class ModelSpec(Part):
     monitor: MonitorSpec = MonitorSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     runtime: RuntimeSpec = RuntimeSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metrics_of_a_regression(cls, given: Any) -> Any:
+        """Where no metric is named, log_loss compares; it is none of a regression: rmse is."""
+        train = given.get("train") if isinstance(given, dict) else None
+        if not isinstance(train, dict) or train.get("task") != "regression":
+            return given
+        return _with_default(
+            given,
+            ("gates", "champion", "metric"),
+            ("monitor", "quality", "metric"),
+            *([("search", "metric")] if given.get("search") else []),
+        )
+
+
+def _with_default(given: Mapping[str, Any], *places: tuple[str, ...]) -> dict[str, Any]:
+    """A copy with rmse at each place that is not written; what is no mapping is left as it is."""
+    filled = dict(given)
+    for place in places:
+        inner = filled
+        for key in place[:-1]:
+            below = inner.get(key, {})
+            if not isinstance(below, dict):
+                break
+            inner[key] = inner = dict(below)
+        else:
+            inner.setdefault(place[-1], "rmse")
+    return filled
 
 
 class DeclaredModel(BaseModel):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ferryman.evaluation.intervals import _draw, bootstrap, paired_difference
+from ferryman.evaluation.intervals import bootstrap, draw, paired_difference
 from ferryman.evaluation.measures import Measures, make_measures
 from ferryman.spec.metrics import METRICS_OF, Task
 
@@ -43,7 +43,7 @@ def test_each_resample_is_the_metric_of_the_drawn_rows(task: Task) -> None:
     measures, labels, predictions = task_example(task, 60)
     # The bins of the calibration error stay those of all rows.
     names = [name for name in measures.names if name != "calibration_error"]
-    counts = next(iter(_draw(60, 25, seed=3)))
+    counts = next(iter(draw(60, 25, seed=3)))
     found = measures.resampled(labels, predictions).metrics(counts, names)
     for index, count in enumerate(counts.astype(int)):
         rows = np.repeat(np.arange(60), count)

@@ -181,6 +181,22 @@ def test_a_whole_search_and_all_gates_load(tiny: Path) -> None:
     assert spec.evaluation.slices[1].bins == 3
 
 
+def test_a_regression_is_compared_by_its_error_where_nothing_is_said(tiny: Path) -> None:
+    more = "  trials: 3\n"
+    change(
+        tiny,
+        ("train:", search(more=more)),
+        ("task: binary", "task: regression"),
+        ("    log_loss: {max: 0.9}", "    mae: {max: 9}"),
+    )
+    spec = load_model(tiny).spec
+    assert spec.search is not None
+    named = (spec.gates.champion.metric, spec.monitor.quality.metric, spec.search.metric)
+    assert named == ("rmse", "rmse", "rmse")
+    change(tiny, ("    mae: {max: 9}", "    mae: {max: 9}\n  champion: {metric: mae}"))
+    assert load_model(tiny).spec.gates.champion.metric == "mae"
+
+
 def test_every_metric_belongs_to_a_task_and_has_a_direction() -> None:
     named = {name for names in METRICS_OF.values() for name in names}
     assert named > LOWER_IS_BETTER
