@@ -113,8 +113,8 @@ def behaviour_opinions(results: Sequence[BehaviourResult]) -> list[tuple[Outcome
             text = f"{result.name!r}: {result.wanted}{told}"
         else:
             text = (
-                f"{result.name!r} held on {result.share:.4g} of {result.rows} rows "
-                f"(at least {result.required:g}): {result.wanted}"
+                f"{result.name!r} held on {result.share:.2%} of {result.rows} rows "
+                f"(at least {result.required:.2%}): {result.wanted}"
             )
         found.append((result.outcome, f"behaviour {text}"))
     return found

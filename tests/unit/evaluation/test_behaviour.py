@@ -173,5 +173,5 @@ def test_nullable_integers_and_seeds() -> None:
 
 def test_opinions_give_the_figures() -> None:
     text = behaviour_opinions([run(direction(), fair)])[0][1]
-    assert "held on 1 of" in text
-    assert "at least 0.9" in text
+    assert "held on 100.00% of" in text
+    assert "at least 90.00%" in text
