@@ -16,6 +16,7 @@ import pytest
 from ferryman.runtime.ports import free_ports
 
 DAYS, ROWS = 45, 160
+SMALL_REPORT = "evaluation: {learning_curve: 2, risk_resamples: 0, explained_rows: 5}"
 COLUMNS = ["happened_at", "customer", "amount", "measured_at", "outcome"]
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -64,6 +65,7 @@ def declare(ferryman: Shell) -> None:
         "model.yaml": [
             ("        outcome:", "        measured_at: {type: timestamp}\n        outcome:"),
             ("    amount: {type: number}", "    amount: {type: number, known_at: measured_at}"),
+            ("gates:\n", f"{SMALL_REPORT}\ngates:\n"),
         ],
         "features.sql": [("customer, amount FROM", "customer, amount, measured_at FROM")],
     }

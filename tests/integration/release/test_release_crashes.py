@@ -24,8 +24,8 @@ CLIENT, REGISTRY = "ferryman.serving.client", "ferryman.registry.mlflow_registry
 POINTS = [
     f"{STEPS}.gate:_check_registered:after:1",  # 1 before anything is written
     f"{STEPS}.gate:_given_verdict:after:1",  # 2 the operation is opened
-    f"{STEPS}.gate:_judge:before:1",  # 3 it is registered
-    f"{STEPS}.gate:_judge:after:1",  # 4 it is scored, the verdict not written
+    f"{STEPS}.gate:judge_candidate:before:1",  # 3 it is registered
+    f"{STEPS}.gate:judge_candidate:after:1",  # 4 it is scored, the verdict not written
     f"{STEPS}.gate:_answer:before:1",  # 5 the verdict is written, the result not
     f"{CLIENT}:ServingClient.check:before:1",  # 6 nothing is staged
     f"{CLIENT}:ServingClient.check:after:1",  # 7 the server tried it, the ledger does not know
