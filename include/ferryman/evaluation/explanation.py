@@ -23,7 +23,7 @@ Predict = Callable[["pd.DataFrame"], Floats]
 
 BACKGROUND_ROWS = 50
 # Answers that one explanation may ask the model for; the background shrinks to keep it.
-_BUDGET = 400_000
+_BUDGET = 200_000
 _LEAST_BACKGROUND = 8
 # Up to here every subset of features is asked: exact, and no dearer than one permutation of many.
 _EXACT_FEATURES = 6

@@ -100,11 +100,11 @@ def judge(  # noqa: PLR0913 - the evidence, and who vouches for it
     compared = _compare(spec, measures, truth, given, rival, seed=seed)
     opinions = [_keeps(name, spec.thresholds[name], intervals[name]) for name in names]
     opinions += [_not_too_good(metrics, leakage_accepted), (compared.outcome, compared.text)]
-    opinions = [opinion for opinion in (*opinions, *further) if opinion[1]]
+    opinions = [opinion for opinion in opinions if opinion[1]] + list(further)
     outcome = _worst(opinions)
     return GateVerdict(
         outcome=outcome,
-        reasons=tuple(text for level, text in opinions if level == outcome),
+        reasons=_reasons(outcome, opinions, further),
         rows=len(truth),
         rows_needed=compared.rows_needed,
         metrics=metrics,
@@ -115,6 +115,17 @@ def judge(  # noqa: PLR0913 - the evidence, and who vouches for it
         difference=compared.difference,
         opinions=tuple(opinions),
     )
+
+
+def _reasons(
+    outcome: Outcome, opinions: Sequence[Opinion], further: Sequence[Opinion]
+) -> tuple[str, ...]:
+    """What made the outcome; where all passed, opinions formed elsewhere are only counted."""
+    if outcome != "passed":
+        return tuple(text for level, text in opinions if level == outcome)
+    own = tuple(text for _, text in opinions[: len(opinions) - len(further)])
+    checks = "check" if len(further) == 1 else "checks"
+    return (*own, f"{len(further)} further {checks} passed") if further else own
 
 
 def _worst(opinions: Sequence[Opinion]) -> Outcome:

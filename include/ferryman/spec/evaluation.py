@@ -35,7 +35,7 @@ class EvaluationSpec(Part):
         default=5000, ge=100, description="Most training rows of a refit for the two above."
     )
     explained_rows: int = Field(
-        default=200, ge=0, le=10_000, description="Evaluation rows that are explained; 0 for none."
+        default=100, ge=0, le=10_000, description="Evaluation rows that are explained; 0 for none."
     )
 
 

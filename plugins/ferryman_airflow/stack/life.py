@@ -118,7 +118,9 @@ class Life:
         if weeks:
             self.ingest(weeks)
         cutoff = format_time(self.today - weeks * 7 * DAY)
-        run_id = self._run(training, {"reason": "first model", "cutoff": cutoff})
+        conf = {"reason": "first model", "cutoff": cutoff}
+        # Its report is written meanwhile: a release does not wait for it.
+        run_id = self._run(training, conf, until="register")
         try:
             self._follow_release(release, self.api.run(training, run_id))
         except RunFailed as error:
@@ -173,37 +175,42 @@ class Life:
         store = SnapshotStore(open_own_data_store(self.settings))
         return store.published(self.model.name)
 
-    def _run(self, dag: str, conf: dict[str, str]) -> str:
-        """Have a run succeed, one that is open already or a new one; its id."""
+    def _run(self, dag: str, conf: dict[str, str], *, until: str | None = None) -> str:
+        """Have a run, or its task `until`, succeed: an open run or a new one; its id."""
         for run_id in self._open_runs(dag):
             if run_id.startswith(_OURS):
-                self._continue(dag, run_id)
+                self._continue(dag, run_id, until=until)
                 return run_id
         run_id = f"{_OURS}{datetime.now(UTC):%Y%m%dT%H%M%S}"
         self.api.trigger(dag, run_id, conf)
         self.console.print(f"[bold]{dag}[/bold] triggered by REST: {run_id}", highlight=False)
-        self._watch(dag, run_id)
+        self._watch(dag, run_id, until=until)
         return run_id
 
-    def _continue(self, dag: str, run_id: str) -> None:
+    def _continue(self, dag: str, run_id: str, *, until: str | None = None) -> None:
         """Wait for a run that exists; what failed in it is run again."""
         self.console.print(f"[bold]{dag}[/bold] found: {run_id}", highlight=False)
         if self.api.run(dag, run_id)["state"] == "failed":
             self.console.print("  it failed before; its failed tasks are run again")
             self.api.clear(dag, run_id)
-        self._watch(dag, run_id)
+        self._watch(dag, run_id, until=until)
 
     def _open_runs(self, dag: str) -> list[str]:
         runs = self.api.runs(dag)
         return [run["dag_run_id"] for run in runs if run["state"] in ("queued", "running")]
 
-    def _watch(self, dag: str, run_id: str) -> None:
+    def _watch(self, dag: str, run_id: str, *, until: str | None = None) -> None:
         start = time.monotonic()
         with self.console.status(f"{dag} is running"):
             self.api.wait(
-                dag, run_id, timeout=_PATIENCE, seen=lambda task: self._tell(dag, run_id, task)
+                dag,
+                run_id,
+                timeout=_PATIENCE,
+                seen=lambda task: self._tell(dag, run_id, task),
+                until=until,
             )
-        self.console.print(f"  {dag} finished ({time.monotonic() - start:.1f} s)", style="dim")
+        reached = f"has done {until}" if until else "finished"
+        self.console.print(f"  {dag} {reached} ({time.monotonic() - start:.1f} s)", style="dim")
 
     def _tell(self, dag: str, run_id: str, task: dict[str, Any]) -> None:
         state = str(task["state"])

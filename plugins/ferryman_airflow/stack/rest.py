@@ -134,8 +134,9 @@ class AirflowApi:
         *,
         timeout: float,
         seen: Callable[[dict[str, Any]], None] | None = None,
+        until: str | None = None,
     ) -> dict[str, Any]:
-        """Wait for a run to end well; `seen` hears of each task that ended.
+        """Wait for a run to end well, or for its task `until`; `seen` hears of each that ended.
 
         Raises RunFailed with the failed task's own words, DependencyUnavailable after `timeout` s.
         """
@@ -149,6 +150,8 @@ class AirflowApi:
                     told.add(task["task_id"])
                     if seen is not None:
                         seen(task)
+                    if task["task_id"] == until and task["state"] == "success":
+                        return run
             if run["state"] in _FINISHED:
                 break
             if time.monotonic() > deadline:

@@ -158,7 +158,9 @@ def test_opinions_formed_elsewhere_weigh_as_much() -> None:
     for opinion, outcome in both:
         verdict = judge(gates(), labels, truth, further=[opinion])
         assert verdict.outcome == outcome
-        assert opinion[1] in verdict.text
+        assert opinion in verdict.opinions
+        assert (opinion[1] in verdict.text) == (outcome != "passed")
+    assert "1 further check passed" in judge(gates(), labels, truth, further=[both[2][0]]).text
     worst = judge(gates(), labels, truth, further=[opinion for opinion, _ in both])
     assert worst.reasons == ("carrier AA: roc_auc below 0.5",)
 
