@@ -54,6 +54,8 @@ def write_graph(model: Any, path: Path) -> None:
     del model.metadata_props[:]
     for node in model.graph.node:
         node.doc_string = ""
+    # skl2onnx lists them in the order of a set, which differs from process to process.
+    model.opset_import.sort(key=lambda opset: opset.domain)
     write_atomic(path, model.SerializeToString(deterministic=True))
 
 

@@ -54,6 +54,7 @@ class Life:
         self.model = model
         self.console = console
         self.today = day_window(datetime.now(UTC)).start
+        self._followed: set[str] = set()
 
     def live(self) -> Outcome:
         """Data, then a champion if there is none, then a night's monitoring, then a prediction."""
@@ -178,7 +179,8 @@ class Life:
     def _run(self, dag: str, conf: dict[str, str], *, until: str | None = None) -> str:
         """Have a run, or its task `until`, succeed: an open run or a new one; its id."""
         for run_id in self._open_runs(dag):
-            if run_id.startswith(_OURS):
+            # One that was followed already only writes its report now.
+            if run_id.startswith(_OURS) and run_id not in self._followed:
                 self._continue(dag, run_id, until=until)
                 return run_id
         run_id = f"{_OURS}{datetime.now(UTC):%Y%m%dT%H%M%S}"
@@ -201,6 +203,7 @@ class Life:
 
     def _watch(self, dag: str, run_id: str, *, until: str | None = None) -> None:
         start = time.monotonic()
+        self._followed.add(run_id)
         with self.console.status(f"{dag} is running"):
             self.api.wait(
                 dag,
