@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from services.command import Command
 
-from ferryman.cli import main as cli
 from ferryman.runtime.ports import free_ports
 from ferryman.settings import load_settings
 from ferryman.spec.model import DeclaredModel
@@ -22,21 +21,8 @@ WINDOW = "2024-01-01..2024-01-24"
 COMMIT = "c0ffee" * 6 + "c0de"
 
 
-class Town:
-    """The command, in an installation of its own and in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
-        self.capsys = capsys
-        self.patch = patch
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        self.patch.setattr(sys, "argv", ["ferryman", *arguments])
-        load_settings.cache_clear()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = self.capsys.readouterr()
-        assert (stop.value.code or 0) == code, said.out + said.err
-        return said.out + said.err
+class Town(Command):
+    """The command, in an installation of its own."""
 
     def chain(self, *arguments: str) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self("lineage", *arguments, "--json"))

@@ -1,6 +1,5 @@
 """The metrics of a binary model: probabilities of the label against what was true."""
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -12,11 +11,11 @@ from ferryman.evaluation.metrics import (
     THRESHOLD,
     Bools,
     Floats,
+    MetricFamilies,
     Resampled,
-    check_vectors,
     log_losses,
-    picked,
     point_figures,
+    vectors,
 )
 from ferryman.evaluation.ranking import Ranking
 from ferryman.spec.metrics import METRICS_OF
@@ -38,10 +37,7 @@ class BinaryMeasures:
 
     def checked(self, labels: npt.ArrayLike, predictions: npt.ArrayLike) -> tuple[Bools, Floats]:
         """Both as arrays; ValueError where their shapes are not equal [rows]."""
-        truth = np.asarray(labels, dtype=np.bool_)
-        given = np.asarray(predictions, dtype=np.float64)
-        check_vectors(truth, given)
-        return truth, given
+        return vectors(labels, predictions, np.bool_)
 
     def score(self, labels: npt.ArrayLike, predictions: npt.ArrayLike) -> dict[str, float | None]:
         """Every metric, `rows`, and `base_rate`, the share of the positive rows."""
@@ -58,22 +54,13 @@ class BinaryMeasures:
         return _BinaryResampled(truth, given, self._threshold)
 
 
-class _BinaryResampled:
+class _BinaryResampled(MetricFamilies):
     """What a metric needs is made when it is first asked for: a sort of all rows is dear."""
 
     def __init__(self, labels: Bools, scores: Floats, threshold: float) -> None:
         self._labels, self._scores, self._threshold = labels, scores, threshold
 
-    def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
-        """See Resampled."""
-        found: dict[str, Floats] = {}
-        for name in names:
-            if name not in found:
-                found.update(self._family(name, counts))
-        return picked(found, names)
-
     def _family(self, name: str, counts: Floats) -> dict[str, Floats]:
-        """A metric, and those that come with it."""
         if name in ("roc_auc", "pr_auc"):
             roc, precision_recall = self._ranking.areas(np.ascontiguousarray(counts.T))
             return {"roc_auc": roc, "pr_auc": precision_recall}

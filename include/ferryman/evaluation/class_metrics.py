@@ -10,10 +10,10 @@ from ferryman.evaluation.calibration import CalibrationError
 from ferryman.evaluation.class_counts import ClassAnswers, one_hot
 from ferryman.evaluation.metrics import (
     Floats,
+    MetricFamilies,
     Places,
     Resampled,
     log_losses,
-    picked,
     point_figures,
 )
 from ferryman.evaluation.ranking import Ranking
@@ -75,23 +75,14 @@ class ClassMeasures:
         return _ClassResampled(truth, given)
 
 
-class _ClassResampled:
+class _ClassResampled(MetricFamilies):
     """What a metric needs is made when it is first asked for: a sort of all rows is dear."""
 
     def __init__(self, labels: Places, scores: Floats) -> None:
         self._labels, self._scores = labels, scores
         self._chosen = scores.argmax(axis=1).astype(np.int64)
 
-    def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
-        """See Resampled."""
-        found: dict[str, Floats] = {}
-        for name in names:
-            if name not in found:
-                found.update(self._family(name, counts))
-        return picked(found, names)
-
     def _family(self, name: str, counts: Floats) -> dict[str, Floats]:
-        """A metric, and those that come with it."""
         if name in ("roc_auc", "pr_auc"):
             roc, precision_recall = self._areas(counts)
             return {"roc_auc": roc, "pr_auc": precision_recall}

@@ -1,7 +1,8 @@
 """What the metrics of all tasks share: types, limits, losses of rows, checks of shapes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
+Kind = TypeVar("Kind", bound=np.generic)
 
 # A probability of exactly 0 or 1 that is wrong would cost infinitely much; served probabilities
 # are float32, whose resolution near 1 is 6e-8.
@@ -25,6 +27,22 @@ class Resampled(Protocol):
         NaN stands for "does not exist in this resample".
         """
         ...
+
+
+class MetricFamilies(ABC):
+    """Resampled answers of classes: metrics that need the same work are made together, once."""
+
+    def metrics(self, counts: Floats, names: Sequence[str]) -> dict[str, Floats]:
+        """See Resampled."""
+        found: dict[str, Floats] = {}
+        for name in names:
+            if name not in found:
+                found.update(self._family(name, counts))
+        return picked(found, names)
+
+    @abstractmethod
+    def _family(self, name: str, counts: Floats) -> dict[str, Floats]:
+        """A metric, and those that come with it."""
 
 
 def log_losses(of_truth: Floats) -> Floats:
@@ -46,7 +64,12 @@ def picked(found: Mapping[str, Floats], names: Sequence[str]) -> dict[str, Float
     return {name: found[name] for name in names}
 
 
-def check_vectors(truth: npt.NDArray[Any], given: Floats) -> None:
-    """ValueError unless labels and predictions are both of the same shape [rows]."""
+def vectors(
+    labels: npt.ArrayLike, predictions: npt.ArrayLike, kind: type[Kind]
+) -> tuple[npt.NDArray[Kind], Floats]:
+    """Labels of a kind and predictions; ValueError unless both are of the same shape [rows]."""
+    truth = np.asarray(labels, dtype=kind)
+    given = np.asarray(predictions, dtype=np.float64)
     if truth.ndim != 1 or truth.shape != given.shape:
         raise ValueError(f"labels {truth.shape} and predictions {given.shape} must be equal [rows]")
+    return truth, given

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from ferryman.evaluation.metrics import (
     Floats,
     Resampled,
-    check_vectors,
     picked,
     point_figures,
+    vectors,
 )
 from ferryman.spec.metrics import METRICS_OF
 
@@ -27,10 +27,7 @@ class RegressionMeasures:
 
     def checked(self, labels: npt.ArrayLike, predictions: npt.ArrayLike) -> tuple[Floats, Floats]:
         """Both as arrays; ValueError where their shapes are not equal [rows]."""
-        truth = np.asarray(labels, dtype=np.float64)
-        given = np.asarray(predictions, dtype=np.float64)
-        check_vectors(truth, given)
-        return truth, given
+        return vectors(labels, predictions, np.float64)
 
     def score(self, labels: npt.ArrayLike, predictions: npt.ArrayLike) -> dict[str, float | None]:
         """Every metric, `rows`, `label_mean`, and the rows that mape leaves out."""

@@ -1,19 +1,18 @@
 """The command, in an installation that trains and reproduces one model."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from services.command import Command
 
-from ferryman.cli import main as cli
 from ferryman.registry.mlflow_connection import connect
 from ferryman.settings import load_settings
 
 
-class House:
-    """The command, in an installation of its own and in this process."""
+class House(Command):
+    """The command, in an installation of its own."""
 
     def __init__(
         self,
@@ -21,18 +20,8 @@ class House:
         patch: pytest.MonkeyPatch,
         model: str = "rain",
     ) -> None:
+        super().__init__(capsys, patch)
         self.model = model
-        self.capsys = capsys
-        self.patch = patch
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        self.patch.setattr(sys, "argv", ["ferryman", *arguments])
-        load_settings.cache_clear()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = self.capsys.readouterr()
-        assert (stop.value.code or 0) == code, said.out + said.err
-        return said.out + said.err
 
     def train(self) -> None:
         for step in ("train", "package", "register"):
