@@ -67,6 +67,10 @@ class Settings(BaseSettings):
         default=None,
         description="PEM file of the EC public key; where it is set, only signed bundles are used.",
     )
+    training_pool: str = Field(
+        default="",
+        description="Airflow pool that bounds the tasks that fit models; default is Airflow's.",
+    )
     cpus: int = Field(default=0, ge=0, description="Cores a step may use; 0 is all of them.")
 
     @model_validator(mode="before")

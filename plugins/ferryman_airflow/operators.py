@@ -23,6 +23,8 @@ from ferryman_airflow.links import links_of, task_page
 from ferryman_airflow.params import check_conf, check_params
 from ferryman_airflow.step_requests import earlier_results, window_of
 
+_FITTING = frozenset({"tune", "train", "report"})
+_DEFAULT_POOL = "default_pool"  # Airflow's own
 _SKIPPING = frozenset({"not_needed", "superseded"})
 
 DerivedParams = Callable[[Any, str], dict[str, JsonValue]]
@@ -151,6 +153,7 @@ def step(
     searched = name == pipeline.steps[0] and bool(pipeline.search) and model.spec.search is not None
     return operator(
         task_id=name,
+        pool=_pool(name),
         declared=model,
         step_name=name,
         takes=takes,
@@ -159,6 +162,11 @@ def step(
         # One dead worker does not end a search: what follows counts the failures itself.
         trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS if searched else TriggerRule.ALL_SUCCESS,
     )
+
+
+def _pool(name: str) -> str:
+    """Steps that fit models share a pool, so that many trainings at once wait for one another."""
+    return (load_settings().training_pool if name in _FITTING else "") or _DEFAULT_POOL
 
 
 def search(
@@ -177,6 +185,7 @@ def search(
         declared=model,
         step_name=drawing,
         on_failure_callback=alert,
+        pool=_pool(drawing),
         max_active_tis_per_dagrun=declared.workers,
     )
     return (

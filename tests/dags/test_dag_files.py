@@ -41,6 +41,17 @@ def test_every_task_runs_the_step_of_its_name_in_the_pipelines_order(load_dags):
             assert list(task.template_fields) == []
 
 
+def test_what_fits_models_shares_the_declared_pool(load_dags, monkeypatch):
+    from ferryman.settings import load_settings
+
+    assert {task.pool for task in load_dags().dags["flights.training"].tasks} == {"default_pool"}
+    monkeypatch.setenv("FERRYMAN_TRAINING_POOL", "fits")
+    load_settings.cache_clear()
+    pools = {task.task_id: task.pool for task in load_dags().dags["flights.training"].tasks}
+    assert [name for name, pool in pools.items() if pool == "fits"] == ["train", "report"]
+    assert set(pools.values()) == {"fits", "default_pool"}
+
+
 def test_assets_close_the_circle(load_dags):
     dags = load_dags().dags
 

@@ -119,6 +119,8 @@ def test_the_same_training_again_makes_no_second_version(stack):
     head = _head(stack)
     stack.api.trigger("flights.training", "again", {"cutoff": head.order_key.cutoff})
     stack.api.wait("flights.training", "again", timeout=120)
+    pools = {task["task_id"]: task["pool"] for task in stack.api.tasks("flights.training", "again")}
+    assert pools["train"] == pools["report"] == "ferryman_training" != pools["evaluate"]
     assert _result(stack, "training", "again", "register")["outputs"]["version"] == head.version
     _quiet(stack)
     assert _head(stack) == head

@@ -24,6 +24,7 @@ from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import DAY, Window, day_window, format_time
 from ferryman_airflow.stack.rest import AirflowApi, RunFailed
+from ferryman_airflow.stack.settings import TRAINING_POOL
 
 _PATIENCE = 900.0  # seconds for one run, on a busy machine
 _OURS = "make-run-"  # how the ids of our own runs begin
@@ -59,6 +60,8 @@ class Life:
     def live(self) -> Outcome:
         """Data, then a champion if there is none, then a night's monitoring, then a prediction."""
         self._wait_for_dags()
+        pool = self.settings.training_pool or TRAINING_POOL
+        self.api.make_pool(pool, self.settings.core_count, "tasks that fit models")
         self.ingest()
         head = self.head()
         if head is None:

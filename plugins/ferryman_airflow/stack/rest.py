@@ -71,6 +71,11 @@ class AirflowApi:
         """Whether Airflow has read that DAG."""
         return self.call("GET", f"/api/v2/dags/{dag_id}", ok=(200, 404)).status_code != 404
 
+    def make_pool(self, name: str, slots: int, description: str) -> None:
+        """Have a pool; one of that name keeps the slots that somebody gave it."""
+        body = {"name": name, "slots": slots, "description": description}
+        self.call("POST", "/api/v2/pools", json=body, ok=(201, 409))
+
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run by itself."""
         self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ferryman.settings import Settings, load_settings
 
 HOST = "127.0.0.1"
+TRAINING_POOL = "ferryman_training"
 
 
 class StackSettings(BaseSettings):
@@ -72,6 +73,7 @@ def child_environment(stack: StackSettings, settings: Settings) -> dict[str, str
         "FERRYMAN_ROOT": str(settings.root),
         "FERRYMAN_HOME": str(settings.home),
         "FERRYMAN_ZOO": str(settings.zoo),
+        "FERRYMAN_TRAINING_POOL": settings.training_pool or TRAINING_POOL,
         "FERRYMAN_MLFLOW_UI": settings.mlflow_ui or stack.mlflow_url,
         "FERRYMAN_SERVING_PORT": str(settings.serving_port),
         "FERRYMAN_SERVING_ADMIN_PORT": str(settings.serving_admin_port),
