@@ -1,6 +1,7 @@
 """Multiclass and regression: exported in their shapes, compared to the class and the row."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +117,24 @@ def test_graph_answers_as_the_pipeline_in_its_shape(
     assert (output.name, output.shape) == expected
 
 
+@contextmanager
+def spoiling(
+    model: SklearnModel, task: Task, graph: Path, kind: str, attribute: str
+) -> Iterator[Any]:
+    """The numbers of one attribute of an exported graph, to be changed; written afterwards."""
+    export_onnx(model.estimator, COLUMNS, graph, name="cups", task=task)
+    proto = onnx.load(graph)
+    (node,) = [node for node in proto.graph.node if node.op_type == kind]
+    (found,) = [entry for entry in node.attribute if entry.name == attribute]
+    yield found.floats
+    onnx.save(proto, graph)
+
+
 def test_a_wrong_weight_names_row_class_and_values(frame: pd.DataFrame, tmp_path: Path) -> None:
     model = fit(pipeline(LogisticRegression(max_iter=300)), frame, "multiclass")
     truth, graph = trained(model, frame, "multiclass"), tmp_path / "m.onnx"
-    export_onnx(model.estimator, COLUMNS, graph, name="cups", task="multiclass")
-    proto = onnx.load(graph)
-    (classifier,) = [node for node in proto.graph.node if node.op_type == "LinearClassifier"]
-    (weights,) = [entry for entry in classifier.attribute if entry.name == "coefficients"]
-    weights.floats[1] += 1.0  # of the class `small`, for the shop `b`
-    onnx.save(proto, graph)
+    with spoiling(model, "multiclass", graph, "LinearClassifier", "coefficients") as weights:
+        weights[1] += 1.0  # of the class `small`, for the shop `b`
     with pytest.raises(
         IntegrityBroken, match=r"row \d+: column '(small|middle|large)' is"
     ) as caught:
@@ -136,12 +146,8 @@ def test_a_wrong_weight_names_row_class_and_values(frame: pd.DataFrame, tmp_path
 def test_a_wrong_imputation_names_the_feature_column(frame: pd.DataFrame, tmp_path: Path) -> None:
     model = fit(pipeline(Ridge()), frame, "regression")
     truth, graph = trained(model, frame, "regression"), tmp_path / "m.onnx"
-    export_onnx(model.estimator, COLUMNS, graph, name="cups", task="regression")
-    proto = onnx.load(graph)
-    (imputer,) = [node for node in proto.graph.node if node.op_type == "Imputer"]
-    (means,) = [entry for entry in imputer.attribute if entry.name == "imputed_value_floats"]
-    means.floats[0] *= 1.01
-    onnx.save(proto, graph)
+    with spoiling(model, "regression", graph, "Imputer", "imputed_value_floats") as means:
+        means[0] *= 1.01
     with pytest.raises(IntegrityBroken, match="column 'price' is") as caught:
         check(truth, graph)
     assert "size=None" in caught.value.text
@@ -152,12 +158,8 @@ def test_a_wrong_scale_is_found_on_every_row(frame: pd.DataFrame, tmp_path: Path
     """No row agrees, so that no column can be blamed; row and output are named all the same."""
     model = fit(pipeline(Ridge()), frame, "regression")
     truth, graph = trained(model, frame, "regression"), tmp_path / "m.onnx"
-    export_onnx(model.estimator, COLUMNS, graph, name="cups", task="regression")
-    proto = onnx.load(graph)
-    (scaler,) = [node for node in proto.graph.node if node.op_type == "Scaler"]
-    (offset,) = [entry for entry in scaler.attribute if entry.name == "offset"]
-    offset.floats[1] += 1.0
-    onnx.save(proto, graph)
+    with spoiling(model, "regression", graph, "Scaler", "offset") as offset:
+        offset[1] += 1.0
     with pytest.raises(IntegrityBroken, match=r"on (\d+) of \1 rows") as caught:
         check(truth, graph)
     assert "carries it" not in caught.value.text
