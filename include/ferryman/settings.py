@@ -118,6 +118,10 @@ class Settings(BaseSettings):
         """The serving process's own state: pointers, token, pid file, log."""
         return self.home / "serving"
 
+    def server_root(self, server: str) -> Path:
+        """The state of a server by name; that of `main` is `serving_root`."""
+        return self.serving_root if server == "main" else self.home / "servers" / server
+
     @property
     def mlflow_artifacts(self) -> Path:
         """Where a local MLflow keeps its artifacts."""

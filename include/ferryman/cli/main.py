@@ -23,7 +23,8 @@ from ferryman.cli.options import (
 )
 from ferryman.errors import ExitCode, FerrymanError, exit_code_of
 from ferryman.settings import load_settings
-from ferryman.spec.loader import DeclarationError, load_model
+from ferryman.spec.loader import load_model
+from ferryman.spec.yaml_file import DeclarationError
 from ferryman.steps.journey import Journey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -18,9 +18,12 @@ from pydantic import BaseModel, ConfigDict
 
 from ferryman.deployment.deployer import Deployment
 from ferryman.errors import DependencyUnavailable
+from ferryman.runtime.endpoints import endpoint_of
 from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.ports import holder_of
 from ferryman.settings import Settings
+from ferryman.spec.servers import ServerSpec, find_server
+from ferryman.spec.serving import MAIN
 
 _START_SECONDS = 60.0
 _TERM_SECONDS = 15.0
@@ -48,9 +51,13 @@ class _State(BaseModel):
 class ProcessDeployer:
     """The server as a detached process: its own session, its output in a file, its state beside."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, name: str = MAIN, server: ServerSpec | None = None
+    ) -> None:
         self._settings = settings
-        self._root = settings.serving_root
+        self._server = server or find_server(settings.zoo, name)
+        self._endpoint = endpoint_of(settings, name, self._server)
+        self._root = self._endpoint.root
         self._file = self._root / "process.json"
         self._log = self._root / "server.log"
 

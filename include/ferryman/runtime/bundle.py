@@ -2,6 +2,7 @@
 
 manifest.json    files with sha256 and size, the digest of the whole tree, model, task, framework
 model.onnx       one named input a feature column; one output, see training.trainer.Predictions
+serving.onnx     the same graph for the server: one input a block of columns, see Signature.blocks
 model.skops      the fitted scikit-learn pipeline, for offline use; or
 model.keras      the fitted Keras model, and
 savedmodel/      the same in TensorFlow Serving's layout, <name>/1/
@@ -24,6 +25,7 @@ from ferryman.spec.metrics import Task
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
+SERVING_ONNX = "serving.onnx"
 SKOPS = "model.skops"
 KERAS = "model.keras"
 SAVED_MODEL = "savedmodel"
@@ -34,6 +36,8 @@ PARITY = "parity.json"
 SEAL = "model.sig"
 
 Scalar = float | int | str | None
+# A block of columns is named by what its cells are.
+Block = Literal["float32", "float64", "int64", "text"]
 
 
 class BundlePart(BaseModel):
@@ -77,6 +81,14 @@ class Signature(BundlePart):
     task: Task = "binary"
     classes: list[str] = Field(
         default_factory=list, description="Of a multiclass model, in the order of its answers."
+    )
+    blocks: dict[Block, list[str]] = Field(
+        default_factory=dict,
+        description="Inputs of serving.onnx, each [rows, columns], with their columns in order; "
+        "empty where a bundle has no such graph.",
+    )
+    logged: list[str] | None = Field(
+        default=None, description="Features that the prediction log keeps; null is all."
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from ferryman.serving.requests import JSON, Answer
 from ferryman.serving.rows import RowError
 
 Message = MutableMapping[str, Any]
@@ -12,7 +13,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-_JSON = (b"content-type", b"application/json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -37,7 +37,12 @@ def bad_row(error: RowError) -> Refusal:
 
 async def send_json(send: Send, status: int, content: Any, headers: Headers) -> None:
     """Send a JSON answer."""
-    await _send(send, status, orjson.dumps(content), [_JSON, *headers])
+    await _send(send, status, orjson.dumps(content), [JSON, *headers])
+
+
+async def send_answer(send: Send, answer: Answer, headers: Headers) -> None:
+    """Send a prediction."""
+    await _send(send, 200, answer.body, [*answer.headers, *headers])
 
 
 async def send_text(send: Send, body: bytes) -> None:

@@ -15,8 +15,8 @@ from ferryman.errors import (
     SpecError,
     Superseded,
 )
+from ferryman.runtime.endpoints import Endpoint
 from ferryman.serving.admin_token import read_token
-from ferryman.settings import Settings
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
@@ -41,13 +41,13 @@ class Predictions(NamedTuple):
 
 
 class ServingClient:
-    """A client of one serving process. Use it in a `with` block, or call `close`.
+    """A client of one server, whose administration is a ModelServer. Use it in a `with` block.
 
     Every method raises DependencyUnavailable (exit 6) when the process cannot be reached.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         # The server is ours and near: a proxy from the environment must not get in between.
         self._http = httpx.Client(
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS), trust_env=False
@@ -70,7 +70,7 @@ class ServingClient:
 
     def predict(self, model: str, rows: Sequence[Mapping[str, Any]]) -> Predictions:
         """Score rows as every client does; DataRejected (exit 3) names the row that is refused."""
-        url = f"{self._settings.serving_url}/v1/models/{model}:predict"
+        url = f"{self._endpoint.url}/v1/models/{model}:predict"
         response = self._send("POST", url, {"instances": list(rows)})
         if response.status_code == 400:
             answer = response.json()
@@ -113,12 +113,12 @@ class ServingClient:
 
     def is_ready(self) -> bool:
         """Whether the server has loaded every model that it remembers."""
-        url = f"{self._settings.serving_url}/v2/health/ready"
+        url = f"{self._endpoint.url}/v2/health/ready"
         return self._send("GET", url).status_code == 200
 
     def _admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        token = read_token(self._settings.serving_token_file)
-        url = f"{self._settings.serving_admin_url}/admin/{path}"
+        token = read_token(self._endpoint.token_file)
+        url = f"{self._endpoint.admin_url}/admin/{path}"
         return self._send(method, url, body, {"authorization": f"Bearer {token}"})
 
     def _send(
@@ -128,7 +128,7 @@ class ServingClient:
             return self._http.request(method, url, json=body, headers=dict(headers or {}))
         except httpx.TransportError as error:
             raise DependencyUnavailable(
-                f"serving process not reachable at {url}: {error or type(error).__name__}",
+                f"server not reachable at {url}: {error or type(error).__name__}",
                 remedy="Start it: ferryman serve --detach.",
             ) from error
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ferryman.serving.dialects import Dialect, read_rows
+from ferryman.serving import dialects
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.prediction_log import own_fields
+from ferryman.serving.requests import Request
 from ferryman.serving.rows import ENTITY_KEY, EVENT_TIME, Rows
 from ferryman.spec.windows import format_time
 
@@ -39,8 +40,7 @@ class Entry(NamedTuple):
 
     request_id: bytes
     model: OnnxModel
-    dialect: Dialect
-    body: bytes
+    request: Request
     scores: Scores
     at: float
 
@@ -78,7 +78,7 @@ class PredictionLog:
         rows = len(entry.scores)
         with self._wake:
             before = self._queued
-            size = self._queued_bytes + len(entry.body)
+            size = self._queued_bytes + len(entry.request.body)
             if before + rows <= self._capacity and size <= _CAPACITY_BYTES:
                 self._entries.append(entry)
                 self._queued += rows
@@ -186,7 +186,7 @@ def _read_lines(model: OnnxModel, lines: bytearray) -> Any:
 
 def _lines(model: OnnxModel, entry: Entry) -> Iterator[dict[str, Any]]:
     """What is logged of each row of a request, as JSON values."""
-    rows = read_rows(entry.body, entry.dialect, model.schema)
+    rows = dialects.read(entry.request, model.schema).rows
     at = datetime.fromtimestamp(entry.at, UTC)
     given_times = rows.given.get(EVENT_TIME, [None] * rows.size)
     times = [moment or at for moment in given_times]

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
+from ferryman.serving import dialects, open_inference, tensorflow_rest
 from ferryman.serving.answers import (
     Headers,
     Message,
@@ -21,40 +22,21 @@ from ferryman.serving.answers import (
     Send,
     bad_row,
     read_body,
-    read_json_object,
+    send_answer,
     send_json,
     send_text,
-)
-from ferryman.serving.dialects import (
-    Dialect,
-    answer_v1,
-    answer_v2,
-    metadata_v2,
-    read_v1,
-    read_v2,
-    status_v1,
 )
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.metrics import UNKNOWN, ServingMetrics
 from ferryman.serving.onnx_model import OnnxModel, Scores
+from ferryman.serving.requests import Answer, Request
+from ferryman.serving.routes import Route, find_route
 from ferryman.serving.rows import RowError
 from ferryman.serving.served_models import ServedModels
 
 MAX_BODY = 8 * 1024 * 1024
 _INLINE_BODY = 16 * 1024
 _BODY_SECONDS = 30.0
-_ROUTES = re.compile(
-    r"/v1/models/(?P<v1>[^/:]+):predict"
-    r"|/api/v1/models/(?P<api>[^/]+)/predict"
-    r"|/v2/models/(?P<v2>[^/]+)/infer"
-    r"|/v1/models/(?P<status>[^/:]+)"
-    r"|/v2/models/(?P<metadata>[^/]+)"
-    r"|/v2/models/(?P<model_ready>[^/]+)/ready"
-    r"|(?P<live>/v2/health/live)"
-    r"|(?P<ready>/healthz|/v2/health/ready)"
-    r"|(?P<metrics>/metrics)"
-)
-_PREDICT = frozenset({"v1", "api", "v2"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 logger = logging.getLogger(__name__)
@@ -79,28 +61,27 @@ class PredictionApp:
         started = time.perf_counter()
         request_id = self._request_id(scope)
         headers: Headers = [(b"x-request-id", request_id)]
-        found = _ROUTES.fullmatch(scope["path"])
-        route = (found and found.lastgroup) or "none"
-        name = found.group(route) if found else ""
-        model = self._served.get(name)
+        route = find_route(scope["path"])
+        model = self._served.get(route.model)
+        label = UNKNOWN if model is None else route.model
+        if model is not None:
+            headers += model.headers
         try:
-            if route == "metrics" and scope["method"] == "GET":
+            if route.kind == "metrics" and scope["method"] == "GET":
                 await send_text(send, self._metrics.page())
                 return
-            if model is not None:
-                headers += model.headers
-            if route in _PREDICT and model is not None and scope["method"] == "POST":
-                content = await self._predict(route, model, request_id, receive)
-            else:
-                content = self._state(route, scope["method"], name, model)
-            status = 200
+            if route.kind == "predict" and model is not None and scope["method"] == "POST":
+                answer = await self._predict(route, model, request_id, scope, receive)
+                self._metrics.count(label, _name(route), 200, time.perf_counter() - started)
+                await send_answer(send, answer, headers)
+                return
+            status, content = 200, self._state(route, scope["method"], model)
         except Refusal as refusal:
             status, content = refusal.status, refusal.content
         except Exception:
             logger.exception("request %s failed", request_id.decode())
             status, content = 500, {"error": "internal error"}
-        label = UNKNOWN if model is None else name
-        self._metrics.count(label, route, status, time.perf_counter() - started)
+        self._metrics.count(label, _name(route), status, time.perf_counter() - started)
         await send_json(send, status, content, headers)
 
     def close(self) -> None:
@@ -108,45 +89,45 @@ class PredictionApp:
         self._pool.shutdown(wait=True)
 
     async def _predict(
-        self, route: str, model: OnnxModel, request_id: bytes, receive: Receive
-    ) -> Mapping[str, Any]:
+        self, route: Route, model: OnnxModel, request_id: bytes, scope: Message, receive: Receive
+    ) -> Answer:
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await read_body(receive, MAX_BODY)
         except TimeoutError:
             raise Refusal(408, "the body did not arrive in time") from None
+        request = Request(route, body, _json_length(scope, len(body)))
         try:
             if len(body) > _INLINE_BODY:
                 loop = asyncio.get_running_loop()
-                scored = await loop.run_in_executor(self._pool, _score, route, model, body)
+                scored = await loop.run_in_executor(self._pool, _score, request, model)
             else:
-                scored = _score(route, model, body)
+                scored = _score(request, model)
         except RowError as error:
             raise bad_row(error) from error
         answer, scores = scored
         self._metrics.scored(model.identity.name, len(scores))
-        dialect: Dialect = "v2" if route == "v2" else "v1"
-        self._log.put(Entry(request_id, model, dialect, body, scores, time.time()))
+        self._log.put(Entry(request_id, model, request, scores, time.time()))
         return answer
 
-    def _state(
-        self, route: str, method: str, name: str, model: OnnxModel | None
-    ) -> Mapping[str, Any]:
-        if route == "none":
+    def _state(self, route: Route, method: str, model: OnnxModel | None) -> Mapping[str, Any]:
+        if route.kind == "none":
             raise Refusal(404, "no such path")
-        if method != ("POST" if route in _PREDICT else "GET"):
+        if method != ("POST" if route.kind == "predict" else "GET"):
             raise Refusal(405, "method not allowed")
-        if route == "live":
+        if route.kind == "live":
             return {"live": True}
-        if route == "ready":
+        if route.kind == "ready":
             return self._readiness()
         if model is None:
-            if name in self._served.remembered:
-                raise Refusal(503, f"model {name!r} is not loaded")
+            if route.model in self._served.remembered:
+                raise Refusal(503, f"model {route.model!r} is not loaded")
             raise Refusal(404, "no such model")
-        if route == "model_ready":
-            return {"name": name, "ready": True}
-        return status_v1(model) if route == "status" else metadata_v2(model)
+        if route.kind == "model_ready":
+            return {"name": route.model, "ready": True}
+        if route.kind == "status":
+            return tensorflow_rest.describe(model)
+        return open_inference.describe(model)
 
     def _readiness(self) -> Mapping[str, Any]:
         if self._served.is_ready:
@@ -165,10 +146,22 @@ class PredictionApp:
         return b"%b-%x" % (self._prefix, next(self._numbers))
 
 
-def _score(route: str, model: OnnxModel, body: bytes) -> tuple[Mapping[str, Any], Scores]:
-    content = read_json_object(body)
-    if route == "v2":
-        scores = model.score(read_v2(content, model.schema))
-        return answer_v2(content, model, scores), scores
-    scores = model.score(read_v1(content, model.schema))
-    return answer_v1(content, scores), scores
+def _score(request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
+    asked = dialects.read(request, model.schema)
+    scores = model.score(asked.rows)
+    return dialects.answer(request, asked, model, scores), scores
+
+
+def _name(route: Route) -> str:
+    """The route's name in the metrics, one of a few."""
+    return f"{route.dialect}_{route.verb}" if route.kind == "predict" else route.kind
+
+
+def _json_length(scope: Message, size: int) -> int | None:
+    """Where the JSON of a body with binary tensors ends; Refusal 400 for a senseless one."""
+    for key, value in scope["headers"]:
+        if key == b"inference-header-content-length":
+            if not value.isdigit() or int(value) > size:
+                raise Refusal(400, "inference-header-content-length is not a length of this body")
+            return int(value)
+    return None

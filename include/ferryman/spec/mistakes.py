@@ -31,11 +31,16 @@ def nearest(word: str, legal: Sequence[str]) -> str | None:
     return matches[0] if matches else None
 
 
-def mistakes_of(error: ValidationError, file: Path, lines: Mapping[Location, int]) -> list[Mistake]:
-    """Every mistake of a validation of ModelSpec, in the order of their lines."""
+def mistakes_of(
+    error: ValidationError,
+    file: Path,
+    lines: Mapping[Location, int],
+    kind: type[BaseModel] = ModelSpec,
+) -> list[Mistake]:
+    """Every mistake of a validation of `kind`, in the order of their lines."""
     found = []
     for detail in error.errors(include_url=False):
-        location, legal = _resolve(tuple(detail["loc"]))
+        location, legal = _resolve(tuple(detail["loc"]), kind)
         text = _explain(detail, location, legal, lines)
         found.append(Mistake(file, line_of(location, lines), text))
     return sorted(found, key=lambda mistake: mistake.line)
@@ -73,12 +78,12 @@ def _explain(
     return f"unknown key {path!r}; {hint}"
 
 
-def _resolve(location: Location) -> tuple[Location, list[str]]:
+def _resolve(location: Location, kind: type[BaseModel]) -> tuple[Location, list[str]]:
     """A location as it is written in the file, and the legal keys beside its last part.
 
     pydantic names the member of a union in the location; no such key stands in the file.
     """
-    current: Any = ModelSpec
+    current: Any = kind
     written: list[str | int] = []
     legal: list[str] = []
     for part in location:

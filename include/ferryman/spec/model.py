@@ -12,6 +12,7 @@ from ferryman.spec.durations import Duration
 from ferryman.spec.evaluation import EvaluationSpec, GatesSpec
 from ferryman.spec.metrics import MetricName
 from ferryman.spec.part import Part
+from ferryman.spec.serving import ServingSpec
 from ferryman.spec.training import SearchSpec, TrainSpec
 
 _NAME = r"[a-z][a-z0-9_]{0,62}"
@@ -100,6 +101,7 @@ class ModelSpec(Part):
     search: SearchSpec | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
     gates: GatesSpec
+    serving: ServingSpec = ServingSpec()
     rollout: RolloutSpec = RolloutSpec()
     monitor: MonitorSpec = MonitorSpec()
     schedule: ScheduleSpec = ScheduleSpec()

@@ -6,6 +6,9 @@ from pathlib import Path
 from ferryman.spec.metrics import METRICS_OF
 from ferryman.spec.mistakes import Location, Mistake, line_of, nearest
 from ferryman.spec.model import ModelSpec
+from ferryman.spec.servers import FILE_NAME as SERVERS_FILE
+from ferryman.spec.servers import load_servers
+from ferryman.spec.serving import MAIN
 from ferryman.spec.sources import SqlSourceSpec
 
 Found = Iterator[tuple[Location, str]]
@@ -23,6 +26,7 @@ def check_references(spec: ModelSpec, file: Path, lines: Mapping[Location, int])
         _framework,
         _classes,
         _slices,
+        _serving,
     )
     return [
         Mistake(file, line_of(location, lines), text)
@@ -151,3 +155,19 @@ def _hint(name: str, legal: Sequence[str]) -> str:
 
 def _path(location: Location) -> str:
     return ".".join(str(part) for part in location if not isinstance(part, int))
+
+
+def _serving(spec: ModelSpec, folder: Path) -> Found:
+    name, kept = spec.serving.server, spec.serving.log.columns
+    # Only a model that names another server than the default one depends on the servers' file.
+    servers = [MAIN] if name == MAIN else list(load_servers(folder.parent))
+    if name not in servers:
+        where = folder.parent / SERVERS_FILE
+        yield (
+            ("serving", "server"),
+            f"serving.server: no {name!r} in {where}" + _hint(name, servers),
+        )
+    for column in [] if kept == "all" else kept:
+        if column not in spec.features.columns:
+            text = f"serving.log.columns: no feature {column!r}"
+            yield ("serving", "log", "columns"), text + _hint(column, list(spec.features.columns))

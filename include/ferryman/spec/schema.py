@@ -1,20 +1,34 @@
-"""The JSON schema of model.yaml, for editors; the committed copy is compared by a test."""
+"""The JSON schemas of model.yaml and servers.yaml, for editors; a test compares what is kept."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from ferryman.spec.model import ModelSpec
+from ferryman.spec.servers import ServersSpec
 
-SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
+_SCHEMAS: Mapping[str, tuple[type[BaseModel], str]] = {
+    "model": (ModelSpec, "Ferryman model declaration, version 1"),
+    "servers": (ServersSpec, "Ferryman servers, version 1"),
+}
 
 
-def schema_text() -> str:
+def schema_file(kind: str) -> Path:
+    """Where the schema of "model" or "servers" is committed."""
+    return Path(__file__).with_name(f"{kind}.schema.json")
+
+
+def schema_text(kind: str) -> str:
     """The schema as it is committed: sorted, indented, with a final newline."""
-    schema = ModelSpec.model_json_schema()
+    spec, title = _SCHEMAS[kind]
+    schema = spec.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "Ferryman model declaration, version 1"
+    schema["title"] = title
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":
-    SCHEMA_FILE.write_text(schema_text())
+    for name in _SCHEMAS:
+        schema_file(name).write_text(schema_text(name))

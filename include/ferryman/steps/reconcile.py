@@ -18,6 +18,7 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, State
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.registry.registry import CHAMPION, Registry
+from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
@@ -88,7 +89,7 @@ def finish_last_release(ledger: Ledger, settings: Settings, model: str) -> None:
 def reconcile_model(ledger: Ledger, settings: Settings, model: str) -> Head | None:
     """Reconcile one model and return its head; None before its first release."""
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
-    with ServingClient(settings) as client:
+    with ServingClient(main_endpoint(settings)) as client:
         for _ in range(_ATTEMPTS):
             head = ledger.head(model)
             if head is None:

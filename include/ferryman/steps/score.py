@@ -6,6 +6,7 @@ from typing import Any
 
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
+from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.client import ServingClient
 from ferryman.serving.prediction_log import read_predictions
@@ -29,7 +30,7 @@ def run(context: StepContext) -> StepResult:
     """
     settings, model, window = context.settings, context.spec.name, context.window
     rows = [row for day in window.days() for row in _feature_rows(context, day)]
-    with ServingClient(settings) as client:
+    with ServingClient(main_endpoint(settings)) as client:
         # What an interrupted attempt sent may still be in the server's queue.
         client.flush()
         logged = read_predictions(settings.predictions_root, model, window.start, window.end)

@@ -2,6 +2,7 @@
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
+from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.client import ServingClient
 from ferryman.steps.contract import StepContext, StepParams
@@ -27,7 +28,7 @@ def run(context: StepContext) -> StepResult:
             text=f"already done (epoch {done.epoch})", outputs={"digest": candidate.digest}
         )
     if op.state is State.GATED:
-        with ServingClient(context.settings) as client:
+        with ServingClient(main_endpoint(context.settings)) as client:
             client.check(op.model, candidate.bundle, candidate.digest)
     ledger.advance(op.op_id, State.STAGED, {"digest": candidate.digest}, base_epoch=base)
     return context.result(

@@ -15,6 +15,7 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.registry.registry import CHAMPION
+from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
 
@@ -106,7 +107,7 @@ def _final_state(settings: Settings) -> dict[str, Any]:
     head, alias = ledger.head("tiny"), registry.get_alias("tiny", CHAMPION)
     assert head is not None and alias is not None
     history = ledger.history("tiny")
-    with ServingClient(settings) as client:
+    with ServingClient(main_endpoint(settings)) as client:
         served = client.status("tiny") or {}
     return {
         "head": (head.epoch, head.version),

@@ -23,6 +23,7 @@ from ferryman.ledger.ledger import PROMOTE, Ledger
 from ferryman.ledger.records import Candidate, State
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.registry.registry import CHAMPION
+from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepRequest
 from ferryman.runtime.run_store import run_folder
 from ferryman.serving.client import ServingClient
@@ -53,7 +54,7 @@ class World:
         head = self.ledger.head("tiny")
         registry = MlflowRegistry(self.settings.mlflow_uri, self.settings.mlflow_artifacts)
         alias = registry.get_alias("tiny", CHAMPION)
-        with ServingClient(self.settings) as client:
+        with ServingClient(main_endpoint(self.settings)) as client:
             served = client.status("tiny") or {}
         return (
             head and head.epoch,
@@ -261,7 +262,7 @@ def test_what_moved_by_hand_is_put_back(world: World) -> None:
 
 def test_a_server_ahead_of_the_ledger_is_told(world: World) -> None:
     other = candidate(world.settings, 2, world.make_bundle)
-    with ServingClient(world.settings) as client:
+    with ServingClient(main_endpoint(world.settings)) as client:
         where = {"bundle": other["bundle"], "digest": other["digest"]}
         client.load("tiny", version=2, epoch=9, **where)
     with pytest.raises(IntegrityBroken, match="ahead of the ledger"):

@@ -27,6 +27,7 @@ from ferryman.errors import (
     SpecError,
     Superseded,
 )
+from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.settings import Settings
@@ -47,7 +48,7 @@ def deployer(settings: Settings) -> Iterator[ProcessDeployer]:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[ServingClient]:
-    with ServingClient(settings) as client:
+    with ServingClient(main_endpoint(settings)) as client:
         yield client
 
 

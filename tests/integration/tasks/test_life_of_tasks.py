@@ -11,6 +11,7 @@ from ferryman.data.versions.dataset_catalogue import DatasetCatalogue
 from ferryman.errors import DataRejected
 from ferryman.runtime.data_store import open_data_store
 from ferryman.runtime.declared_connections import DeclaredConnections
+from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepResult
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
@@ -75,7 +76,7 @@ def test_a_model_lives_its_whole_life(lived: Live, name: str) -> None:
 def test_classes_are_answered_in_their_order(lived: Live, installation: Settings) -> None:
     lived("cups")
     row = {"machine": "ada", "heat": None}
-    with ServingClient(installation) as client:
+    with ServingClient(main_endpoint(installation)) as client:
         small, large = client.predict("cups", [{**row, "grams": 5}, {**row, "grams": 25}]).scores
         with pytest.raises(DataRejected, match="row 0, field grams: must not be null"):
             client.predict("cups", [{**row, "grams": None}])
@@ -89,7 +90,7 @@ def test_classes_are_answered_in_their_order(lived: Live, installation: Settings
 
 def test_numbers_are_answered_in_the_unit_of_the_label(lived: Live, installation: Settings) -> None:
     found = lived("price")
-    with ServingClient(installation) as client:
+    with ServingClient(main_endpoint(installation)) as client:
         answer = client.predict("price", [{"street": "oak", "metres": 100.0, "rooms": 4}])
     assert answer.scores[0] == pytest.approx(350, abs=40)
     quality: Any = found["monitor"].outputs["quality"]

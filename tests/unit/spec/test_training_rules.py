@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.spec.loader import DeclarationError, load_model
+from ferryman.spec.loader import load_model
 from ferryman.spec.metrics import LOWER_IS_BETTER, METRICS_OF
+from ferryman.spec.yaml_file import DeclarationError
 
 TINY = Path(__file__).parents[2] / "zoo" / "tiny"
 MULTICLASS = "task: multiclass\n  classes: [dry, wet]"
