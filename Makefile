@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export FERRYMAN_ROOT := $(CURDIR)
 
-.PHONY: help run down test test-unit lint types layers format lock replay bench clean
+.PHONY: help run down test test-unit test-docker lint types layers format lock replay bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(READY) lint types layers ## lint, types, layers, then every test
 
 test-unit: $(READY) ## the unit tests (under a minute)
 	$(PYTEST) tests/unit -n 2 --dist loadfile
+
+test-docker: $(READY) ## the image and the container deployer, on this machine's Docker engine
+	$(PYTEST) tests/docker
 
 lint: $(READY) ## ruff: style and known mistakes
 	$(BIN)/ruff format --check .
@@ -57,6 +60,8 @@ lock: $(READY) ## resolve requirements.in anew into the hashed locks
 	grep -E '^uv>=' requirements.in | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
 		-c requirements.txt - -o requirements-bootstrap.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" -c requirements.txt requirements-serving.in -o requirements-serving.txt
 
 clean: ## remove the environment and all state
 	rm -rf $(VENV) .airflow .ferryman .mypy_cache .ruff_cache .pytest_cache
