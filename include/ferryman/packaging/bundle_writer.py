@@ -130,12 +130,14 @@ def _trained(
 
 
 def _signature(spec: ModelSpec) -> Signature:
+    logged = spec.serving.log.columns
     return Signature(
         features=feature_columns(spec.features.columns),
         entity=spec.features.entity,
         output=spec.data.label.name,
         task=spec.train.task,
         classes=spec.train.classes,
+        logged=None if logged == "all" else list(logged),
     )
 
 

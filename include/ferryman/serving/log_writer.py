@@ -23,6 +23,7 @@ from ferryman.serving.requests import Request
 from ferryman.serving.rows import ENTITY_KEY, EVENT_TIME, Rows
 from ferryman.spec.windows import format_time
 
+CHAMPION = "champion"
 FLUSH_SECONDS = 10.0
 _CAPACITY = 200_000  # rows in the queue
 _CAPACITY_BYTES = 64 * 1024 * 1024
@@ -32,7 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """One answered request as it came in; `at` is seconds since 1970.
+    """One answered request as it came in.
+
+    `at`: when, seconds since 1970; `seconds`: how long the answer took; `variant`: who answered.
 
     The body is read again when it is written: a queue of bytes costs a tenth of the memory of a
     queue of rows, and the garbage collector nothing.
@@ -43,6 +46,8 @@ class Entry(NamedTuple):
     request: Request
     scores: Scores
     at: float
+    seconds: float = 0.0
+    variant: str = CHAMPION
 
 
 class PredictionLog:

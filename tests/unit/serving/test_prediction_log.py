@@ -13,9 +13,12 @@ from ferryman.serving import log_writer
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.onnx_model import Identity, OnnxModel
 from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.requests import Request
+from ferryman.serving.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NEXT = datetime(2013, 1, 2, tzinfo=UTC)
+ROUTE = find_route("/v1/models/tiny:predict")
 ROW = {"carrier": "UA", "distance": 100, "hour": 5.0, "event_time": "2013-01-01T10:15:00Z"}
 
 
@@ -27,7 +30,8 @@ def model(tmp_path: Path, make_bundle) -> OnnxModel:
 
 def entry(model: OnnxModel, rows: list[dict[str, Any]], request: str = "r1") -> Entry:
     body = json.dumps({"instances": rows}).encode()
-    return Entry(request.encode(), model, "v1", body, [0.25] * len(rows), time.time())
+    scores = [0.25] * len(rows)
+    return Entry(request.encode(), model, Request(ROUTE, body), scores, time.time(), 0.002)
 
 
 @pytest.fixture
@@ -87,7 +91,8 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path, model, drops: list[int]) 
     log.put(entry(model, [ROW] * 2))
     assert drops == [2]
     padded = entry(model, [ROW])
-    log.put(padded._replace(body=padded.body + b" " * 65_000_000 * 2))
+    body = padded.request.body + b" " * 65_000_000 * 2
+    log.put(padded._replace(request=padded.request._replace(body=body)))
     assert drops == [2, 1]
     log.put(entry(model, [ROW]))
     log.start()
