@@ -1,12 +1,12 @@
-"""The request forms by dialect: how rows are read from each, and answered."""
+"""The request forms by dialect: how rows are read and answered in each, and a model is told of."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from ferryman.serving import open_inference, tensorflow_rest
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import Answer, Asked, Request
-from ferryman.serving.routes import Dialect
+from ferryman.serving.routes import Dialect, Route
 from ferryman.serving.rows import RowSchema
 
 
@@ -33,5 +33,25 @@ def read(request: Request, schema: RowSchema) -> Asked:
 
 
 def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> Answer:
-    """The scores of a request's rows, in the form that was asked for."""
+    """The scores of a request's rows, in the form that was asked; Refusal where there is none."""
     return _DIALECTS[request.route.dialect].answer(request, asked, model, scores)
+
+
+def describe(route: Route, model: OnnxModel, versions: Sequence[OnnxModel] = ()) -> dict[str, Any]:
+    """What a path of kind status, metadata or model_ready tells of the model that it found.
+
+    `versions` are all loaded versions of its name, the one that is served to everybody first.
+    """
+    if route.kind == "model_ready":
+        return {"name": model.identity.name, "ready": True}
+    if route.kind == "status":
+        is_one = route.version is not None or bool(route.label)
+        return tensorflow_rest.describe(model, versions, is_one=is_one)
+    if route.dialect == "v1":
+        return tensorflow_rest.describe_signatures(model)
+    return open_inference.describe(model, versions)
+
+
+def describe_server() -> dict[str, Any]:
+    """Who answers, and which extensions of the Open Inference Protocol it knows."""
+    return open_inference.describe_server()

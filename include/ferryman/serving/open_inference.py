@@ -1,80 +1,93 @@
-"""The Open Inference Protocol, version 2, over REST."""
+"""The Open Inference Protocol, version 2, over REST, with the binary tensor data extension.
 
-from collections.abc import Mapping
+Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+"""
+
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from ferryman.serving.answers import Refusal, read_json_object
+from ferryman import __version__
+from ferryman.serving.answers import bad_row, read_json_object
+from ferryman.serving.binary_tensors import EXTENSION, HEADER, OCTETS, pack_doubles, split
+from ferryman.serving.input_tensors import DATATYPES, parameters_of, read_tensors
 from ferryman.serving.model_facts import task_facts
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import JSON, Answer, Asked, Request
-from ferryman.serving.rows import RowError, RowSchema
+from ferryman.serving.rows import MAX_TEXT, RowError, RowSchema
 
-_DATATYPES = {"integer": "INT64", "number": "FP64", "category": "BYTES"}
-_NUMERIC = frozenset(
-    {"FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32"}
-)
+_KEYS = frozenset({"id", "inputs", "outputs", "parameters", "model_name"})
+
+
+class _Form(NamedTuple):
+    """How to answer: the request's own id, the outputs asked for (None: all), bytes or JSON."""
+
+    request_id: str | None
+    outputs: Mapping[str, bool | None] | None
+    binary: bool
 
 
 def read(request: Request, schema: RowSchema) -> Asked:
     """Rows from {"inputs": [{"name", "shape", "datatype", "data"}]}, one tensor a column."""
-    content = read_json_object(request.body)
-    unknown = content.keys() - {"id", "inputs", "outputs", "parameters"}
+    body = split(request)
+    content = read_json_object(body.json)
+    unknown = content.keys() - _KEYS
     if unknown:
         raise RowError("unknown key in the body", field=min(unknown)[:100])
-    tensors = content.get("inputs")
-    if not isinstance(tensors, list) or not tensors:
-        raise RowError("inputs must be a list of tensors")
-    columns: dict[str, Any] = {}
-    for tensor in tensors:
-        name = tensor.get("name") if isinstance(tensor, dict) else None
-        if not isinstance(name, str) or name in columns:
-            raise RowError("every tensor needs a name of its own")
-        columns[name] = _read_tensor(name, tensor, schema)
-    return Asked(schema.read_columns(columns), _request_id(content))
+    if content.get("model_name", request.route.model) != request.route.model:
+        raise RowError("is not the model of the path", field="model_name")
+    form = _Form(
+        _request_id(content),
+        _requested(content),
+        _flag(parameters_of(content, "parameters"), "binary_data_output") or False,
+    )
+    columns = read_tensors(content.get("inputs"), schema, body.binary)
+    body.binary.end()
+    return Asked(schema.read_columns(columns), form)
 
 
 def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> Answer:
     """One output tensor named as the label, [rows] or [rows, classes]; data row by row, flat."""
     del request
-    data: list[Any] = scores
-    shape = [len(scores)]
-    if model.classes:
-        shape, data = [len(scores), model.classes], list(chain.from_iterable(data))
+    form: _Form = asked.form
+    name = model.signature.output
+    unknown = form.outputs.keys() - {name} if form.outputs is not None else ()
+    if unknown:
+        text = f"no such output; there is {name!r}"
+        raise bad_row(RowError(text, field=min(unknown)[:100]))
+    shape = [len(scores), model.classes] if model.classes else [len(scores)]
+    output: dict[str, Any] = {"name": name, "datatype": "FP64", "shape": shape}
+    chosen = form.outputs.get(name) if form.outputs is not None else None
+    binary = b""
+    if form.binary if chosen is None else chosen:
+        binary = pack_doubles(scores)
+        output["parameters"] = {"binary_data_size": len(binary)}
+    else:
+        rows: list[Any] = scores
+        output["data"] = list(chain.from_iterable(rows)) if model.classes else rows
     content: dict[str, Any] = {
         "model_name": model.identity.name,
         "model_version": str(model.identity.version),
-        "outputs": [
-            {
-                "name": model.signature.output,
-                "datatype": "FP64",
-                "shape": shape,
-                "data": data,
-            }
-        ],
+        "outputs": [output],
     }
-    if asked.form is not None:
-        content["id"] = asked.form
-    return Answer(orjson.dumps(content), [JSON])
+    if form.request_id is not None:
+        content["id"] = form.request_id
+    text_part = orjson.dumps(content)
+    if not binary:
+        return Answer(text_part, [JSON])
+    return Answer(text_part + binary, [OCTETS, (HEADER, b"%d" % len(text_part))])
 
 
-def _request_id(content: Mapping[str, Any]) -> str | None:
-    given = content.get("id")
-    if given is not None and not isinstance(given, str):
-        raise Refusal(400, "id must be text")
-    return given[:200] if given is not None else None
-
-
-def describe(model: OnnxModel) -> dict[str, Any]:
-    """The tensors that a model takes and gives."""
+def describe(model: OnnxModel, versions: Sequence[OnnxModel] = ()) -> dict[str, Any]:
+    """The tensors that a model takes and gives, and which of its versions may be asked."""
     return {
         "name": model.identity.name,
-        "versions": [str(model.identity.version)],
+        "versions": [str(version.identity.version) for version in versions or [model]],
         "platform": "onnxruntime_onnx",
         "inputs": [
-            {"name": name, "datatype": _DATATYPES[kind], "shape": [-1]}
+            {"name": name, "datatype": DATATYPES[kind], "shape": [-1]}
             for name, kind in model.schema.types.items()
         ],
         "outputs": [
@@ -88,12 +101,46 @@ def describe(model: OnnxModel) -> dict[str, Any]:
     }
 
 
-def _read_tensor(name: str, tensor: Mapping[str, Any], schema: RowSchema) -> list[Any]:
-    data, shape, datatype = (tensor.get(key) for key in ("data", "shape", "datatype"))
-    if not isinstance(data, list) or shape not in ([len(data)], [len(data), 1]):
-        raise RowError("shape must be [rows] or [rows, 1], with as many values", field=name)
-    if name in schema.types:
-        text = schema.types[name] == "category"
-        if (datatype == "BYTES") != text or (not text and datatype not in _NUMERIC):
-            raise RowError(f"datatype must be {_DATATYPES[schema.types[name]]}", field=name)
-    return data
+def describe_server() -> dict[str, Any]:
+    """Who answers, and which extensions of the protocol it knows."""
+    return {"name": "ferryman", "version": __version__, "extensions": [EXTENSION]}
+
+
+def _request_id(content: Mapping[str, Any]) -> str | None:
+    given = content.get("id")
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise RowError("must be text", field="id")
+    if len(given) > MAX_TEXT:
+        raise RowError(f"longer than {MAX_TEXT} characters", field="id")
+    return given
+
+
+def _requested(content: Mapping[str, Any]) -> Mapping[str, bool | None] | None:
+    """The outputs asked for, each as bytes or not; None where the request leaves it open."""
+    outputs = content.get("outputs")
+    if outputs is None or outputs == []:
+        return None
+    if not isinstance(outputs, list):
+        raise RowError("must be a list of objects with a name", field="outputs")
+    requested: dict[str, bool | None] = {}
+    for output in outputs:
+        name = output.get("name") if isinstance(output, dict) else None
+        if not isinstance(name, str) or output.keys() - {"name", "parameters"}:
+            raise RowError("must be a list of objects with a name", field="outputs")
+        if name in requested:
+            raise RowError("two outputs have this name", field=name[:100])
+        parameters = parameters_of(output, name)
+        refused = sorted(parameters.keys() & {"classification", "shared_memory_region"})
+        if refused:
+            raise RowError(f"this server has no {refused[0]!r} extension", field=name[:100])
+        requested[name] = _flag(parameters, "binary_data")
+    return requested
+
+
+def _flag(parameters: Mapping[str, Any], name: str) -> bool | None:
+    given = parameters.get(name)
+    if given is not None and not isinstance(given, bool):
+        raise RowError("must be true or false", field=name)
+    return given

@@ -4,8 +4,14 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-Kind = Literal["predict", "status", "metadata", "model_ready", "live", "ready", "metrics", "none"]
+Kind = Literal[
+    "predict", "status", "metadata", "model_ready", "server", "live", "ready", "metrics", "none"
+]
 Dialect = Literal["v1", "v2", "api"]
+# What a path may call a version by, instead of its number: the one that is served to everybody,
+# and the one before it, kept warm.
+CHAMPION, PREVIOUS = "champion", "previous"
+LABELS = (CHAMPION, PREVIOUS)
 _LONGEST = 512
 
 
@@ -20,14 +26,20 @@ class Route(NamedTuple):
     label: str = ""
 
 
-_MODEL = r"(?P<model>[^/:]{1,100})"
+# Eighteen digits fit every number that a version can be.
+_VERSION = r"/versions/(?P<version>[0-9]{1,18})"
+_MODEL = r"models/(?P<model>[^/:]{1,100})"
+_MODEL_V1 = rf"{_MODEL}(?:{_VERSION}|/labels/(?P<label>[^/:]{{1,100}}))?"
+_MODEL_V2 = rf"{_MODEL}(?:{_VERSION})?"
 _PATHS: tuple[tuple[str, Kind, Dialect], ...] = (
-    (rf"/v1/models/{_MODEL}:(?P<verb>predict)", "predict", "v1"),
-    (rf"/api/v1/models/{_MODEL}/(?P<verb>predict)", "predict", "api"),
-    (rf"/v2/models/{_MODEL}/(?P<verb>infer)", "predict", "v2"),
-    (rf"/v1/models/{_MODEL}", "status", "v1"),
-    (rf"/v2/models/{_MODEL}", "metadata", "v2"),
-    (rf"/v2/models/{_MODEL}/ready", "model_ready", "v2"),
+    (rf"/v1/{_MODEL_V1}:(?P<verb>predict|classify|regress)", "predict", "v1"),
+    (rf"/api/v1/{_MODEL_V1}/(?P<verb>predict)", "predict", "api"),
+    (rf"/v2/{_MODEL_V2}/(?P<verb>infer)", "predict", "v2"),
+    (rf"/v1/{_MODEL_V1}", "status", "v1"),
+    (rf"/v1/{_MODEL_V1}/metadata", "metadata", "v1"),
+    (rf"/v2/{_MODEL_V2}", "metadata", "v2"),
+    (rf"/v2/{_MODEL_V2}/ready", "model_ready", "v2"),
+    (r"/v2", "server", "v2"),
     (r"/v2/health/live", "live", "v2"),
     (r"/healthz|/v2/health/ready", "ready", "v2"),
     (r"/metrics", "metrics", "v1"),
@@ -48,5 +60,13 @@ def _find(path: str) -> Route:
         found = pattern.fullmatch(path)
         if found is not None:
             given = found.groupdict()
-            return Route(kind, dialect, given.get("verb", ""), given.get("model", ""))
+            version = given.get("version")
+            return Route(
+                kind,
+                dialect,
+                given.get("verb") or "",
+                given.get("model") or "",
+                None if version is None else int(version),
+                given.get("label") or "",
+            )
     return NOWHERE
