@@ -1,15 +1,18 @@
 """From what a client sent to what the model takes: every value checked, the first bad one named."""
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import chain
+from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from ferryman.errors import SpecError
-from ferryman.runtime.bundle import Signature
+from ferryman.runtime.bundle import Block, Signature
+from ferryman.serving.blocks import MAX_TEXT, CellBlock, RowError, cell_block
+
+__all__ = ["ENTITY_KEY", "EVENT_TIME", "MAX_ROWS", "MAX_TEXT", "RowError", "RowSchema", "Rows"]
 
 ENTITY_KEY = "entity_key"
 EVENT_TIME = "event_time"
@@ -24,41 +27,47 @@ RESERVED = (
     "logged_at",
 )
 MAX_ROWS = 10_000
-MAX_TEXT = 1_000
-_LARGEST_WHOLE = 2**53
-_LARGEST = float(np.finfo(np.float32).max)
-_NUMBERS = frozenset({int, float, type(None)})
-_TEXTS = frozenset({str, type(None)})
-_DTYPES = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(string)": np.object_,
+_KINDS: Mapping[str, Block] = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(string)": "text",
 }
+_OBJECTS, _LISTS = {dict}, {list}
+_NOTHING: Mapping[str, list[Any]] = MappingProxyType({})
+_A_ROW = "a row must be an object of column: value, or a list of values in the model's order"
 
 
-class RowError(Exception):
-    """A row that cannot be scored: what is wrong, and where (row number from 0, column)."""
+class Rows:
+    """Checked rows. `given` holds, by column, what is logged but is no feature."""
 
-    def __init__(self, text: str, *, row: int | None = None, field: str | None = None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.row = row
-        self.field = field
+    def __init__(
+        self,
+        size: int,
+        cells: Sequence[list[Any]],
+        blocks: Sequence[CellBlock],
+        given: Mapping[str, list[Any]] = _NOTHING,
+    ) -> None:
+        self.size = size
+        self.cells = cells  # a list a block, row by row
+        self.given = given
+        self._blocks = blocks
 
-
-class Rows(NamedTuple):
-    """Checked rows, by column. `given` holds what is logged but is no feature."""
-
-    size: int
-    columns: Mapping[str, list[Any]]
-    given: Mapping[str, list[Any]] = MappingProxyType({})
+    @cached_property
+    def columns(self) -> Mapping[str, list[Any]]:
+        """The features' values by column, as they were sent."""
+        return {
+            name: cells[place :: block.width]
+            for block, cells in zip(self._blocks, self.cells, strict=True)
+            for place, name in enumerate(block.names)
+        }
 
 
 class RowSchema:
     """What a model's rows must hold, made once from its signature and its ONNX inputs.
 
-    `input_types` maps each ONNX input to its type, such as "tensor(float)"; shapes are [rows, 1].
+    `input_types` maps each ONNX input to its type, such as "tensor(float)". The inputs are the
+    signature's blocks, of shape [rows, columns], or one a feature, of shape [rows, 1].
     """
 
     def __init__(self, signature: Signature, input_types: Mapping[str, str]) -> None:
@@ -71,56 +80,50 @@ class RowSchema:
                 f"feature {clash[0]!r} has a name that the prediction log keeps for itself",
                 remedy=f"Rename it; kept names: {', '.join(RESERVED)}.",
             )
-        if set(self.names) != set(input_types) or not set(input_types.values()) <= _DTYPES.keys():
-            raise SpecError(f"ONNX inputs {dict(input_types)} are not the features {self.names}")
         self._beside = {ENTITY_KEY, EVENT_TIME, *self.entity} - set(self.names)
         self._known = self._beside | set(self.names)
-        required = {column.name for column in signature.features if not column.nullable}
-        self._numbers: dict[type[Any], list[str]] = {}
-        self._texts: list[str] = []
-        for name in self.names:
-            dtype: type[Any] = _DTYPES[input_types[name]]
-            if (dtype is np.object_) != (self.types[name] == "category"):
-                raise SpecError(
-                    f"feature {name!r} is a {self.types[name]}, not {input_types[name]}"
-                )
-            if dtype is np.object_:
-                self._texts.append(name)
-            else:
-                self._numbers.setdefault(dtype, []).append(name)
-        self._required_texts = required.intersection(self._texts)
-        # Which columns of each block of numbers may not be null, [columns, 1]; none: not looked at.
-        self._required_numbers = {
-            dtype: np.array([[name in required or dtype is np.int64] for name in names])
-            for dtype, names in self._numbers.items()
-            if dtype is np.int64 or not required.isdisjoint(names)
-        }
+        self.takes_blocks = bool(signature.blocks) and signature.blocks.keys() == set(input_types)
+        layout = (
+            _block_layout(signature, input_types)
+            if self.takes_blocks
+            else _column_layout(signature, input_types)
+        )
+        columns = {column.name: column for column in signature.features}
+        self._blocks = [
+            cell_block(kind, [columns[name] for name in names]) for kind, names in layout.items()
+        ]
+        # How the cells of a block are taken out of an object, and out of a list.
+        self._by_name = [_picker(block.names) for block in self._blocks]
+        self._by_place = [
+            None if block.names == self.names else _picker([*map(self.names.index, block.names)])
+            for block in self._blocks
+        ]
 
     def read_rows(self, instances: object) -> Rows:
-        """Rows as a list of {column: value}; RowError names the first bad row and column."""
-        if not isinstance(instances, list) or not instances:
+        """Rows as a list of objects {column: value}, or of lists of values in the features' order.
+
+        Rows of a model of one feature may be bare values. RowError names the first bad row and
+        column. Cells are checked later, by `feed`.
+        """
+        if type(instances) is not list or not instances:
             raise RowError("rows must be a list of at least one object")
         if len(instances) > MAX_ROWS:
             raise RowError(f"{len(instances)} rows; at most {MAX_ROWS} in one request")
-        width = len(self.names)
-        surplus = False
-        for index, row in enumerate(instances):
-            if type(row) is not dict:
-                raise RowError("a row must be an object of column: value", row=index)
-            if len(row) != width:
-                surplus = True
-                self._check_keys(row, index)
-        try:
-            columns = {name: [row[name] for row in instances] for name in self.names}
-        except KeyError:
-            for index, row in enumerate(instances):
-                self._check_keys(row, index)
-            raise
-        given = self._read_beside(instances) if surplus else {}
-        return Rows(size=len(instances), columns=columns, given=given)
+        kinds = set(map(type, instances))
+        if kinds == _OBJECTS:
+            return self._read_objects(instances)
+        if kinds == _LISTS:
+            return self._read_lists(instances)
+        if len(self.names) == 1 and kinds.isdisjoint((dict, list)):
+            return Rows(len(instances), [instances], self._blocks)
+        wanted = dict if type(instances[0]) is dict else list
+        index = next((i for i, row in enumerate(instances) if type(row) is not wanted), 0)
+        raise RowError(_A_ROW, row=index)
 
     def read_columns(self, inputs: object) -> Rows:
-        """Rows as {column: [values]}, every list of one length."""
+        """Rows as {column: [values]}, every list of one length; of one feature also as a list."""
+        if isinstance(inputs, list) and len(self.names) == 1:
+            return self.read_rows(inputs)
         if not isinstance(inputs, dict) or not inputs:
             raise RowError("columns must be an object of column: list of values")
         self._check_keys(inputs, None)
@@ -132,26 +135,61 @@ class RowSchema:
         if count > MAX_ROWS:
             raise RowError(f"{count} rows; at most {MAX_ROWS} in one request")
         given = {name: inputs[name] for name in self._beside if name in inputs}
-        columns = {name: inputs[name] for name in self.names}
-        return Rows(size=count, columns=columns, given=self._checked_beside(given))
+        cells = [
+            list(chain.from_iterable(zip(*(inputs[name] for name in block.names), strict=True)))
+            for block in self._blocks
+        ]
+        return Rows(count, cells, self._blocks, self._checked_beside(given))
 
     def feed(self, rows: Rows) -> dict[str, Any]:
-        """The ONNX inputs of checked rows, each of shape [rows, 1]; RowError for a bad value."""
+        """The ONNX inputs of rows: [rows, columns] a block or [rows, 1] a column.
+
+        RowError names the first bad value.
+        """
+        size = rows.size
+        if self.takes_blocks:
+            return {
+                block.kind: block.array(cells, size)
+                for block, cells in zip(self._blocks, rows.cells, strict=True)
+            }
         feed: dict[str, Any] = {}
-        for dtype, names in self._numbers.items():
-            values = [self._numbers_of(name, rows.columns[name]) for name in names]
-            block = np.array(values, dtype=np.float64)  # null becomes NaN
-            if dtype in self._required_numbers:
-                lacking = np.isnan(block) & self._required_numbers[dtype]
-                self._refuse(lacking, names, "must not be null")
-            if dtype is np.float32:
-                self._refuse(np.abs(block) > _LARGEST, names, "is too large")
-            cast = block.astype(dtype).reshape(len(names), rows.size, 1)
-            feed.update(zip(names, cast, strict=True))
-        for name in self._texts:
-            texts = self._texts_of(name, rows.columns[name])
-            feed[name] = np.array(texts, dtype=np.object_).reshape(rows.size, 1)
+        for block, cells in zip(self._blocks, rows.cells, strict=True):
+            columns = block.array(cells, size).T.reshape(block.width, size, 1)
+            feed.update(zip(block.names, columns, strict=True))
         return feed
+
+    def _read_objects(self, instances: list[dict[str, Any]]) -> Rows:
+        size, width = len(instances), len(self.names)
+        surplus = any(len(row) != width for row in instances)
+        if surplus:
+            for index, row in enumerate(instances):
+                if len(row) != width:
+                    self._check_keys(row, index)
+        try:
+            if size == 1:
+                cells = [list(pick(instances[0])) for pick in self._by_name]
+            else:
+                cells = [list(chain.from_iterable(map(p, instances))) for p in self._by_name]
+        except KeyError:
+            for index, row in enumerate(instances):
+                self._check_keys(row, index)
+            raise
+        given = self._read_beside(instances) if surplus else _NOTHING
+        return Rows(size, cells, self._blocks, given)
+
+    def _read_lists(self, instances: list[list[Any]]) -> Rows:
+        size, width = len(instances), len(self.names)
+        for index, row in enumerate(instances):
+            if len(row) != width:
+                text = f"a row of {len(row)} values; the model takes {width}"
+                raise RowError(text, row=index)
+        cells = [
+            (instances[0] if size == 1 else list(chain.from_iterable(instances)))
+            if pick is None
+            else list(chain.from_iterable(map(pick, instances)))
+            for pick in self._by_place
+        ]
+        return Rows(size, cells, self._blocks)
 
     def _check_keys(self, row: Mapping[str, Any], index: int | None) -> None:
         unknown = row.keys() - self._known
@@ -184,44 +222,49 @@ class RowSchema:
                     raise RowError(f"longer than {MAX_TEXT} characters", row=index, field=name)
         return given
 
-    def _numbers_of(self, name: str, values: list[Any]) -> list[Any]:
-        kinds = set(map(type, values))
-        if not kinds <= _NUMBERS:
-            index = next(i for i, value in enumerate(values) if type(value) not in _NUMBERS)
-            raise RowError("must be a number or null", row=index, field=name)
-        whole = self.types[name] == "integer"
-        if whole or float in kinds:
-            for index, value in enumerate(values):
-                fault = None if value is None else _number_fault(value, whole)
-                if fault is not None:
-                    raise RowError(fault, row=index, field=name)
-        return values
 
-    def _texts_of(self, name: str, values: list[Any]) -> list[str]:
-        if not set(map(type, values)) <= _TEXTS:
-            index = next(i for i, value in enumerate(values) if type(value) not in _TEXTS)
-            raise RowError("must be text or null", row=index, field=name)
-        for index, value in enumerate(values):
-            if value is not None and len(value) > MAX_TEXT:
-                raise RowError(f"longer than {MAX_TEXT} characters", row=index, field=name)
-        if name in self._required_texts and not all(values):
-            index = next(i for i, value in enumerate(values) if not value)
-            raise RowError("must not be null or empty", row=index, field=name)
-        return ["" if value is None else value for value in values]
-
-    def _refuse(self, bad: Any, names: list[str], text: str) -> None:
-        if np.count_nonzero(bad):  # ten times faster than any() on so few values
-            column, row = (int(place[0]) for place in np.nonzero(bad))
-            raise RowError(text, row=row, field=names[column])
+def _block_layout(
+    signature: Signature, input_types: Mapping[str, str]
+) -> Mapping[Block, list[str]]:
+    """Kind -> columns, as the signature says; SpecError where the graph takes something else."""
+    listed = sorted(chain.from_iterable(signature.blocks.values()))
+    kinds = {kind: _KINDS.get(input_types[kind]) for kind in signature.blocks}
+    if listed != sorted(column.name for column in signature.features) or any(
+        kind != found for kind, found in kinds.items()
+    ):
+        raise SpecError(f"blocks {signature.blocks} are not the features, as {dict(input_types)}")
+    for kind, names in signature.blocks.items():
+        for name in names:
+            _check_kind(signature, name, kind, input_types[kind])
+    return signature.blocks
 
 
-def _number_fault(value: float, whole: bool) -> str | None:
-    if not math.isfinite(value):
-        return "must be finite"
-    if whole and int(value) != value:
-        return "must be a whole number"
-    # Above 2**53 a JSON reader, a float and the log would no longer mean the same number.
-    return "is too large" if whole and abs(value) >= _LARGEST_WHOLE else None
+def _column_layout(
+    signature: Signature, input_types: Mapping[str, str]
+) -> Mapping[Block, list[str]]:
+    """Kind -> columns, where each column is an input; SpecError for one that is no feature."""
+    names = [column.name for column in signature.features]
+    if set(names) != set(input_types) or not set(input_types.values()) <= _KINDS.keys():
+        raise SpecError(f"ONNX inputs {dict(input_types)} are not the features {names}")
+    layout: dict[Block, list[str]] = {}
+    for name in names:
+        kind = _KINDS[input_types[name]]
+        _check_kind(signature, name, kind, input_types[name])
+        layout.setdefault(kind, []).append(name)
+    return layout
+
+
+def _check_kind(signature: Signature, name: str, kind: Block, found: str) -> None:
+    declared = next(column.type for column in signature.features if column.name == name)
+    if (kind == "text") != (declared == "category"):
+        raise SpecError(f"feature {name!r} is a {declared}, not {found}")
+
+
+def _picker(keys: Sequence[Any]) -> Any:
+    """What takes the cells of some keys out of a row, always as a tuple."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda row, key=keys[0]: (row[key],)
 
 
 def _read_time(value: object, index: int) -> datetime | None:

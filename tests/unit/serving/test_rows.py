@@ -90,7 +90,7 @@ def test_a_bad_value_is_named_with_row_and_column(
 @pytest.mark.parametrize("bad", [None, {}, [], "x", 5, [5], [None], [[1, 2, 3]], [GOOD, "x"]])
 def test_rows_of_another_shape_are_refused(schema: RowSchema, bad: object) -> None:
     with pytest.raises(RowError):
-        schema.read_rows(bad)
+        schema.feed(schema.read_rows(bad))
 
 
 def test_too_many_rows_are_refused(schema: RowSchema) -> None:
