@@ -12,21 +12,31 @@ from small_bundles import CLASSES
 
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.bundle import GOLDEN
-from ferryman.serving.dialects import (
-    answer_v1,
-    answer_v2,
-    metadata_v2,
-    read_v1,
-    read_v2,
-    status_v1,
-)
+from ferryman.serving import dialects
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.onnx_model import Identity, OnnxModel, open_verified
 from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.requests import Request
+from ferryman.serving.routes import find_route
 from ferryman.serving.rows import RowError
 
 DAY, NEXT = (datetime(2013, 1, day, tzinfo=UTC) for day in (1, 2))
+PREDICT = "/v1/models/tiny:predict"
 TIMED = {"event_time": "2013-01-01T10:15:00Z"}
+
+
+def asked(path: str, content: Any) -> Request:
+    return Request(find_route(path), json.dumps(content).encode())
+
+
+def answered(model: OnnxModel, path: str, content: Any) -> Any:
+    request = asked(path, content)
+    read = dialects.read(request, model.schema)
+    return json.loads(dialects.answer(request, read, model, model.score(read.rows)).body)
+
+
+def described(model: OnnxModel, path: str) -> dict[str, Any]:
+    return dialects.describe(find_route(path), model)
 
 
 def opened(bundle: Any, version: int = 1) -> OnnxModel:
@@ -41,8 +51,7 @@ def classifier(tmp_path: Path, make_task_bundle) -> OnnxModel:
 def test_classes_come_back_as_a_list_a_row(tmp_path: Path, make_task_bundle) -> None:
     bundle = make_task_bundle(tmp_path, "multiclass")
     model = opened(bundle)
-    content = {"instances": bundle.rows}
-    answer = answer_v1(content, model.score(read_v1(content, model.schema)))
+    answer = answered(model, PREDICT, {"instances": bundle.rows})
     for got, expected in zip(answer["predictions"], bundle.outputs, strict=True):
         assert len(got) == 3
         assert got == pytest.approx(expected, abs=1e-5)
@@ -54,8 +63,8 @@ def test_a_number_comes_back_as_a_number(tmp_path: Path, make_task_bundle) -> No
     model = opened(bundle)
     scores = model.score(model.schema.read_rows(bundle.rows))
     assert scores == pytest.approx(bundle.outputs, abs=1e-3)
-    assert status_v1(model)["task"] == "regression"
-    assert metadata_v2(model)["outputs"][0]["shape"] == [-1]
+    assert described(model, "/v1/models/tiny")["task"] == "regression"
+    assert described(model, "/v2/models/tiny")["outputs"][0]["shape"] == [-1]
 
 
 def test_a_tensor_of_classes_has_two_dimensions(classifier: OnnxModel) -> None:
@@ -67,14 +76,14 @@ def test_a_tensor_of_classes_has_two_dimensions(classifier: OnnxModel) -> None:
             for name, values in data.items()
         ]
     }
-    scores = classifier.score(read_v2(content, classifier.schema))
-    (output,) = answer_v2(content, classifier, scores)["outputs"]
+    (output,) = answered(classifier, "/v2/models/tiny/infer", content)["outputs"]
+    scores = answered(classifier, PREDICT, {"inputs": data})["outputs"]
     assert output["shape"] == [2, 3]
-    assert output["data"] == [*scores[0], *scores[1]]  # type: ignore[misc]
-    described = metadata_v2(classifier)
-    assert described["outputs"] == [{"name": "late", "datatype": "FP64", "shape": [-1, 3]}]
-    assert (described["task"], described["classes"]) == ("multiclass", CLASSES)
-    assert status_v1(classifier)["classes"] == CLASSES
+    assert output["data"] == [*scores[0], *scores[1]]
+    metadata = described(classifier, "/v2/models/tiny")
+    assert metadata["outputs"] == [{"name": "late", "datatype": "FP64", "shape": [-1, 3]}]
+    assert (metadata["task"], metadata["classes"]) == ("multiclass", CLASSES)
+    assert described(classifier, "/v1/models/tiny")["classes"] == CLASSES
 
 
 @pytest.mark.parametrize(
@@ -121,8 +130,8 @@ def log_scores(root: Path, model: OnnxModel, scores: Any) -> None:
     log = PredictionLog(root, lambda rows: pytest.fail(f"{rows} rows lost"))
     log.start()
     rows = [{"carrier": "UA", "distance": 1.0, "hour": 5, **TIMED} for _ in scores]
-    body = json.dumps({"instances": rows}).encode()
-    log.put(Entry(f"r{model.identity.version}".encode(), model, "v1", body, scores, time.time()))
+    request = asked(PREDICT, {"instances": rows})
+    log.put(Entry(f"r{model.identity.version}".encode(), model, request, scores, time.time()))
     log.close()
 
 
@@ -169,8 +178,9 @@ def test_a_feature_that_became_a_number_is_null_in_older_files(
     classifier.schema.types["carrier"], classifier.schema.types["hour"] = "number", "category"
     log = PredictionLog(tmp_path / "log", lambda rows: pytest.fail(f"{rows} rows lost"))
     log.start()
-    body = json.dumps({"instances": [{"carrier": 1.5, "distance": 1.0, "hour": "late", **TIMED}]})
-    log.put(Entry(b"r2", classifier, "v1", body.encode(), [[0.1, 0.2, 0.7]], time.time()))
+    row = {"carrier": 1.5, "distance": 1.0, "hour": "late", **TIMED}
+    request = asked(PREDICT, {"instances": [row]})
+    log.put(Entry(b"r2", classifier, request, [[0.1, 0.2, 0.7]], time.time()))
     log.close()
     table = read_predictions(tmp_path / "log", "tiny", DAY, NEXT).sort_by("version")
     assert table["carrier"].to_pylist() == [None, 1.5]
