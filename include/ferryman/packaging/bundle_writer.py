@@ -20,6 +20,7 @@ from ferryman.packaging.parity import (
     tolerance_of,
 )
 from ferryman.packaging.probes import raw_row
+from ferryman.packaging.serving_graph import write_serving_graph
 from ferryman.packaging.trained_answers import parity_rows, recorded_answers
 from ferryman.runtime.bundle import (
     GOLDEN,
@@ -86,8 +87,10 @@ def write_bundle(
         answers = answer_all(loaded.predict, probes)
         trained = _trained(packed, spec, probes, loaded.predict, answers)
         formats: dict[str, Predict] = {own.suffix[1:]: loaded.predict}
-        parity = compare(trained, formats | write_formats(loaded, spec, work))
-        signature = _signature(spec)
+        formats |= write_formats(loaded, spec, work)
+        blocks, serving = write_serving_graph(work, trained)
+        parity = compare(trained, formats | serving)
+        signature = _signature(spec).model_copy(update={"blocks": blocks})
         write_json(work / SIGNATURE, signature.model_dump(mode="json"))
         write_json(work / GOLDEN, _golden(trained).model_dump(mode="json"))
         write_json(work / PARITY, _certificate(parity))

@@ -45,7 +45,7 @@ def set_output(model: Any, node: str, task: Task, classes: int, name: str) -> No
         graph.node.append(helper.make_node("Reshape", [node, flat.name], [name]))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-    _drop_unused_nodes(graph)
+    drop_unused_nodes(graph)
 
 
 def write_graph(model: Any, path: Path) -> None:
@@ -82,6 +82,13 @@ def rename_all(model: Any, inputs: Mapping[str, str], columns: Sequence[str], na
     graph.input.extend(ordered)
 
 
+def number_values(graph: Any) -> dict[str, str]:
+    """Give every value but the outputs a number for a name; what each was called, to its name."""
+    names = {"": "", **{entry.name: entry.name for entry in graph.output}}
+    _number(graph, names, set(names), f"{len(graph.node)}")
+    return names
+
+
 def _number(graph: Any, names: dict[str, str], taken: set[str], prefix: str) -> None:
     """Rename one graph in place; `names` holds what the graphs around it have named."""
 
@@ -101,7 +108,7 @@ def _number(graph: Any, names: dict[str, str], taken: set[str], prefix: str) -> 
             node.input[number] = new(value)
         for number, value in enumerate(node.output):
             node.output[number] = new(value)
-        for inner in _inside(node):
+        for inner in inner_graphs(node):
             inner.name = f"g{prefix}_{place}"
             _number(inner, names, taken, f"{prefix}_{place}")
     for entry in graph.output:
@@ -109,7 +116,7 @@ def _number(graph: Any, names: dict[str, str], taken: set[str], prefix: str) -> 
     del graph.value_info[:]
 
 
-def _drop_unused_nodes(graph: Any) -> None:
+def drop_unused_nodes(graph: Any) -> None:
     """Remove nodes that only a dropped output needed, and constants that nothing reads."""
     needed = {output.name for output in graph.output}
     kept = []
@@ -117,7 +124,7 @@ def _drop_unused_nodes(graph: Any) -> None:
         if needed.intersection(node.output):
             kept.append(node)
             needed.update(node.input)
-            needed.update(*(_reads(inner) for inner in _inside(node)))
+            needed.update(*(names_read(inner) for inner in inner_graphs(node)))
     del graph.node[:]
     graph.node.extend(reversed(kept))
     constants = [entry for entry in graph.initializer if entry.name in needed]
@@ -125,15 +132,15 @@ def _drop_unused_nodes(graph: Any) -> None:
     graph.initializer.extend(constants)
 
 
-def _reads(graph: Any) -> set[str]:
+def names_read(graph: Any) -> set[str]:
     """Every name that a sub-graph reads, at any depth."""
     found = {entry.name for entry in graph.output}
     for node in graph.node:
         found.update(node.input)
-        found.update(*(_reads(inner) for inner in _inside(node)))
+        found.update(*(names_read(inner) for inner in inner_graphs(node)))
     return found
 
 
-def _inside(node: Any) -> list[Any]:
+def inner_graphs(node: Any) -> list[Any]:
     """The sub-graphs of a node: bodies of loops, branches."""
     return [attribute.g for attribute in node.attribute if attribute.HasField("g")]

@@ -35,7 +35,7 @@ def test_every_format_answers_as_the_trained_model(
     files = verify(bundle.folder, digest=bundle.digest).files
     assert {ONNX, KERAS, PARITY, f"{SAVED_MODEL}/rain/1/saved_model.pb"} <= set(files)
     certificate = read_json(bundle.folder / PARITY)
-    assert set(certificate["formats"]) == {"onnx", "keras", "saved_model"}
+    assert set(certificate["formats"]) == {"onnx", "keras", "saved_model", "serving"}
     assert certificate["rows"] > 300
     expected = fitted.model.predict(fitted.frame)
     assert expected.shape == ((300, 3) if task == "multiclass" else (300,))

@@ -17,6 +17,7 @@ from ferryman.runtime.bundle import (
     ONNX,
     PARITY,
     REFERENCE,
+    SERVING_ONNX,
     SIGNATURE,
     SKOPS,
     Golden,
@@ -59,7 +60,7 @@ def test_bundle_is_complete_and_verifies(pack: Pack, rain: DeclaredModel, tmp_pa
     assert bundle.folder == tmp_path / "bundles" / "rain" / bundle.digest
     manifest = verify(bundle.folder, digest=bundle.digest)
     assert set(manifest.files) == {
-        *(ONNX, SKOPS, SIGNATURE, GOLDEN, REFERENCE, PARITY),
+        *(ONNX, SERVING_ONNX, SKOPS, SIGNATURE, GOLDEN, REFERENCE, PARITY),
         *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "pyfunc_model.py"),
     }
     assert (manifest.model, manifest.task, manifest.framework) == ("rain", "binary", "sklearn")
@@ -67,6 +68,8 @@ def test_bundle_is_complete_and_verifies(pack: Pack, rain: DeclaredModel, tmp_pa
     assert not (tmp_path / "work").exists()
     signature = json.loads((bundle.folder / SIGNATURE).read_text())
     assert [column["name"] for column in signature["features"]] == list(rain.spec.features.columns)
+    assert signature["blocks"] == {"text": ["station", "sky"], "float32": ["humidity", "clouds"]}
+    assert set(bundle.parity.formats) == {"skops", "onnx", "serving"}
     assert (signature["entity"], signature["output"]) == (["station"], "wet")
 
 
