@@ -23,7 +23,7 @@ def test_nothing_is_allowed_that_a_replica_does_not_need() -> None:
     assert config["read_only"] is True and config["init"] is True
     assert config["cap_drop"] == ["ALL"] and "cap_add" not in config
     assert config["security_opt"] == ["no-new-privileges:true"]
-    assert {"noexec", "nosuid", "nodev"} < set(config["tmpfs"]["/tmp"].split(","))
+    assert {"noexec", "nosuid", "nodev"} < set(",".join(config["tmpfs"].values()).split(","))
     assert config["restart_policy"] == {"Name": "on-failure", "MaximumRetryCount": 10}
     assert config["log_config"]["config"]["max-size"] == "10m"
     assert "device_requests" not in config
