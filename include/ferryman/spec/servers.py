@@ -23,6 +23,7 @@ FILE_NAME = "servers.yaml"
 _NAME = r"^[a-z][a-z0-9-]{0,29}$"
 _MEMORY = r"^[1-9][0-9]*(Mi|Gi)$"
 _IMAGE = r"^([a-z0-9][a-z0-9._/:-]*@)?sha256:[0-9a-f]{64}$"
+_HTTP = r"^https?://[^\s@/]+(/\S*)?$"
 _DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 ServerName = Annotated[str, Field(pattern=_NAME)]
@@ -113,6 +114,14 @@ class KubernetesSpec(Part):
     bundles: str = Field(description="Connection (s3://...) that pods fetch released bundles from.")
     url: str | None = Field(
         default=None, description="Where clients reach the Service; default inside the cluster."
+    )
+    prometheus: str | None = Field(
+        default=None,
+        pattern=_HTTP,
+        description="The cluster's Prometheus; rules on requests and latency ask it, by KEDA.",
+    )
+    monitor: bool = Field(
+        default=False, description="Let the Prometheus operator find /metrics: a ServiceMonitor."
     )
 
 
