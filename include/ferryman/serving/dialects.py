@@ -1,9 +1,10 @@
 """The request forms by dialect: how rows are read and answered in each, and a model is told of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ferryman.serving import open_inference, tensorflow_rest
+from ferryman.serving.model_facts import Versions
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import Answer, Asked, Request
 from ferryman.serving.routes import Dialect, Route
@@ -37,10 +38,10 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
     return _DIALECTS[request.route.dialect].answer(request, asked, model, scores)
 
 
-def describe(route: Route, model: OnnxModel, versions: Sequence[OnnxModel] = ()) -> dict[str, Any]:
+def describe(route: Route, model: OnnxModel, versions: Versions) -> dict[str, Any]:
     """What a path of kind status, metadata or model_ready tells of the model that it found.
 
-    `versions` are all loaded versions of its name, the one that is served to everybody first.
+    `versions` are all loaded versions of its name.
     """
     if route.kind == "model_ready":
         return {"name": model.identity.name, "ready": True}

@@ -3,8 +3,9 @@
 Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,12 +14,13 @@ from ferryman import __version__
 from ferryman.serving.answers import bad_row, read_json_object
 from ferryman.serving.binary_tensors import EXTENSION, HEADER, OCTETS, pack_doubles, split
 from ferryman.serving.input_tensors import DATATYPES, parameters_of, read_tensors
-from ferryman.serving.model_facts import task_facts
+from ferryman.serving.model_facts import Versions, label_facts, task_facts
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import JSON, Answer, Asked, Request
 from ferryman.serving.rows import MAX_TEXT, RowError, RowSchema
 
 _KEYS = frozenset({"id", "inputs", "outputs", "parameters", "model_name"})
+_NONE: Versions = MappingProxyType({})
 
 
 class _Form(NamedTuple):
@@ -80,11 +82,12 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
     return Answer(text_part + binary, [OCTETS, (HEADER, b"%d" % len(text_part))])
 
 
-def describe(model: OnnxModel, versions: Sequence[OnnxModel] = ()) -> dict[str, Any]:
+def describe(model: OnnxModel, versions: Versions = _NONE) -> dict[str, Any]:
     """The tensors that a model takes and gives, and which of its versions may be asked."""
+    loaded = versions.values() or [model]
     return {
         "name": model.identity.name,
-        "versions": [str(version.identity.version) for version in versions or [model]],
+        "versions": [str(version.identity.version) for version in loaded],
         "platform": "onnxruntime_onnx",
         "inputs": [
             {"name": name, "datatype": DATATYPES[kind], "shape": [-1]}
@@ -97,6 +100,7 @@ def describe(model: OnnxModel, versions: Sequence[OnnxModel] = ()) -> dict[str, 
                 "shape": [-1, model.classes] if model.classes else [-1],
             }
         ],
+        **label_facts(versions),
         **task_facts(model),
     }
 

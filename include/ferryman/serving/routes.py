@@ -8,10 +8,6 @@ Kind = Literal[
     "predict", "status", "metadata", "model_ready", "server", "live", "ready", "metrics", "none"
 ]
 Dialect = Literal["v1", "v2", "api"]
-# What a path may call a version by, instead of its number: the one that is served to everybody,
-# and the one before it, kept warm.
-CHAMPION, PREVIOUS = "champion", "previous"
-LABELS = (CHAMPION, PREVIOUS)
 _LONGEST = 512
 
 

@@ -5,12 +5,13 @@ Source: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from ferryman.serving.answers import Refusal, bad_row, read_json_object
-from ferryman.serving.model_facts import task_facts
+from ferryman.serving.model_facts import Versions, label_facts, task_facts
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import JSON, Answer, Asked, Request
 from ferryman.serving.rows import ENTITY_KEY, EVENT_TIME, MAX_ROWS, RowError, RowSchema
@@ -24,6 +25,7 @@ _TASKS: Mapping[str, tuple[str, ...]] = {
     "regress": ("regression", "binary"),
 }
 _BINARY_LABELS = ("0", "1")
+_NONE: Versions = MappingProxyType({})
 
 
 def read(request: Request, schema: RowSchema) -> Asked:
@@ -52,11 +54,11 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
 
 
 def describe(
-    model: OnnxModel, versions: Sequence[OnnxModel] = (), *, is_one: bool = False
+    model: OnnxModel, versions: Versions = _NONE, *, is_one: bool = False
 ) -> dict[str, Any]:
     """The state of every loaded version, or with `is_one` of `model` alone, and its release."""
     identity = model.identity
-    told = [model] if is_one or not versions else versions
+    told = [model] if is_one or not versions else list(versions.values())
     return {
         "model_version_status": [
             {
@@ -69,6 +71,7 @@ def describe(
         "version": identity.version,
         "epoch": identity.epoch,
         "digest": identity.digest,
+        **label_facts(versions),
         **task_facts(model),
     }
 
