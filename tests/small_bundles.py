@@ -99,6 +99,8 @@ def _make_bundle(folder: Path, strength: float, task: Task = "binary") -> SmallB
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     from ferryman.packaging.export import export_onnx
+    from ferryman.packaging.parity import Trained
+    from ferryman.packaging.serving_graph import write_serving_graph
     from ferryman.spec.data import FeatureSpec
 
     random = np.random.default_rng(7)
@@ -128,11 +130,16 @@ def _make_bundle(folder: Path, strength: float, task: Task = "binary") -> SmallB
         {"carrier": row.carrier, "distance": float(row.distance), "hour": int(row.hour)}
         for row in frame.head(20).itertuples()
     ]
-    if task == "regression":
-        outputs = pipeline.predict(frame.head(20)).tolist()
-    else:
-        chances = pipeline.predict_proba(frame.head(20))
-        outputs = (chances if task == "multiclass" else chances[:, 1]).tolist()
+
+    def predict(asked: pd.DataFrame) -> Any:
+        if task == "regression":
+            return pipeline.predict(asked)
+        chances = pipeline.predict_proba(asked)
+        return chances if task == "multiclass" else chances[:, 1]
+
+    trained = Trained(frame, predict(frame), predict, columns, ["late"])
+    blocks, _ = write_serving_graph(folder, trained)
+    outputs = trained.answers[:20].tolist()
     required = () if task == "binary" else ("carrier", "hour")
     signature = {
         "features": [
@@ -143,6 +150,7 @@ def _make_bundle(folder: Path, strength: float, task: Task = "binary") -> SmallB
         "classes": CLASSES if task == "multiclass" else [],
         "entity": ["carrier", "flight"],
         "output": "late",
+        "blocks": blocks,
     }
     write_json(folder / SIGNATURE, signature)
     write_json(folder / GOLDEN, {"rows": rows, "outputs": outputs, "tolerance": 1e-5})

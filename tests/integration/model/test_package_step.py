@@ -63,7 +63,7 @@ def test_differences_are_in_the_bundle_and_in_mlflow(line: Line, answered: StepR
     packed = step(line, "package", train=answered)
     certificate = read_json(Path(str(packed.outputs["bundle"])) / PARITY)
     assert certificate["formats"] == packed.outputs["parity"]
-    assert set(certificate["formats"]) == {"onnx", "skops"}
+    assert set(certificate["formats"]) == {"onnx", "skops", "serving"}
     assert certificate["formats"]["skops"] == 0
     assert 0 < certificate["formats"]["onnx"] < certificate["tolerance"] == 1e-5
     run = connect(line.settings.mlflow_uri).get_run(str(answered.outputs["mlflow_run_id"]))
