@@ -1,6 +1,6 @@
 """HTTP answers of the prediction port: always JSON, never a stack trace."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import orjson
@@ -19,10 +19,11 @@ _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 class Refusal(Exception):
     """A request that is not answered with a prediction: its status and why."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(text)
         self.status = status
         self.content: dict[str, Any] = {"error": text}
+        self.headers = headers
 
 
 def bad_row(error: RowError) -> Refusal:
@@ -56,30 +57,11 @@ async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The request's body; Refusal 413 above `limit` bytes, without reading the rest."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if message["type"] == "http.disconnect":
-            raise Refusal(400, "the client went away")
-        if len(body) <= limit:
-            return body
-    pieces = [body]
-    size = len(body)
-    while message.get("more_body", False) and size <= limit:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Refusal(400, "the client went away")
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-    if size > limit:
-        raise Refusal(413, f"the body is larger than {limit} bytes")
-    return b"".join(pieces)
-
-
 def read_json_object(body: bytes) -> dict[str, Any]:
-    """A JSON object; Refusal 400 for anything else. NaN, Infinity and 1e400 are no JSON numbers."""
+    """A JSON object; Refusal 400 for anything else. NaN, Infinity and 1e400 are no JSON numbers.
+
+    Of a key that is there twice the last value counts.
+    """
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:

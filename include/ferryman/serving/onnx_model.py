@@ -1,6 +1,7 @@
 """One loaded model: its ONNX session, its row schema, and the identity it answers with."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 import onnxruntime
 
 from ferryman.errors import IntegrityBroken
-from ferryman.runtime.bundle import GOLDEN, ONNX, SIGNATURE, Golden, Signature
+from ferryman.runtime.bundle import GOLDEN, ONNX, SERVING_ONNX, SIGNATURE, Golden, Signature
 from ferryman.runtime.files import read_json
+from ferryman.serving.pace import Pace, measure_pace
 from ferryman.serving.rows import RowError, Rows, RowSchema
 
 # A number a row; of a multiclass model a list a row, one probability a class in their order.
@@ -28,27 +30,23 @@ class Identity:
 
 
 class OnnxModel:
-    """A model that can score. Safe to call from several threads at once."""
+    """A model that can score. Safe to call from several threads at once.
 
-    def __init__(self, folder: Path, identity: Identity) -> None:
+    `threads` is how many cores one run may use. `gathers` says whether to score several requests
+    that are there at the same time in one run: see `Pace`.
+    """
+
+    def __init__(self, folder: Path, identity: Identity, *, threads: int = 1) -> None:
         self.identity = identity
         self.signature = Signature.model_validate(read_json(folder / SIGNATURE))
         self.classes = len(self.signature.classes) if self.signature.task == "multiclass" else 0
-        options = onnxruntime.SessionOptions()
-        # One row is too little work to share among threads; requests are the parallelism.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(folder / ONNX), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's errors share no narrower base
-            raise IntegrityBroken(f"bundle {folder}: ONNX cannot be loaded: {error}") from error
+        blocks = bool(self.signature.blocks) and (folder / SERVING_ONNX).is_file()
+        self._session = _open_session(folder, SERVING_ONNX if blocks else ONNX, threads)
         inputs = {entry.name: entry.type for entry in self._session.get_inputs()}
         self.schema = RowSchema(self.signature, inputs)
         # The exporter leaves one output; a plain skl2onnx graph has the label before it.
         self._outputs = [self._session.get_outputs()[-1].name]
+        self.pace = Pace()
         self.headers = [
             (b"x-model-version", str(identity.version).encode()),
             (b"x-model-epoch", str(identity.epoch).encode()),
@@ -59,38 +57,62 @@ class OnnxModel:
 
         By task: the label's probability; a probability a class; the value.
         """
-        feed = self.schema.feed(rows)
+        return self.run(self.schema.feed(rows), rows.size)
+
+    def run(self, feed: Mapping[str, Any], size: int) -> Scores:
+        """The answers to `size` rows that `schema.feed` made ready; see `score`."""
         try:
             answers: Any = self._session.run(self._outputs, feed)[0]
         except Exception as error:  # onnxruntime's errors share no narrower base
             raise RowError(f"the model cannot score these rows: {type(error).__name__}") from error
-        if self.classes:
-            return self._class_scores(answers, rows.size)
-        if answers.ndim == 2:
+        if not self.classes and answers.ndim == 2:
             answers = answers[:, -1]
-        scores: list[float] = answers.tolist()
-        for index, score in enumerate(scores):
-            if not math.isfinite(score):
-                raise RowError("the model gives no finite score for this row", row=index)
-        return scores
-
-    def _class_scores(self, answers: Any, rows: int) -> list[list[float]]:
-        if answers.shape != (rows, self.classes):
+        wanted = (size, self.classes) if self.classes else (size,)
+        if answers.shape != wanted:
             raise RowError(f"the model answers {answers.shape}, not {self.classes} classes a row")
-        finite = np.isfinite(answers)
-        if not finite.all():
-            index = int(np.flatnonzero(~finite.all(axis=1))[0])
-            raise RowError("the model gives no finite score for this row", row=index)
-        scores: list[list[float]] = answers.tolist()
+        # One product in place of isfinite(): it is NaN where any answer is NaN or infinite.
+        flat = answers.ravel()
+        if not math.isfinite(np.vdot(flat, flat)):
+            self._refuse_endless(answers.reshape(size, -1))
+        scores: Scores = answers.tolist()
         return scores
 
+    def measure(self, rows: Rows) -> None:
+        """Learn how long a run takes, so that `pace` can say what pays."""
+        self.pace = measure_pace(
+            lambda feed: self._session.run(self._outputs, feed), self.schema, rows
+        )
 
-def open_verified(folder: Path, identity: Identity) -> OnnxModel:
+    def _refuse_endless(self, answers: Any) -> None:
+        finite = np.isfinite(answers).all(axis=1)
+        if not finite.all():  # else many large answers, each of them finite
+            index = int(np.flatnonzero(~finite)[0])
+            raise RowError("the model gives no finite score for this row", row=index)
+
+
+def _open_session(folder: Path, graph: str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads that spin while they wait take the cores from those that answer.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            str(folder / graph), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors share no narrower base
+        raise IntegrityBroken(f"bundle {folder}: ONNX cannot be loaded: {error}") from error
+
+
+def open_verified(folder: Path, identity: Identity, *, threads: int = 1) -> OnnxModel:
     """Load a verified bundle and replay its golden rows before anybody may be served by it.
+
+    The first runs, which are slow, happen here.
 
     Raises IntegrityBroken (exit 7) when an answer differs from what the trained model gave.
     """
-    model = OnnxModel(folder, identity)
+    model = OnnxModel(folder, identity, threads=threads)
     golden = Golden.model_validate(read_json(folder / GOLDEN))
     if not golden.rows or len(golden.rows) != len(golden.outputs):
         raise IntegrityBroken(f"bundle {folder}: {GOLDEN} holds no rows to check the model with")
@@ -101,7 +123,8 @@ def open_verified(folder: Path, identity: Identity) -> OnnxModel:
             f"{model.signature.task} with {model.classes} classes"
         )
     try:
-        scores = model.score(model.schema.read_rows([dict(row) for row in golden.rows]))
+        rows = model.schema.read_rows([dict(row) for row in golden.rows])
+        scores = model.score(rows)
     except RowError as error:
         raise IntegrityBroken(
             f"bundle {folder}: golden row {error.row} is refused: {error.text} ({error.field})"
@@ -114,4 +137,5 @@ def open_verified(folder: Path, identity: Identity) -> OnnxModel:
                 f"{expected!r}",
                 remedy="Do not serve this version: train and package again.",
             )
+    model.measure(rows)
     return model

@@ -8,12 +8,12 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-from ferryman.serving import dialects, open_inference, tensorflow_rest
+from ferryman.serving import dialects
 from ferryman.serving.answers import (
     Headers,
     Message,
@@ -21,113 +21,179 @@ from ferryman.serving.answers import (
     Refusal,
     Send,
     bad_row,
-    read_body,
     send_answer,
     send_json,
     send_text,
 )
+from ferryman.serving.bodies import BodyReader
+from ferryman.serving.gathering import Gathering
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.metrics import UNKNOWN, ServingMetrics
 from ferryman.serving.onnx_model import OnnxModel, Scores
-from ferryman.serving.requests import Answer, Request
+from ferryman.serving.requests import Answer, Asked, Request
 from ferryman.serving.routes import Route, find_route
 from ferryman.serving.rows import RowError
 from ferryman.serving.served_models import ServedModels
 
 MAX_BODY = 8 * 1024 * 1024
-_INLINE_BODY = 16 * 1024
+_INLINE_BODY = 64 * 1024
 _BODY_SECONDS = 30.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
+_READ = frozenset({b"x-request-id", b"content-encoding", b"inference-header-content-length"})
+_NO_HEADERS: Mapping[bytes, bytes] = {}
 
 logger = logging.getLogger(__name__)
 
+# The whole /metrics page, of all replicas and the front.
+Page = Callable[[], Awaitable[bytes]]
+
 
 class PredictionApp:
-    """Answers predictions, states and metrics from the served models."""
+    """Answers predictions, states and metrics from the served models.
 
-    def __init__(self, served: ServedModels, log: PredictionLog, metrics: ServingMetrics) -> None:
+    `page` gives the whole page of metrics; without it the page is this replica's own. `begun` holds
+    every request that has begun, also those that the loop will turn to next: a server's tasks.
+    """
+
+    def __init__(
+        self,
+        served: ServedModels,
+        log: PredictionLog,
+        metrics: ServingMetrics,
+        page: Page | None = None,
+    ) -> None:
+        self.begun: Collection[object] = ()
         self._served = served
         self._log = log
         self._metrics = metrics
+        self._page = page
         self._prefix = secrets.token_hex(8).encode()
         self._numbers = count(1)
+        self._bodies = BodyReader(MAX_BODY, _BODY_SECONDS)
+        self._gathering = Gathering(metrics)
         # Large batches are scored beside the loop, so that one row does not wait for thousands.
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="score")
+        metrics.models = lambda: served.loaded
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request (ASGI)."""
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        request_id = self._request_id(scope)
+        metrics = self._metrics
+        metrics.in_flight += 1
+        given = _headers(scope)
+        request_id = self._request_id(given)
         headers: Headers = [(b"x-request-id", request_id)]
         route = find_route(scope["path"])
-        model = self._served.get(route.model)
-        label = UNKNOWN if model is None else route.model
-        if model is not None:
-            headers += model.headers
+        label, name = UNKNOWN, _name(route)
         try:
-            if route.kind == "metrics" and scope["method"] == "GET":
-                await send_text(send, self._metrics.page())
-                return
+            model = self._find(route)
+            if model is not None:
+                label = route.model
+                headers += model.headers
             if route.kind == "predict" and model is not None and scope["method"] == "POST":
-                answer = await self._predict(route, model, request_id, scope, receive)
-                self._metrics.count(label, _name(route), 200, time.perf_counter() - started)
+                body = await self._bodies.read(receive)
+                request = Request(route, body, _json_length(given, len(body)))
+                answer, scores = await self._predict(request, model)
+                seconds = time.perf_counter() - started
+                metrics.scored(label, len(scores))
+                metrics.count(label, name, 200, seconds)
+                self._log.put(
+                    Entry(request_id, model, request, scores, time.time(), seconds=seconds)
+                )
                 await send_answer(send, answer, headers)
+                return
+            if route.kind == "metrics" and scope["method"] in ("GET", "HEAD"):
+                await send_text(send, await self._metrics_page())
                 return
             status, content = 200, self._state(route, scope["method"], model)
         except Refusal as refusal:
             status, content = refusal.status, refusal.content
+            headers += refusal.headers
         except Exception:
             logger.exception("request %s failed", request_id.decode())
             status, content = 500, {"error": "internal error"}
-        self._metrics.count(label, _name(route), status, time.perf_counter() - started)
+        finally:
+            metrics.in_flight -= 1
+        metrics.count(label, name, status, time.perf_counter() - started)
         await send_json(send, status, content, headers)
 
     def close(self) -> None:
         """End the scoring threads."""
         self._pool.shutdown(wait=True)
 
-    async def _predict(
-        self, route: Route, model: OnnxModel, request_id: bytes, scope: Message, receive: Receive
-    ) -> Answer:
+    async def _predict(self, request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
+        is_large = len(request.body) > _INLINE_BODY
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await read_body(receive, MAX_BODY)
-        except TimeoutError:
-            raise Refusal(408, "the body did not arrive in time") from None
-        request = Request(route, body, _json_length(scope, len(body)))
-        try:
-            if len(body) > _INLINE_BODY:
-                loop = asyncio.get_running_loop()
-                scored = await loop.run_in_executor(self._pool, _score, request, model)
+            if is_large:
+                asked, feed = await self._beside(_read, request, model)
             else:
-                scored = _score(request, model)
+                asked, feed = _read(request, model)
+            scores = await self._score(model, feed, asked.rows.size, is_large)
+            if is_large:
+                return await self._beside(dialects.answer, request, asked, model, scores), scores
+            return dialects.answer(request, asked, model, scores), scores
         except RowError as error:
             raise bad_row(error) from error
-        answer, scores = scored
-        self._metrics.scored(model.identity.name, len(scores))
-        self._log.put(Entry(request_id, model, request, scores, time.time()))
-        return answer
+
+    async def _score(
+        self, model: OnnxModel, feed: Mapping[str, Any], size: int, is_large: bool
+    ) -> Scores:
+        metrics = self._metrics
+        scores: Scores
+        if is_large or model.pace.is_long(size):
+            metrics.waiting_rows += size
+            try:
+                scores = await self._beside(model.run, feed, size)
+            finally:
+                metrics.waiting_rows -= size
+        elif model.pace.gathers and len(self.begun) > 1:
+            return await self._gathering.score(model, feed, size)
+        else:
+            scores = model.run(feed, size)
+        metrics.ran(model.identity.name, size)
+        return scores
+
+    async def _beside(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+    def _find(self, route: Route) -> OnnxModel | None:
+        """The model that a path names; Refusal 404 for a version or label that is not loaded."""
+        model = self._served.get(route.model)
+        if model is None or (route.version is None and not route.label):
+            return model
+        found = self._served.get(route.model, route.version, route.label)
+        if found is not None:
+            return found
+        versions = self._served.versions(route.model)
+        refusal = Refusal(404, f"model {route.model!r} has no such version")
+        there = sorted(loaded.identity.version for loaded in versions.values())
+        refusal.content.update(versions=there, labels=list(versions))
+        raise refusal
+
+    async def _metrics_page(self) -> bytes:
+        return self._metrics.page() if self._page is None else await self._page()
 
     def _state(self, route: Route, method: str, model: OnnxModel | None) -> Mapping[str, Any]:
         if route.kind == "none":
             raise Refusal(404, "no such path")
-        if method != ("POST" if route.kind == "predict" else "GET"):
-            raise Refusal(405, "method not allowed")
+        allowed = ("POST",) if route.kind == "predict" else ("GET", "HEAD")
+        if method not in allowed:
+            allow = (b"allow", ", ".join(allowed).encode())
+            raise Refusal(405, "method not allowed", [allow])
         if route.kind == "live":
             return {"live": True}
         if route.kind == "ready":
             return self._readiness()
+        if route.kind == "server":
+            return dialects.describe_server()
         if model is None:
             if route.model in self._served.remembered:
                 raise Refusal(503, f"model {route.model!r} is not loaded")
             raise Refusal(404, "no such model")
-        if route.kind == "model_ready":
-            return {"name": route.model, "ready": True}
-        if route.kind == "status":
-            return tensorflow_rest.describe(model)
-        return open_inference.describe(model)
+        versions = self._served.versions(route.model)
+        return dialects.describe(route, model, list(versions.values()))
 
     def _readiness(self) -> Mapping[str, Any]:
         if self._served.is_ready:
@@ -137,19 +203,26 @@ class PredictionApp:
         refusal.content.update(loading=not self._served.restored, missing=sorted(missing))
         raise refusal
 
-    def _request_id(self, scope: Message) -> bytes:
+    def _request_id(self, given: Mapping[bytes, bytes]) -> bytes:
         """The client's own id where it is a plain one, so that its log and ours meet."""
-        for key, value in scope["headers"]:
-            if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                given: bytes = value
-                return given
+        own = given.get(b"x-request-id")
+        if own is not None and _REQUEST_ID.fullmatch(own):
+            return own
         return b"%b-%x" % (self._prefix, next(self._numbers))
 
 
-def _score(request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
+def _read(request: Request, model: OnnxModel) -> tuple[Asked, Mapping[str, Any]]:
     asked = dialects.read(request, model.schema)
-    scores = model.score(asked.rows)
-    return dialects.answer(request, asked, model, scores), scores
+    return asked, model.schema.feed(asked.rows)
+
+
+def _headers(scope: Message) -> Mapping[bytes, bytes]:
+    """The few headers that matter; of one that is there twice the last counts."""
+    given = _NO_HEADERS
+    for key, value in scope["headers"]:
+        if key in _READ:
+            given = {**given, key: value}
+    return given
 
 
 def _name(route: Route) -> str:
@@ -157,11 +230,17 @@ def _name(route: Route) -> str:
     return f"{route.dialect}_{route.verb}" if route.kind == "predict" else route.kind
 
 
-def _json_length(scope: Message, size: int) -> int | None:
+def _json_length(given: Mapping[bytes, bytes], size: int) -> int | None:
     """Where the JSON of a body with binary tensors ends; Refusal 400 for a senseless one."""
-    for key, value in scope["headers"]:
-        if key == b"inference-header-content-length":
-            if not value.isdigit() or int(value) > size:
-                raise Refusal(400, "inference-header-content-length is not a length of this body")
-            return int(value)
-    return None
+    if not given:
+        return None
+    packing = given.get(b"content-encoding", b"identity")
+    if packing.lower() != b"identity":
+        accept = (b"accept-encoding", b"identity")
+        raise Refusal(415, "a packed body is not read; send it as it is", [accept])
+    length = given.get(b"inference-header-content-length")
+    if length is None:
+        return None
+    if not length.isdigit() or len(length) > 9 or int(length) > size:
+        raise Refusal(400, "inference-header-content-length is not a length of this body")
+    return int(length)
