@@ -1,239 +1,228 @@
 """Writes the prediction log: what was asked and answered, off the request's path.
 
-A file is written beside and renamed: whole or absent. A killed server loses at most what was not
-flushed yet; it never leaves a torn file.
+Answers are queued; a thread of its own makes rows of them, keeps these in a journal a fraction of a
+second later, and now and then in a Parquet file, which is written beside and renamed: whole or
+absent. Where files belong elsewhere, another thread brings them there.
 """
 
 import logging
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import orjson
+from ferryman.runtime.object_store import ObjectStore
+from ferryman.serving.log_journal import Journal, recover, write_file
+from ferryman.serving.log_rows import CHAMPION, Entry, Place, batches_of, place_of
+from ferryman.serving.log_upload import LogUpload
+from ferryman.serving.onnx_model import OnnxModel
 
-from ferryman.serving import dialects
-from ferryman.serving.onnx_model import OnnxModel, Scores
-from ferryman.serving.prediction_log import own_fields
-from ferryman.serving.requests import Request
-from ferryman.serving.rows import ENTITY_KEY, EVENT_TIME, Rows
-from ferryman.spec.windows import format_time
+__all__ = ["CHAMPION", "FLUSH_SECONDS", "Entry", "PredictionLog"]
 
-CHAMPION = "champion"
-FLUSH_SECONDS = 10.0
+FLUSH_SECONDS = 60.0
+_TICK_SECONDS = 0.2
+_SAY_SECONDS = 10.0
 _CAPACITY = 200_000  # rows in the queue
 _CAPACITY_BYTES = 64 * 1024 * 1024
-_FILE_ROWS = 20_000
+_FILE_ROWS = 50_000
+_PIECE_ROWS = 512
 
 logger = logging.getLogger(__name__)
-
-
-class Entry(NamedTuple):
-    """One answered request as it came in.
-
-    `at`: when, seconds since 1970; `seconds`: how long the answer took; `variant`: who answered.
-
-    The body is read again when it is written: a queue of bytes costs a tenth of the memory of a
-    queue of rows, and the garbage collector nothing.
-    """
-
-    request_id: bytes
-    model: OnnxModel
-    request: Request
-    scores: Scores
-    at: float
-    seconds: float = 0.0
-    variant: str = CHAMPION
 
 
 class PredictionLog:
     """A bounded queue and the thread that writes it. `put` never waits and never fails.
 
-    `on_drop` is called with the number of rows that could not be kept.
+    `on_drop` is called with the number of rows that could not be kept, from either thread.
+    `replica` tells this process's files from those of others in the same folder. `open_store` opens
+    the place that finished files are brought to; until then at most `spool_bytes` of them wait.
     """
 
-    def __init__(
-        self, root: Path, on_drop: Callable[[int], None], *, capacity: int = _CAPACITY
+    def __init__(  # noqa: PLR0913  - what bounds it, and where it goes
+        self,
+        root: Path,
+        on_drop: Callable[[int], None],
+        *,
+        replica: str = "",
+        capacity: int = _CAPACITY,
+        open_store: Callable[[], ObjectStore] | None = None,
+        spool_bytes: int = 1 << 30,
     ) -> None:
-        self._root = root
+        self._root, self._replica = root, replica
         self._on_drop = on_drop
         self._capacity = capacity
         self._entries: deque[Entry] = deque()
-        self._queued = 0
-        self._queued_bytes = 0
-        self._files = 0
-        self._wake = threading.Condition()
+        # What was put and what was taken are each counted by one thread: no lock on either side.
+        self._put_rows = self._put_bytes = 0
+        self._taken_rows = self._taken_bytes = 0
+        self._pending: dict[Place, list[Any]] = {}
+        self._pending_rows = 0
+        self._pending_since = 0.0
+        self._journal = Journal(root, replica)
+        self._upload = LogUpload(root, open_store, spool_bytes) if open_store else None
+        # Rows that the queue refused, and that were lost later: each counted by one thread, too.
+        self._refused = self._lost = self._said_lost = 0
+        self._last_error: Exception | None = None
+        self._said = -_SAY_SECONDS
+        self._wake = threading.Event()
+        self._finished = threading.Condition()
         self._closing = False
-        self._wanted = 0
-        self._done = 0
+        self._wanted = self._done = 0
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
+    @property
+    def queued(self) -> int:
+        """Rows that wait to be written."""
+        return self._put_rows - self._taken_rows
+
     def start(self) -> None:
-        """Begin to write; temporary files of a killed server are removed first."""
-        for left in self._root.glob("*/date=*/.*.tmp"):
-            left.unlink(missing_ok=True)
+        """Begin to write; what a killed server left is recovered first."""
         self._thread.start()
+        if self._upload:
+            self._upload.start()
 
     def put(self, entry: Entry) -> None:
-        """Queue an answered request, or count its rows as dropped when the queue is full."""
+        """Queue an answered request, or count its rows as dropped when the queue is full.
+
+        To be called by one thread, the one that answers.
+        """
         rows = len(entry.scores)
-        with self._wake:
-            before = self._queued
-            size = self._queued_bytes + len(entry.request.body)
-            if before + rows <= self._capacity and size <= _CAPACITY_BYTES:
-                self._entries.append(entry)
-                self._queued += rows
-                self._queued_bytes = size
-                if before < _FILE_ROWS <= self._queued:
-                    self._wake.notify_all()
-                return
-        self._on_drop(rows)
+        put_rows = self._put_rows + rows
+        put_bytes = self._put_bytes + len(entry.request.body)
+        if (
+            put_rows - self._taken_rows > self._capacity
+            or put_bytes - self._taken_bytes > _CAPACITY_BYTES
+        ):
+            self._refused += rows
+            self._on_drop(rows)
+            return
+        self._put_rows, self._put_bytes = put_rows, put_bytes
+        self._entries.append(entry)
 
     def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until all that was put before is on disk (or dropped); False after `timeout` s."""
-        with self._wake:
+        """Wait until all that was put before is where it is read; False after `timeout` seconds.
+
+        What could not be kept is counted as dropped, and not waited for.
+        """
+        until = time.monotonic() + timeout
+        with self._finished:
             self._wanted += 1
             ticket = self._wanted
-            self._wake.notify_all()
-            return self._wake.wait_for(lambda: self._done >= ticket, timeout)
+            self._wake.set()
+            if not self._finished.wait_for(lambda: self._done >= ticket, timeout):
+                return False
+        return self._upload is None or self._upload.wait(until - time.monotonic())
 
     def close(self) -> None:
-        """Write what is queued and end the thread."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify_all()
+        """Write what is queued and end the threads."""
+        self._closing = True
+        self._wake.set()
         self._thread.join(timeout=30)
+        if self._upload:
+            self._upload.close()
 
     def _run(self) -> None:
+        self._guarded(self._begin)
         while True:
-            with self._wake:
-                self._wake.wait_for(self._has_cause, FLUSH_SECONDS)
-                entries, self._entries = list(self._entries), deque()
-                self._queued = self._queued_bytes = 0
-                wanted, closing = self._wanted, self._closing
-            self._write(entries)
-            with self._wake:
+            self._wake.wait(_TICK_SECONDS)
+            self._wake.clear()
+            closing, wanted = self._closing, self._wanted
+            self._take()
+            due = time.monotonic() - self._pending_since >= FLUSH_SECONDS
+            if self._pending_rows and (closing or due or wanted > self._done):
+                self._write()
+            self._say_faults()
+            with self._finished:
                 self._done = wanted
-                self._wake.notify_all()
-                if closing and not self._entries:
-                    return
+                self._finished.notify_all()
+            if closing and not self._entries:
+                return
 
-    def _has_cause(self) -> bool:
-        return self._closing or self._wanted > self._done or self._queued >= _FILE_ROWS
+    def _begin(self) -> None:
+        import pyarrow.ipc
+        import pyarrow.parquet  # noqa: F401  - now, and not beside the first answers
 
-    def _write(self, entries: Sequence[Entry]) -> None:
-        groups: dict[OnnxModel, list[Entry]] = {}
-        for entry in entries:
-            groups.setdefault(entry.model, []).append(entry)
-        for model, group in groups.items():
-            count = sum(len(entry.scores) for entry in group)
-            try:
-                self._write_model(model, group)
-            except Exception:
-                # A full disk must not end logging: these rows are lost, and said to be lost.
-                logger.exception("%d predictions could not be logged", count)
-                self._on_drop(count)
+        recover(self._root)
 
-    def _write_model(self, model: OnnxModel, entries: Sequence[Entry]) -> None:
-        # One growing buffer a day: orjson's small results hold 4 kB each for as long as they live.
-        days: dict[str, bytearray] = {}
-        for entry in entries:
-            for line in _lines(model, entry):
-                lines = days.setdefault(line["event_time"][:10], bytearray())
-                lines += orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-        for day, lines in sorted(days.items()):
-            self._write_file(model.identity.name, day, _read_lines(model, lines))
+    def _take(self) -> None:
+        """Make rows of all that is queued, a piece at a time."""
+        while self._entries:
+            piece: dict[OnnxModel, list[Entry]] = {}
+            rows = 0
+            while self._entries and rows < _PIECE_ROWS:
+                entry = self._entries.popleft()
+                piece.setdefault(entry.model, []).append(entry)
+                rows += len(entry.scores)
+                self._taken_bytes += len(entry.request.body)
+            for model, entries in piece.items():
+                self._keep(model, entries)
+            self._taken_rows += rows
+            if self._pending_rows >= _FILE_ROWS:
+                self._write()
 
-    def _write_file(self, name: str, day: str, table: Any) -> None:
-        import pyarrow.parquet as pq
-
-        folder = self._root / name / f"date={day}"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._files += 1
-        stem = f"{time.time_ns()}-{os.getpid()}-{self._files}"
-        scratch = folder / f".{stem}.tmp"
+    def _keep(self, model: OnnxModel, entries: Sequence[Entry]) -> None:
         try:
-            with scratch.open("wb") as stream:
-                pq.write_table(table, stream, compression="zstd", row_group_size=131_072)
-                stream.flush()
-                os.fsync(stream.fileno())
-            scratch.rename(folder / f"{stem}.parquet")
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
+            batches = list(batches_of(model, entries))
+        except Exception as error:  # noqa: BLE001 - told by _say_faults
+            if len(entries) > 1:  # one that cannot be read again must not take the others along
+                for entry in entries:
+                    self._keep(model, [entry])
+                return
+            self._drop(len(entries[0].scores), error)
+            return
+        if not self._pending_rows:
+            self._pending_since = time.monotonic()
+        for batch in batches:
+            self._pending.setdefault(place_of(batch), []).append(batch)
+            self._pending_rows += batch.num_rows
+        # Without a journal they are in memory alone for a while, and not lost.
+        self._guarded(lambda: self._journal.append(batches))
 
+    def _write(self) -> None:
+        """Put all that is pending into files. A full disk must not end logging: it is lost then."""
+        pending, self._pending, self._pending_rows = self._pending, {}, 0
+        journal, self._journal = self._journal, Journal(self._root, self._replica)
+        full = self._upload is not None and self._upload.is_full
+        failed = pending if full else self._write_files(journal.name, pending)
+        # The journal's room may be all that was lacking.
+        self._guarded(journal.remove)
+        failed = failed if full else self._write_files(journal.name, failed)
+        rows = sum(batch.num_rows for batches in failed.values() for batch in batches)
+        if rows:
+            self._drop(rows, OSError("too many files wait to be uploaded") if full else None)
+        if self._upload:
+            self._upload.wake()
 
-def _read_lines(model: OnnxModel, lines: bytearray) -> Any:
-    """Lines of JSON as a pyarrow Table.
+    def _write_files(self, name: str, pending: Mapping[Place, list[Any]]) -> dict[Place, list[Any]]:
+        """Write a file a place; what could not be written."""
+        failed = {}
+        for place, batches in pending.items():
+            try:
+                write_file(self._root, name, place, batches)
+            except Exception as error:  # noqa: BLE001 - told by _say_faults
+                self._last_error = error
+                failed[place] = batches
+        return failed
 
-    By way of JSON, because pyarrow makes columns of Python lists only after it imported pandas,
-    wherever it is installed: 40 MB and a second without answers.
-    """
-    import pyarrow as pa  # here: 25 MB that a server needs only once it logs
-    import pyarrow.json as pj
+    def _drop(self, rows: int, error: Exception | None) -> None:
+        self._lost += rows
+        self._last_error = error or self._last_error
+        self._on_drop(rows)
 
-    kinds = {"integer": pa.int64(), "number": pa.float64(), "category": pa.string()}
-    features = [pa.field(name, kinds[kind]) for name, kind in model.schema.types.items()]
-    signature = model.signature
-    schema = pa.schema(own_fields(signature.task, signature.classes) + features)
-    table = pj.read_json(
-        pa.py_buffer(lines),
-        read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1),
-        parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
-    )
-    # The reader drops what the fields say of themselves.
-    return pa.Table.from_arrays(table.select(schema.names).columns, schema=schema)
+    def _guarded(self, work: Callable[[], object]) -> None:
+        """Do what may fail without a loss: it is said, and logging goes on."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - told by _say_faults
+            self._last_error = error
 
-
-def _lines(model: OnnxModel, entry: Entry) -> Iterator[dict[str, Any]]:
-    """What is logged of each row of a request, as JSON values."""
-    rows = dialects.read(entry.request, model.schema).rows
-    at = datetime.fromtimestamp(entry.at, UTC)
-    given_times = rows.given.get(EVENT_TIME, [None] * rows.size)
-    times = [moment or at for moment in given_times]
-    keys = _entity_keys(entry, rows, times)
-    identity = model.identity
-    for row in range(rows.size):
-        line = {
-            "request_id": entry.request_id.decode(),
-            ENTITY_KEY: keys[row],
-            EVENT_TIME: format_time(times[row]),
-            "version": identity.version,
-            "epoch": identity.epoch,
-            "score": entry.scores[row],
-            "logged_at": format_time(at),
-        }
-        for name, kind in model.schema.types.items():
-            line[name] = _as_logged(rows.columns[name][row], kind)
-        yield line
-
-
-def _as_logged(value: Any, kind: str) -> Any:
-    """Clients may write a whole number as 5.0, or a fraction as 5; the log keeps the type."""
-    if value is None or kind == "category":
-        return value
-    return int(value) if kind == "integer" else float(value)
-
-
-def _entity_keys(entry: Entry, rows: Rows, times: Sequence[datetime]) -> list[str]:
-    """The given key; else the entity columns and the event time; else the request and the row."""
-    count = rows.size
-    given = rows.given.get(ENTITY_KEY, [None] * count)
-    values = {**rows.columns, **rows.given}
-    parts = [values.get(name) for name in entry.model.schema.entity]
-    known = bool(parts) and EVENT_TIME in rows.given
-    keys = []
-    for row in range(count):
-        if given[row] is not None:
-            keys.append(given[row])
-            continue
-        cells = [column[row] for column in parts if column is not None]
-        if known and len(cells) == len(parts) and None not in cells:
-            keys.append("|".join([*map(str, cells), format_time(times[row])]))
-        else:
-            keys.append(f"{entry.request_id.decode()}#{row}")
-    return keys
+    def _say_faults(self) -> None:
+        """Now and then only: what fills a disk would fill the server's own log, too."""
+        lost = self._lost + self._refused - self._said_lost
+        now = time.monotonic()
+        if (lost or self._last_error) and now - self._said >= _SAY_SECONDS:
+            error = self._last_error or "the queue was full"
+            logger.error("prediction log: %d rows lost; %s", lost, error)
+            self._said, self._said_lost, self._last_error = now, self._said_lost + lost, None

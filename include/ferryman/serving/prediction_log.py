@@ -1,22 +1,45 @@
 """The prediction log's layout, and reading it.
 
-Files are <root>/<model>/date=YYYY-MM-DD/*.parquet by event date, UTC; a name that starts with a dot
-is not finished yet.
+Files are <model>/date=YYYY-MM-DD/*.parquet by event date, UTC, below a folder or in a bucket. A
+name begins with the time of writing, in nanoseconds; one that starts with a dot is not finished
+yet. A file that took the place of others (see log_upkeep) names them: what it names is not read
+again, whether or not it is still there.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ferryman.errors import LostRace
+from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.score_column import score_field, scores_as
 from ferryman.spec.metrics import Task
 
-OWN_COLUMNS = ("request_id", "entity_key", "event_time", "version", "epoch", "score", "logged_at")
+OWN_COLUMNS = (
+    "request_id",
+    "entity_key",
+    "event_time",
+    "model",
+    "version",
+    "epoch",
+    "variant",
+    "score",
+    "latency",
+    "logged_at",
+)
+# A feature of one of these names is logged in the place of our own column.
+GIVES_WAY = frozenset({"model", "variant", "latency"})
+COMPACT = "-compact-"
+SOURCES = b"ferryman.sources"
+_LISTED_DAYS = 40  # more days are found by one listing of the model's whole log
+_ATTEMPTS = 5
 
 
 def read_predictions(  # noqa: PLR0913  - which rows, and what a score is
-    root: Path,
+    places: Path | Sequence[ObjectStore],
     model: str,
     start: datetime,
     end: datetime,
@@ -26,26 +49,21 @@ def read_predictions(  # noqa: PLR0913  - which rows, and what a score is
 ) -> Any:
     """Logged predictions with event time in [start, end), UTC, by event time and entity key.
 
-    Returns a pyarrow Table: request_id, entity_key, event_time, version, epoch, score, logged_at
-    and the feature columns of every version in it (null where a version had no such column, or
-    one of another kind). `score` is float64, or list<float64> in the order of `classes` where the
-    task is multiclass; null in rows that were logged for another task or other classes.
+    `places` is a folder, or the places of runtime.prediction_places; a row that is in two of them
+    comes once. Returns a pyarrow Table: OWN_COLUMNS and the logged features of every version in it
+    (null where a version had no such column, or one of another kind). `score` is float64, or
+    list<float64> in the order of `classes` where the task is multiclass; null in rows that were
+    logged for another task or other classes; `latency` is in seconds. Raises DependencyUnavailable
+    (exit 6) when a place is away, LostRace (exit 8) when files are merged while they are read,
+    time after time.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    first, last = (moment.astimezone(UTC).strftime("%Y-%m-%d") for moment in (start, end))
-    tables = [pa.schema(own_fields(task, classes)).empty_table()]
-    files = [
-        file
-        for folder in (root / model).glob("date=*")
-        if first <= folder.name.removeprefix("date=") <= last
-        for file in folder.glob("[!.]*.parquet")
-    ]
-    for file in sorted(files, key=lambda file: file.name):  # names begin with the time of writing
-        tables.append(scores_as(pq.ParquetFile(file).read(), task, classes))
-    table = pa.concat_tables(_of_one_kind(tables), promote_options="permissive")
+    stores = [LocalObjectStore(places)] if isinstance(places, Path) else places
+    found = [pa.schema(own_fields(task, classes)).empty_table()]
+    found += [scores_as(table, task, classes) for table in _tables(stores, model, start, end)]
+    table = pa.concat_tables(_of_one_kind(found), promote_options="permissive")
     times = table["event_time"]
     inside = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less(times, pa.scalar(end)))
     order = [("event_time", "ascending"), ("entity_key", "ascending"), ("logged_at", "ascending")]
@@ -56,12 +74,95 @@ def own_fields(task: Task = "binary", classes: Sequence[str] = ()) -> list[Any]:
     """The columns that the log writes of itself, as pyarrow fields."""
     import pyarrow as pa
 
-    moment = pa.timestamp("us", tz="UTC")
-    types = (pa.string(), pa.string(), moment, pa.int32(), pa.int32(), None, moment)
+    moment, text, count = pa.timestamp("us", tz="UTC"), pa.string(), pa.int32()
+    types = (text, text, moment, text, count, count, text, None, pa.float64(), moment)
     return [
         score_field(task, classes) if kind is None else pa.field(name, kind)
         for name, kind in zip(OWN_COLUMNS, types, strict=True)
     ]
+
+
+def file_name(key: str) -> str:
+    """The last part of a key."""
+    return key.rpartition("/")[2]
+
+
+def sibling(key: str, name: str) -> str:
+    """The key of another file of the same day."""
+    return f"{key.rpartition('/')[0]}/{name}"
+
+
+def stamp_of(key: str) -> int | None:
+    """When a file's first rows were logged, in nanoseconds since 1970; None for a foreign name."""
+    stamp = file_name(key).partition("-")[0]
+    return int(stamp) if stamp.isdigit() and len(stamp) == 19 else None
+
+
+def sources_of(schema: Any) -> list[str]:
+    """The names of the files that a file took the place of."""
+    told = (schema.metadata or {}).get(SOURCES)
+    return [] if told is None else list(json.loads(told))
+
+
+def open_table(store: ObjectStore, key: str) -> Any:
+    """A file's rows as a pyarrow Table; None where it is gone."""
+    import pyarrow.parquet as pq
+
+    stream = store.open(key)
+    if stream is None:
+        return None
+    with stream:
+        return pq.ParquetFile(stream).read()
+
+
+def _tables(stores: Sequence[ObjectStore], model: str, start: datetime, end: datetime) -> list[Any]:
+    """Every file's rows, in the order of writing; read anew when a file goes while it is read."""
+    for _ in range(_ATTEMPTS):
+        tables = _try_tables(_listed(stores, model, start, end))
+        if tables is not None:
+            return tables
+    raise LostRace(f"the prediction log of {model!r} changed {_ATTEMPTS} times while it was read")
+
+
+def _try_tables(files: Mapping[str, ObjectStore]) -> list[Any] | None:
+    read: dict[str, Any] = {}
+    replaced: set[str] = set()
+    for key in [key for key in files if COMPACT in key]:
+        read[key] = table = open_table(files[key], key)
+        if table is None:
+            return None
+        replaced.update(sibling(key, name) for name in sources_of(table.schema))
+    for key in files.keys() - read.keys() - replaced:
+        read[key] = open_table(files[key], key)
+        if read[key] is None:
+            return None
+    # By name: names begin with the time of writing.
+    return [read[key] for key in sorted(read.keys() - replaced, key=file_name)]
+
+
+def _listed(
+    stores: Sequence[ObjectStore], model: str, start: datetime, end: datetime
+) -> dict[str, ObjectStore]:
+    """Where each file is; what moves from an earlier place to a later one is seen in either."""
+    return {
+        key: store
+        for store in stores
+        for key in _keys(store, model, start, end)
+        if key.endswith(".parquet")
+    }
+
+
+def _keys(store: ObjectStore, model: str, start: datetime, end: datetime) -> Iterator[str]:
+    first, last = start.astimezone(UTC).date(), end.astimezone(UTC).date()
+    days = (last - first).days + 1
+    if days <= _LISTED_DAYS:
+        for place in range(days):
+            yield from store.keys(f"{model}/date={first + timedelta(days=place)}")
+        return
+    for key in store.keys(model):
+        date = key.partition("/date=")[2].partition("/")[0]
+        if str(first) <= date <= str(last):
+            yield key
 
 
 def _of_one_kind(tables: list[Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """The prediction log holds what was answered, in whole files, and never gets in the way."""
 
 import json
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ferryman.serving import log_writer
+from ferryman.serving import log_journal
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.onnx_model import Identity, OnnxModel
 from ferryman.serving.prediction_log import read_predictions
@@ -52,13 +53,15 @@ def test_rows_come_back_as_they_were_sent(log: PredictionLog, model, tmp_path: P
     assert log.flush()
     table = read_predictions(tmp_path / "log", "tiny", DAY, NEXT)
     assert table.column_names == [
-        *("request_id", "entity_key", "event_time", "version", "epoch", "score", "logged_at"),
+        *("request_id", "entity_key", "event_time", "model", "version", "epoch", "variant"),
+        *("score", "latency", "logged_at"),
         *("carrier", "distance", "hour"),
     ]
     first, second = table.to_pylist()
     assert (second["entity_key"], second["carrier"], second["distance"]) == ("r1#0", "UA", 100.0)
     assert (first["entity_key"], first["carrier"], first["distance"]) == ("k", None, None)
     assert (first["version"], first["epoch"], first["score"], first["hour"]) == (3, 7, 0.25, 5)
+    assert (first["model"], first["variant"], first["latency"]) == ("tiny", "champion", 0.002)
     assert first["event_time"] == datetime(2013, 1, 1, 10, 15, tzinfo=UTC)
 
 
@@ -108,7 +111,7 @@ def test_a_full_disk_drops_counts_and_recovers(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(log_writer.os, "fsync", full)
+        patch.setattr(log_journal.os, "fsync", full)
         log.put(entry(model, [ROW] * 4))
         assert log.flush()
     assert drops == [4]
@@ -123,13 +126,17 @@ def test_unfinished_files_are_neither_read_nor_kept(model, tmp_path: Path, drops
     folder.mkdir(parents=True)
     torn = folder / ".123-4-5.tmp"
     torn.write_bytes(b"PAR1 torn")
+    begun = torn.with_name(".124-4-5.tmp")  # by another server, just now
+    begun.write_bytes(b"PAR1 torn")
+    os.utime(torn, (0, 0))
     assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 0
     log = PredictionLog(tmp_path / "log", drops.append)
     log.start()
     log.put(entry(model, [ROW]))
     log.close()  # closing writes what is queued
     assert not torn.exists()
-    files = list(folder.iterdir())
+    assert begun.exists()
+    files = list(folder.glob("*.parquet"))
     assert len(files) == 1 and pq.read_metadata(files[0]).num_rows == 1
 
 

@@ -82,8 +82,11 @@ class Station:
             "request_id": [f"r{row}-{version}" for row in range(ROWS)],
             "entity_key": [key(day, row) for row in range(ROWS)],
             "event_time": [day.start + timedelta(minutes=row) for row in range(ROWS)],
+            "model": ["rain"] * ROWS,
             "version": [version] * ROWS,
             "epoch": [version] * ROWS,
+            "variant": ["champion"] * ROWS,
+            "latency": [0.001] * ROWS,
             "score": [score(row) for row in range(ROWS)],
             "logged_at": [day.end + timedelta(hours=version)] * ROWS,
         }
