@@ -41,6 +41,16 @@ class Settings(BaseSettings):
     data_connection: str = Field(
         default="", description="Connection (s3:// or file://) that takes the place of data_root."
     )
+    predictions_connection: str = Field(
+        default="",
+        description="Connection (s3:// or file://) that the prediction log is brought to; without "
+        "one it stays in <home>/predictions.",
+    )
+    predictions_spool_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="Megabytes of the log that may wait here while that place is away.",
+    )
     connections_file: Path = Field(
         default=Path(), description="Connections without secrets; default include/connections.yaml."
     )
@@ -58,6 +68,12 @@ class Settings(BaseSettings):
     serving_host: str = "127.0.0.1"
     serving_port: int = 8600
     serving_admin_port: int = 8601
+    prometheus_url: str = Field(
+        default="", description="Prometheus that scrapes the servers; default: autoscaling does."
+    )
+    prometheus_window: float = Field(
+        default=60, gt=0, le=3600, description="Seconds of its rates; at least four scrapes."
+    )
     actor: str = Field(default="", description="Who acts, for the ledger; default the login name.")
     code_version: str = Field(default="", description="Commit of this code; default asks git.")
     signing_key: Path | None = Field(
@@ -105,7 +121,7 @@ class Settings(BaseSettings):
 
     @property
     def predictions_root(self) -> Path:
-        """The prediction log, by model and date."""
+        """The prediction log, by model and date, or what of it is on its way."""
         return self.home / "predictions"
 
     @property

@@ -12,7 +12,16 @@ import typer
 from rich.table import Table
 
 from ferryman.catalog import find_model, load_catalog
-from ferryman.cli import data, expectations, explain, ledger, lineage, maintenance, reproduce
+from ferryman.cli import (
+    autoscale,
+    data,
+    expectations,
+    explain,
+    ledger,
+    lineage,
+    maintenance,
+    reproduce,
+)
 from ferryman.cli.options import (
     ModelOption,
     WindowOption,
@@ -31,6 +40,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(data.app, name="data")
 app.add_typer(expectations.app, name="expectations")
 app.add_typer(ledger.app, name="ledger")
+app.command("autoscale")(autoscale.autoscale)
 app.command("explain")(explain.explain)
 app.command("lineage")(lineage.lineage)
 app.command("maintenance")(maintenance.maintenance)

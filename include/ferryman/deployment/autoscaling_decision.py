@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+EVERY = 10.0  # seconds between two decisions
+LIGHTER = 0.8  # share of a load below which what failed under it says nothing
+
 RuleName = Literal["cpu", "requests", "latency", "limits", "none"]
 
 
@@ -111,6 +114,3 @@ class Memory(_Record):
             and (load is None or entry.load is None or load > LIGHTER * entry.load)
         ]
         return max(known, default=0)
-
-
-LIGHTER = 0.8  # share of a load below which what failed under it says nothing

@@ -148,7 +148,8 @@ def _learnt(spec: AutoscalingSpec, memory: Memory, moment: Moment) -> Memory:
 
 def _held(spec: AutoscalingSpec, times: int) -> timedelta:
     """Four times the time that going down takes, then eight, sixteen, ..., at most a day."""
-    return min(max(spec.scale_down_after, _LEAST_PROBATION) * 2 ** min(times + 1, 12), _LONGEST)
+    doublings: int = 2 ** min(times + 1, 12)
+    return min(max(spec.scale_down_after, _LEAST_PROBATION) * doublings, _LONGEST)
 
 
 def _settling(memory: Memory, moment: Moment) -> bool:
@@ -168,10 +169,10 @@ def _kept_up(spec: AutoscalingSpec, memory: Memory, current: int, now: datetime)
     if not followed:
         fresh = (Recommended(at=now, count=current),)
         memory = memory.model_copy(update={"recommended": fresh, "above": 0})
-    if memory.wanted is not None and memory.wanted != current:
+    before = memory.wanted
+    if before is not None and before != current:
         # Somebody else set the number: it gets its time as one of ours would.
-        memory = _remember(spec, memory, current, now)
-        memory = _changed(memory, memory.wanted, current, now)
+        memory = _changed(_remember(spec, memory, current, now), before, current, now)
     return memory
 
 
