@@ -1,12 +1,13 @@
 """What every dialect tells of a model beside its own words."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from ferryman.serving.onnx_model import OnnxModel
 
-# The loaded versions of one model by their labels, the one that is served to everybody first.
-Versions = Mapping[str, OnnxModel]
+# The loaded versions of one model: the one that is served to everybody, then the one before it.
+Versions = Sequence[OnnxModel]
+_LABELS = ("champion", "previous")
 
 
 def task_facts(model: OnnxModel) -> dict[str, Any]:
@@ -17,4 +18,5 @@ def task_facts(model: OnnxModel) -> dict[str, Any]:
 
 def label_facts(versions: Versions) -> dict[str, Any]:
     """Which version each label stands for; labels may be asked in v1's paths."""
-    return {"labels": {label: loaded.identity.version for label, loaded in versions.items()}}
+    pairs = zip(_LABELS, versions, strict=False)
+    return {"labels": {label: loaded.identity.version for label, loaded in pairs}}

@@ -5,7 +5,6 @@ Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md
 
 from collections.abc import Mapping
 from itertools import chain
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,7 +19,6 @@ from ferryman.serving.requests import JSON, Answer, Asked, Request
 from ferryman.serving.rows import MAX_TEXT, RowError, RowSchema
 
 _KEYS = frozenset({"id", "inputs", "outputs", "parameters", "model_name"})
-_NONE: Versions = MappingProxyType({})
 
 
 class _Form(NamedTuple):
@@ -82,9 +80,9 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
     return Answer(text_part + binary, [OCTETS, (HEADER, b"%d" % len(text_part))])
 
 
-def describe(model: OnnxModel, versions: Versions = _NONE) -> dict[str, Any]:
+def describe(model: OnnxModel, versions: Versions = ()) -> dict[str, Any]:
     """The tensors that a model takes and gives, and which of its versions may be asked."""
-    loaded = versions.values() or [model]
+    loaded = versions or [model]
     return {
         "name": model.identity.name,
         "versions": [str(version.identity.version) for version in loaded],

@@ -5,7 +5,6 @@ Source: tensorflow/serving, g3doc/api_rest.md and util/json_tensor.cc.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -25,7 +24,6 @@ _TASKS: Mapping[str, tuple[str, ...]] = {
     "regress": ("regression", "binary"),
 }
 _BINARY_LABELS = ("0", "1")
-_NONE: Versions = MappingProxyType({})
 
 
 def read(request: Request, schema: RowSchema) -> Asked:
@@ -53,12 +51,10 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
     return Answer(orjson.dumps({asked.form: scores}), [JSON])
 
 
-def describe(
-    model: OnnxModel, versions: Versions = _NONE, *, is_one: bool = False
-) -> dict[str, Any]:
+def describe(model: OnnxModel, versions: Versions = (), *, is_one: bool = False) -> dict[str, Any]:
     """The state of every loaded version, or with `is_one` of `model` alone, and its release."""
     identity = model.identity
-    told = [model] if is_one or not versions else list(versions.values())
+    told = [model] if is_one or not versions else versions
     return {
         "model_version_status": [
             {

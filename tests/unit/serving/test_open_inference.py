@@ -284,5 +284,5 @@ def test_who_answers_is_told(model: OnnxModel) -> None:
     )
     assert told["versions"] == ["3", "3"]
     assert told["inputs"][0] == {"name": "carrier", "datatype": "BYTES", "shape": [-1]}
-    ready = dialects.describe(find_route("/v2/models/tiny/versions/3/ready"), model, {})
+    ready = dialects.describe(find_route("/v2/models/tiny/versions/3/ready"), model, [])
     assert ready == {"name": "tiny", "ready": True}
