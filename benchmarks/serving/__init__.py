@@ -1,0 +1,1 @@
+"""Our server against MLflow's, KServe's and a bare handler, in one run."""
