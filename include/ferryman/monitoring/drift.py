@@ -8,7 +8,7 @@ statistic is divided by the design effect, which is how much more the days diffe
 than days of independent rows would (Rao and Scott, 1981).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -23,7 +23,14 @@ from ferryman.spec.data import FeatureSpec
 from ferryman.spec.model import DriftSpec
 
 Outcome = Literal[
-    "stable", "drifted", "new_categories", "all_null", "constant", "too_few_rows", "no_reference"
+    "stable",
+    "drifted",
+    "new_categories",
+    "all_null",
+    "constant",
+    "too_few_rows",
+    "no_reference",
+    "not_logged",
 ]
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -37,7 +44,8 @@ class ColumnDrift:
 
     outcome: `stable` and `drifted` speak for themselves; `new_categories` is drift that values the
     training data never had account for; `all_null` and `constant` are columns that lost all values,
-    or all variety, and had them in training; `too_few_rows` and `no_reference` could not be judged.
+    or all variety, and had them in training; `too_few_rows` and `no_reference` could not be judged,
+    and `not_logged` is a column that the prediction log is not to keep.
     psi: population stability index (None where not judged); p_value: of the test, not yet corrected
     for the number of columns; nulls: their share now; new_values: up to ten categories that were
     not in the training data.
@@ -84,15 +92,20 @@ def compare(
     table: Any,
     columns: Mapping[str, FeatureSpec],
     spec: DriftSpec,
+    logged: Collection[str] | None = None,
 ) -> list[ColumnDrift]:
     """Compare each declared column of a table (which has an event_time) with its reference profile.
 
     `reference` is a bundle's reference.json as read: a profile by column name. The false-alarm rate
-    is shared out over all declared columns (Bonferroni), so that it holds for them together.
+    is shared out over all watched columns (Bonferroni), so that it holds for them together.
+    `logged`: the columns that the prediction log keeps, None for all; others are not watched.
     """
-    per_column = spec.model_copy(update={"significance": spec.significance / max(1, len(columns))})
+    watched = [name for name in columns if logged is None or name in logged]
+    per_column = spec.model_copy(update={"significance": spec.significance / max(1, len(watched))})
     return [
         _compare_column(name, kind, reference.get(name), table, per_column)
+        if name in watched
+        else ColumnDrift(name, "not_logged", table.num_rows)
         for name, kind in columns.items()
     ]
 

@@ -97,6 +97,7 @@ class ReplayPlan:
             # Named, so that no environment variable can mix a replay with real life.
             "data_root": home / "data",
             "data_connection": "",
+            "predictions_connection": "",
             "ledger_url": f"sqlite:///{home / 'ledger.db'}",
             "mlflow_uri": f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
             "zoo": self.settings.zoo,

@@ -12,6 +12,7 @@ from ferryman.errors import DataRejected, DependencyUnavailable
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.labels import JoinCounts, join, joined_schema
 from ferryman.runtime.messages import StepResult
+from ferryman.runtime.prediction_places import prediction_places
 from ferryman.runtime.score_column import label_type
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.spec.windows import Window
@@ -60,9 +61,8 @@ def _join_day(context: StepContext, day: Window) -> tuple[Path, JoinCounts]:
     due = day.shifted(-context.spec.data.label.known_after)
     start, end = _span(labels, due)
     task, classes = context.spec.train.task, context.spec.train.classes
-    logged = read_predictions(
-        settings.predictions_root, model, start, end, task=task, classes=classes
-    )
+    places = prediction_places(settings, context.connections)
+    logged = read_predictions(places, model, start, end, task=task, classes=classes)
     joined, counts = join(labels, logged, due, joined_schema(task, classes))
     file = JoinedWindows(settings.monitoring_root).write(model, day, joined)
     return file, counts

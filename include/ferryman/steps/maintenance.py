@@ -1,6 +1,7 @@
 """Removes what no kept version, run, release, pin or legal hold needs; by default it only says so.
 
-What is in use is asked of registry and ledger; where either gives no answer, nothing is removed.
+The prediction log is put in order besides, which removes no row of it. What is in use
+is asked of registry and ledger; where either gives no answer, nothing is removed.
 """
 
 import shutil
@@ -18,6 +19,7 @@ from ferryman.runtime.messages import StepResult
 from ferryman.runtime.old_runs import old_runs, old_scratch, remove_run
 from ferryman.runtime.run_store import run_folder
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.log_care import LogCare
 
 _SHOWN = 200  # things that go, in the result; the report has all
 
@@ -43,10 +45,13 @@ def run(context: StepContext) -> StepResult:
     def in_use() -> dict[str, str]:
         return _in_use(context)
 
+    log = LogCare(context, now)
     plan = retention.remove(in_use) if apply else retention.plan(in_use())
+    predictions = log.outdated(apply=apply)
+    merged = log.put_in_order()
     runs = _runs(context, now - spec.runs, apply=apply)
     leftovers = _sweep(context, now - GRACE, apply=apply)
-    told = [*plan.goes, *runs, *(_leftover(name) for name in leftovers)]
+    told = [*plan.goes, *predictions, *runs, *(_leftover(name) for name in leftovers)]
     report = _write_report(context, plan, told, apply=apply)
     return context.result(
         text=_text(told, plan, apply=apply),
@@ -57,7 +62,12 @@ def run(context: StepContext) -> StepResult:
             "stays": dict(plan.reasons()),
             "report": str(report),
         },
-        metrics={"goes": len(told), "stays": len(plan.stays), "bytes": _bytes(told)},
+        metrics={
+            "goes": len(told),
+            "stays": len(plan.stays),
+            "bytes": _bytes(told),
+            "merged": merged,
+        },
         artifacts={"report": str(report)},
     )
 

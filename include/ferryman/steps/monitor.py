@@ -14,9 +14,10 @@ from ferryman.ledger.records import Head, State
 from ferryman.monitoring.drift import ColumnDrift, compare
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.quality import Labels, Quality, Scores, measure
-from ferryman.runtime.bundle import REFERENCE
+from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.messages import StepResult
+from ferryman.runtime.prediction_places import prediction_places
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.training.labels import encode_labels
@@ -42,6 +43,7 @@ def run(context: StepContext) -> StepResult:
     champion_quality = quality if own.num_rows == joined.num_rows else _measure(context, own)
     columns = _drift(context, head)
     drifted = [column.column for column in columns if column.drifted]
+    watched = sum(column.outcome != "not_logged" for column in columns)
     outputs: dict[str, JsonValue] = {
         "quality": quality.as_json(),
         "champion_quality": champion_quality.as_json(),
@@ -50,7 +52,7 @@ def run(context: StepContext) -> StepResult:
     }
     report = _write_report(context, outputs, columns)
     return context.result(
-        text=f"{quality.text}; {len(drifted)} of {len(columns)} columns drifted",
+        text=f"{quality.text}; {len(drifted)} of {watched} columns drifted",
         outputs={**outputs, "report": str(report)},
         metrics=_metrics(quality, columns),
         artifacts={"report": str(report)},
@@ -96,10 +98,11 @@ def _drift(context: StepContext, head: Head | None) -> list[ColumnDrift]:
         return []
     spec, end = context.spec.monitor.drift, context.window.end
     reference = read_json(Path(head.bundle) / REFERENCE)
-    table = read_predictions(
-        context.settings.predictions_root, context.model.name, end - spec.window, end
-    )
-    return compare(reference, table, context.spec.features.columns, spec)
+    places = prediction_places(context.settings, context.connections)
+    table = read_predictions(places, context.model.name, end - spec.window, end)
+    # What the champion was packaged to log; the declaration may say something else by now.
+    logged = Signature.model_validate(read_json(Path(head.bundle) / SIGNATURE)).logged
+    return compare(reference, table, context.spec.features.columns, spec, logged)
 
 
 def _champion(context: StepContext, head: Head | None) -> dict[str, JsonValue] | None:

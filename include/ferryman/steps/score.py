@@ -8,6 +8,7 @@ from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepResult
+from ferryman.runtime.prediction_places import prediction_places
 from ferryman.serving.client import ServingClient
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.spec.windows import Window, format_time
@@ -33,7 +34,8 @@ def run(context: StepContext) -> StepResult:
     with ServingClient(main_endpoint(settings)) as client:
         # What an interrupted attempt sent may still be in the server's queue.
         client.flush()
-        logged = read_predictions(settings.predictions_root, model, window.start, window.end)
+        places = prediction_places(settings, context.connections)
+        logged = read_predictions(places, model, window.start, window.end)
         known = set(logged["entity_key"].to_pylist())
         missing = [row for row in rows if row["entity_key"] not in known]
         for start in range(0, len(missing), _BATCH):

@@ -16,7 +16,7 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import PROMOTE, Ledger
 from ferryman.ledger.records import Candidate, State
 from ferryman.monitoring.decisions import Decisions
-from ferryman.runtime.bundle import REFERENCE
+from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest, StepResult
@@ -46,6 +46,7 @@ class Station:
         spec = model.spec.model_copy(update={"monitor": MONITOR})
         self.model = model.model_copy(update={"spec": spec})
         self.settings = settings
+        self.logged: list[str] | None = None
         self._runs = 0
 
     def run(self, window: Window, *steps: str, **params: Any) -> dict[str, StepResult]:
@@ -133,6 +134,8 @@ class Station:
             }
         )
         write_json(bundle / REFERENCE, profile_table(table, self.model.spec.features.columns))
+        signature = Signature(features=[], entity=[], output="rained", logged=self.logged)
+        write_json(bundle / SIGNATURE, signature.model_dump(mode="json"))
         candidate = Candidate(
             version=version,
             digest=f"{version:064x}",
@@ -262,6 +265,13 @@ def test_drifted_inputs_are_named(station: Station) -> None:
     assert found["monitor"].outputs["drifted"] == ["humidity"]
     assert found["decide_retrain"].outputs["causes"] == ["drift"]
     assert found["decide_retrain"].outputs["retrain"] is True
+
+
+def test_columns_that_are_not_logged_are_not_watched(station: Station) -> None:
+    station.logged = ["station", "clouds"]
+    found = live(station, good, damp=40)["monitor"]
+    assert found.outputs["drifted"] == []
+    assert found.text.endswith("0 of 2 columns drifted")
 
 
 def test_what_an_older_version_did_is_no_evidence_against_the_new_one(station: Station) -> None:

@@ -19,7 +19,16 @@ from ferryman.spec.durations import format_duration
 from ferryman.spec.windows import Window
 
 GRACE = timedelta(days=1)
-Kind = Literal["window", "dataset", "snapshot", "quarantine", "unfinished", "run", "temporary file"]
+Kind = Literal[
+    "window",
+    "dataset",
+    "snapshot",
+    "quarantine",
+    "unfinished",
+    "run",
+    "temporary file",
+    "day of predictions",
+]
 
 
 @dataclass(frozen=True)
