@@ -1,11 +1,12 @@
 """Where an autoscaler's figures come from: a Prometheus, or the server's own page of metrics."""
 
-from typing import Annotated, Any, Literal, Protocol
+import math
+from typing import Any, Literal, Protocol
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ferryman.deployment.autoscaling_decision import Figures, ReplicaFigures
+from ferryman.deployment.autoscaling_decision import Figures
 from ferryman.errors import DependencyUnavailable
 
 REQUESTS = "ferryman_requests_total"
@@ -69,21 +70,32 @@ class PrometheusFigures:
             buckets = f"sum by (le) (rate({SECONDS}{{{asked}}}{rate}))"
             slow = self._ask(client, f"histogram_quantile({QUANTILE}, {buckets})")
             ready = self._ask(client, f'max({REPLICAS}{{{own},state="ready"}})')
-        return Figures(
-            window=self._window,
-            age=max(0.0, age.get("", 0.0)),
-            replicas={
-                # Counters come with a first request: a replica without one was asked nothing.
-                name: ReplicaFigures(
-                    cpu=cpu[name] / self._cores if name in cpu else None,
-                    requests=load.get(name, 0.0),
-                )
-                for name in there
-            },
-            ready=int(ready[""]) if "" in ready else None,
-            p95_ms=slow[""] * 1000 if "" in slow else None,
-            in_flight=sum(there.values()),
+        return self._figures(
+            {
+                "window": self._window,
+                "age": max(0.0, age.get("", 0.0)),
+                "replicas": {
+                    # Counters come with a first request: without one, it was asked nothing.
+                    name: {
+                        "cpu": cpu[name] / self._cores if name in cpu else None,
+                        "requests": load.get(name, 0.0),
+                    }
+                    for name in there
+                },
+                "ready": ready.get(""),
+                "p95_ms": slow[""] * 1000 if "" in slow else None,
+                "in_flight": sum(there.values()),
+            }
         )
+
+    def _figures(self, told: dict[str, Any]) -> Figures:
+        try:
+            return Figures.model_validate(told)
+        except ValidationError as error:
+            raise DependencyUnavailable(
+                f"{self._shown} told figures of {self._server!r} that cannot be: {error}",
+                remedy="See what it scrapes under that label.",
+            ) from error
 
     def _ask(self, client: httpx.Client, query: str) -> dict[str, float]:
         """The values of an instant query by replica ("" where it has none), without NaN."""
@@ -101,15 +113,12 @@ class PrometheusFigures:
                 remedy="Correct FERRYMAN_PROMETHEUS_URL.",
             ) from error
         values = ((one.metric.get("replica", ""), one.value[1]) for one in answer.data.result)
-        return {name: float(text) for name, text in values if text not in _NO_NUMBERS}
+        return {name: value for name, value in values if math.isfinite(value)}
 
     @property
     def _shown(self) -> str:
         # A password in the address is for Prometheus, not for a log.
         return str(self._url.copy_with(userinfo=b""))
-
-
-_NO_NUMBERS = ("NaN", "+Inf", "-Inf")
 
 
 class _Part(BaseModel):
@@ -118,7 +127,7 @@ class _Part(BaseModel):
 
 class _Sample(_Part):
     metric: dict[str, str]
-    value: tuple[float, Annotated[str, Field(pattern=r"^([-+0-9.eE]+|NaN|[-+]Inf)$")]]
+    value: tuple[float, float]  # the second comes as text, NaN and +Inf among it
 
 
 class _Data(_Part):
@@ -135,7 +144,7 @@ def fetch_metrics(url: str) -> str:
     """The server's own page of metrics; DependencyUnavailable (exit 6) when it gives none."""
     try:
         with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
-            response: Any = client.get(f"{url}/metrics")
+            response = client.get(f"{url}/metrics")
     except httpx.TransportError as error:
         raise DependencyUnavailable(
             f"no metrics from {url}: {error or type(error).__name__}",
