@@ -64,13 +64,11 @@ def _autoscaler(autoscaling: AutoscalingSpec | None) -> str:
 def _scaling(workload: Workload) -> Manifest:
     autoscaling = workload.server.autoscaling
     if autoscaling is None:
-        count = workload.replicas or workload.server.replicas
-        return {"minReplicas": count, "maxReplicas": count}
+        return {"minReplicas": workload.count, "maxReplicas": workload.count}
     bounds = {"minReplicas": autoscaling.min, "maxReplicas": autoscaling.max}
-    if _autoscaler(autoscaling) == "hpa":
-        (rule,) = autoscaling.rules
-        assert isinstance(rule, CpuRule)
-        return {**bounds, "scaleMetric": "cpu", "scaleTarget": cpu_percent(rule)}
+    first = autoscaling.rules[0]
+    if _autoscaler(autoscaling) == "hpa" and isinstance(first, CpuRule):
+        return {**bounds, "scaleMetric": "cpu", "scaleTarget": cpu_percent(first)}
     return {
         **bounds,
         "autoScaling": {"metrics": [_metric(workload, rule) for rule in autoscaling.rules]},

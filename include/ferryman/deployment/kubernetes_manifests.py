@@ -54,9 +54,9 @@ def _deployment(workload: Workload) -> Manifest:
         },
         "template": pod_template(workload),
     }
-    if workload.server.autoscaling is None:
+    if workload.count is not None:
         # Where something else sets the count, applying one would undo its work.
-        spec["replicas"] = workload.replicas or workload.server.replicas
+        spec["replicas"] = workload.count
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -47,6 +47,13 @@ class Workload:
         return self.server.kubernetes
 
     @property
+    def count(self) -> int | None:
+        """How many replicas are wanted; None where a rule says it, in the cluster."""
+        if self.server.autoscaling is not None:
+            return None
+        return self.replicas or self.server.replicas
+
+    @property
     def selector(self) -> Mapping[str, str]:
         """The labels that only this server's pods bear."""
         return {NAME: _PROGRAM, INSTANCE: self.name}
@@ -97,7 +104,7 @@ class Workload:
 
 
 def state_manifest(workload: Workload) -> Manifest:
-    """The ConfigMap that remembers what the server must serve, and how many replicas were asked for.
+    """The ConfigMap that remembers what the server must serve, and how many replicas it has.
 
     It outlives `stop`, as the pointers of a server of this machine do.
     """
