@@ -21,6 +21,7 @@ from ferryman.cli import (
     lineage,
     maintenance,
     reproduce,
+    serve_queue,
 )
 from ferryman.cli.options import (
     ModelOption,
@@ -45,6 +46,7 @@ app.command("explain")(explain.explain)
 app.command("lineage")(lineage.lineage)
 app.command("maintenance")(maintenance.maintenance)
 app.command("reproduce")(reproduce.reproduce)
+app.command("serve-queue")(serve_queue.serve_queue)
 
 
 def main() -> None:
