@@ -61,9 +61,8 @@ class BinaryReader:
         dtype = np.dtype(NUMBERS[datatype])
         if size != rows * dtype.itemsize:
             wanted = rows * dtype.itemsize
-            raise RowError(
-                f"{rows} values of {datatype} are {wanted} bytes, not {size}", field=name
-            )
+            text = f"{datatype} of shape [{rows}] is {wanted} bytes, not {size}"
+            raise RowError(text, field=name)
         values: list[Any] = np.frombuffer(data, dtype=dtype).tolist()
         return values
 

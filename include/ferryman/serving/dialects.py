@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ferryman.serving import open_inference, tensorflow_rest
+from ferryman.serving.answers import Refusal
+from ferryman.serving.json_bodies import Load, NotJson, read_json, read_with_infinities
 from ferryman.serving.model_facts import Versions
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import Answer, Asked, Request
 from ferryman.serving.routes import Dialect, Route
-from ferryman.serving.rows import RowSchema
+from ferryman.serving.rows import RowError, RowSchema
 
 
 class _DialectModule(Protocol):
     """A dialect is a module of these two functions."""
 
-    def read(self, request: Request, schema: RowSchema) -> Asked: ...
+    def read(self, request: Request, schema: RowSchema, load: Load) -> Asked: ...
 
     def answer(
         self, request: Request, asked: Asked, model: OnnxModel, scores: Scores
@@ -30,7 +32,12 @@ _DIALECTS: Mapping[Dialect, _DialectModule] = {
 
 def read(request: Request, schema: RowSchema) -> Asked:
     """The rows of a request; Refusal or RowError where it holds none."""
-    return _DIALECTS[request.route.dialect].read(request, schema)
+    dialect = _DIALECTS[request.route.dialect]
+    try:
+        return dialect.read(request, schema, read_json)
+    except NotJson:
+        _refuse_infinities(dialect, request, schema)
+        raise
 
 
 def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> Answer:
@@ -56,3 +63,17 @@ def describe(route: Route, model: OnnxModel, versions: Versions) -> dict[str, An
 def describe_server() -> dict[str, Any]:
     """Who answers, and which extensions of the Open Inference Protocol it knows."""
     return open_inference.describe_server()
+
+
+def _refuse_infinities(dialect: _DialectModule, request: Request, schema: RowSchema) -> None:
+    """RowError where what keeps a body from being JSON is a NaN or an infinity in a row of it.
+
+    Python's own client writes them so, and its user wants to know the row.
+    """
+    try:
+        schema.feed(dialect.read(request, schema, read_with_infinities).rows)
+    except RowError as error:
+        if error.row is not None:
+            raise
+    except Refusal:
+        return

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from ferryman import __version__
-from ferryman.serving.answers import bad_row, read_json_object
+from ferryman.serving.answers import bad_row
 from ferryman.serving.binary_tensors import EXTENSION, HEADER, OCTETS, pack_doubles, split
 from ferryman.serving.input_tensors import DATATYPES, parameters_of, read_tensors
+from ferryman.serving.json_bodies import Load, as_object, read_json
 from ferryman.serving.model_facts import Versions, label_facts, task_facts
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import JSON, Answer, Asked, Request
@@ -29,10 +30,10 @@ class _Form(NamedTuple):
     binary: bool
 
 
-def read(request: Request, schema: RowSchema) -> Asked:
+def read(request: Request, schema: RowSchema, load: Load = read_json) -> Asked:
     """Rows from {"inputs": [{"name", "shape", "datatype", "data"}]}, one tensor a column."""
     body = split(request)
-    content = read_json_object(body.json)
+    content = as_object(load(body.json))
     unknown = content.keys() - _KEYS
     if unknown:
         raise RowError("unknown key in the body", field=min(unknown)[:100])

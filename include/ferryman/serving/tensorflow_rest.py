@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from ferryman.serving.answers import Refusal, bad_row, read_json_object
+from ferryman.serving.answers import bad_row
+from ferryman.serving.json_bodies import Load, as_object, read_json
 from ferryman.serving.model_facts import Versions, label_facts, task_facts
 from ferryman.serving.onnx_model import OnnxModel, Scores
 from ferryman.serving.requests import JSON, Answer, Asked, Request
@@ -26,19 +27,23 @@ _TASKS: Mapping[str, tuple[str, ...]] = {
 _BINARY_LABELS = ("0", "1")
 
 
-def read(request: Request, schema: RowSchema) -> Asked:
+def read(request: Request, schema: RowSchema, load: Load = read_json) -> Asked:
     """The rows of a request; its form is the key that answers are given under.
 
     Predict takes {"instances": [rows]} or {"inputs": {column: [values]}}, classify and regress
     {"examples": [rows], "context": {column: value}}.
     """
+    content = load(request.body)
     if request.route.verb in _TASKS:
-        content = read_json_object(request.body)
+        content = as_object(content)
         _check_keys(content, {"examples", "context"}, request.route.verb)
         return Asked(schema.read_rows(_examples(content, schema)), "results")
     if request.route.dialect == "api":
-        return Asked(_read_api(request, schema).rows, "predictions")
-    return _read_predict(read_json_object(request.body), schema)
+        # Our own path takes what predict takes, and rows without any object around them.
+        if isinstance(content, list):
+            return Asked(schema.read_rows(content), "predictions")
+        return Asked(_read_predict(as_object(content), schema).rows, "predictions")
+    return _read_predict(as_object(content), schema)
 
 
 def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> Answer:
@@ -113,17 +118,6 @@ def _read_predict(content: Mapping[str, Any], schema: RowSchema) -> Asked:
         # A model of one input takes its tensor without the name: a row each, as in row form.
         return Asked(schema.read_rows(inputs), "outputs")
     return Asked(schema.read_columns(inputs), "outputs")
-
-
-def _read_api(request: Request, schema: RowSchema) -> Asked:
-    """Our own path takes what predict takes, and rows without any object around them."""
-    if not request.body.lstrip(b" \t\r\n").startswith(b"["):
-        return _read_predict(read_json_object(request.body), schema)
-    try:
-        instances = orjson.loads(request.body)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, f"not JSON: {error}") from error
-    return Asked(schema.read_rows(instances), "predictions")
 
 
 def _check_keys(content: Mapping[str, Any], known: set[str], verb: str) -> None:

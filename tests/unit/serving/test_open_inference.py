@@ -196,8 +196,8 @@ HOURS = struct.pack("<2q", 15, 5)
     ("name", "size", "binary", "row", "text"),
     [
         ("hour", 16, HOURS[:15], None, "15 bytes are left"),
-        ("hour", 8, HOURS[:8], None, "are 16 bytes, not 8"),
-        ("hour", 24, HOURS + HOURS[:8], None, "are 16 bytes, not 24"),
+        ("hour", 8, HOURS[:8], None, "is 16 bytes, not 8"),
+        ("hour", 24, HOURS + HOURS[:8], None, "is 16 bytes, not 24"),
         ("hour", -16, HOURS, None, "whole number of bytes"),
         ("hour", 16.0, HOURS, None, "whole number of bytes"),
         ("hour", True, HOURS, None, "whole number of bytes"),
@@ -279,9 +279,7 @@ def test_who_answers_is_told(model: OnnxModel) -> None:
     server = dialects.describe_server()
     assert server["name"] == "ferryman" and server["version"]
     assert server["extensions"] == ["binary_tensor_data"]
-    told = dialects.describe(
-        find_route("/v2/models/tiny/versions/3"), model, {"champion": model, "previous": model}
-    )
+    told = dialects.describe(find_route("/v2/models/tiny/versions/3"), model, [model, model])
     assert told["versions"] == ["3", "3"]
     assert told["inputs"][0] == {"name": "carrier", "datatype": "BYTES", "shape": [-1]}
     ready = dialects.describe(find_route("/v2/models/tiny/versions/3/ready"), model, [])
