@@ -1,65 +1,58 @@
-"""Deploys the serving program as a process of this machine that outlives whoever started it."""
+"""Deploys a server as processes of this machine that outlive whoever started them."""
 
 import fcntl
 import logging
-import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import httpx
-import psutil
-from pydantic import BaseModel, ConfigDict
 
 from ferryman.deployment.deployer import Deployment
-from ferryman.errors import DependencyUnavailable
+from ferryman.deployment.front_admin import FrontAdmin, replicas_of
+from ferryman.deployment.front_process import FrontProcess
+from ferryman.errors import DependencyUnavailable, FerrymanError
 from ferryman.runtime.endpoints import endpoint_of
-from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.ports import holder_of
+from ferryman.runtime.serving_command import front_command
 from ferryman.settings import Settings
 from ferryman.spec.servers import ServerSpec, find_server
 from ferryman.spec.serving import MAIN
 
 _START_SECONDS = 60.0
-_TERM_SECONDS = 15.0
 _POLL_SECONDS = 0.05
 _PORT_SECONDS = 2.0
 _ANSWER_SECONDS = 3.0
-_LOG_BYTES = 2_000
-# A boot's clock may be corrected by a little; pids are not reused that fast.
-_SAME_START_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
 
-class _State(BaseModel):
-    """What is remembered of a started process; the start time tells a reused pid apart."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    pid: int
-    started: float
-    port: int
-    admin_port: int
-
-
 class ProcessDeployer:
-    """The server as a detached process: its own session, its output in a file, its state beside."""
+    """A front and its replicas in a session of their own, output in a file, state beside.
+
+    Without `children` the front starts no replicas: they join it by themselves.
+    """
 
     def __init__(
-        self, settings: Settings, name: str = MAIN, server: ServerSpec | None = None
+        self,
+        settings: Settings,
+        name: str = MAIN,
+        server: ServerSpec | None = None,
+        *,
+        children: bool = True,
     ) -> None:
         self._settings = settings
+        self._name = name
         self._server = server or find_server(settings.zoo, name)
+        self._children = children
         self._endpoint = endpoint_of(settings, name, self._server)
         self._root = self._endpoint.root
-        self._file = self._root / "process.json"
         self._log = self._root / "server.log"
+        self._process = FrontProcess(self._root)
+        self._admin = FrontAdmin(self._endpoint)
 
     def start(self) -> Deployment:
         """Start the server, or find it running; see `Deployer.start`.
@@ -68,113 +61,134 @@ class ProcessDeployer:
         """
         self._root.mkdir(parents=True, exist_ok=True)
         with self._starting_alone():
-            state = self._running()
-            if state is not None:
-                if state.port == self._settings.serving_port:
-                    return self._wait_until_loaded(state.pid)
+            state = self._process.running()
+            if state is None:
+                orphans = self._process.members()
+                if not orphans:
+                    for port in (self._endpoint.port, self._endpoint.admin_port):
+                        _refuse_taken(self._endpoint.host, port)
+                return self._wait_until_loaded(self._spawn())
+            if state.port != self._endpoint.port:
                 raise DependencyUnavailable(
                     f"the server of {self._root} runs on port {state.port} (pid {state.pid})",
                     remedy="Stop it first: ferryman serve --stop.",
                 )
-            for port in (self._settings.serving_port, self._settings.serving_admin_port):
-                _refuse_taken(self._settings.serving_host, port)
-            return self._wait_until_loaded(self._spawn())
+            return self._wait_until_loaded(None)
 
     def status(self) -> Deployment:
-        """What is there now: the process by pid and start time, and what it answers."""
-        state = self._running()
-        url = self._settings.serving_url
+        """What is there now: the front by pid and start time, its replicas, what they answer."""
+        state = self._process.running()
+        url = self._endpoint.url
         if state is None:
-            return Deployment("stopped", url)
+            return self._without_front()
         process = str(state.pid)
-        answer = self._ask_ready()
-        if answer is None:
+        content = self._ask_front()
+        if content is None:
             return Deployment("silent", url, process, f"see {self._log}")
-        if answer.status_code == 200:
-            return Deployment("ready", url, process)
-        content = answer.json()
-        missing = ", ".join(content.get("missing", [])) or "its models"
-        what = "loading" if content.get("loading") else "cannot load"
-        return Deployment("not_ready", url, process, f"{what} {missing}; see {self._log}")
+        replicas, wanted = replicas_of(content), int(content["wanted"])
+        answer = self._ask_ready() if replicas else None
+        if answer is not None and answer.status_code == 200:
+            few = sum(replica.state == "ready" for replica in replicas) < wanted
+            detail = f"fewer than {wanted} replicas are ready; see {self._log}" if few else ""
+            return Deployment("ready", url, process, detail, wanted, replicas)
+        return Deployment(
+            "not_ready", url, process, self._problem(answer, content), wanted, replicas
+        )
+
+    def scale(self, replicas: int) -> Deployment:
+        """Run so many replicas from now on; see `Deployer.scale`."""
+        if self._process.running() is None:
+            raise DependencyUnavailable(
+                f"no front of {self._root} runs", remedy="Start it: ferryman serve --detach."
+            )
+        self._admin.scale(replicas)
+        return self.status()
 
     def stop(self) -> Deployment:
-        """TERM to the process group, KILL after 15 s; a pid that is not ours is left alone."""
-        state = self._running()
-        if state is not None:
-            logger.info("stopping the serving process %d", state.pid)
-            _end_group(state.pid)
-        self._file.unlink(missing_ok=True)
-        return Deployment("stopped", self._settings.serving_url)
+        """TERM to the front, which ends its replicas; KILL to what is left of its session.
 
-    def _spawn(self) -> int:
-        settings = self._settings
-        arguments = [
-            *("--home", str(settings.home)),
-            *("--host", settings.serving_host),
-            *("--port", str(settings.serving_port)),
-            *("--admin-port", str(settings.serving_admin_port)),
-        ]
+        A pid that is not ours is left alone.
+        """
+        self._process.end()
+        return Deployment("stopped", self._endpoint.url)
+
+    def _without_front(self) -> Deployment:
+        """Replicas of a front that was killed answer until a new one takes over."""
+        orphans = self._process.members()
+        answer = self._ask_ready() if orphans else None
+        if answer is None:
+            return Deployment("stopped", self._endpoint.url)
+        state: Any = "ready" if answer.status_code == 200 else "not_ready"
+        detail = "its front has gone; replicas answer by themselves until it is started"
+        return Deployment(state, self._endpoint.url, str(orphans[0].pid), detail)
+
+    def _problem(self, answer: httpx.Response | None, content: dict[str, Any]) -> str:
+        if answer is None:
+            return f"no replica is ready; {content['last_words'] or f'see {self._log}'}"
+        told = answer.json()
+        missing = ", ".join(told.get("missing", [])) or "its models"
+        what = "loading" if told.get("loading") else "cannot load"
+        return f"{what} {missing}; see {self._log}"
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        extra = [] if self._children else ["--no-children"]
+        command = front_command(self._settings, self._name, self._server, extra)
         with self._log.open("ab") as log:
             # A process that inherits its starter's output goes deaf when the starter ends.
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ferryman.serving", *arguments],
+            return subprocess.Popen(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=settings.home,
+                cwd=self._root,
                 start_new_session=True,
                 close_fds=True,
             )
-        # Popen warns when it is dropped while its process lives; this one is meant to outlive us.
-        process.returncode = 0
-        state = _State(
-            pid=process.pid,
-            started=psutil.Process(process.pid).create_time(),
-            port=settings.serving_port,
-            admin_port=settings.serving_admin_port,
-        )
-        write_json(self._file, state.model_dump(mode="json"))
-        return process.pid
 
-    def _running(self) -> _State | None:
-        """The remembered process, when it still is the one that was started."""
-        try:
-            state = _State.model_validate(read_json(self._file))
-            process = psutil.Process(state.pid)
-            if abs(process.create_time() - state.started) >= _SAME_START_SECONDS:
-                return None
-            if process.status() == psutil.STATUS_ZOMBIE:
-                process.wait(timeout=0.1)  # our own child, ended: nobody else can bury it
-                return None
-            return state
-        except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.TimeoutExpired):
-            return None
-
-    def _wait_until_loaded(self, pid: int) -> Deployment:
+    def _wait_until_loaded(self, spawned: "subprocess.Popen[bytes] | None") -> Deployment:
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            answer = self._ask_ready()
-            if answer is not None and not answer.json().get("loading", False):
-                return self.status()
-            if self._running() is None:
-                self._file.unlink(missing_ok=True)
-                raise DependencyUnavailable(
-                    f"the serving process {pid} ended at its start: {_tail(self._log)}",
-                    remedy=f"Read {self._log}.",
-                )
-            time.sleep(_POLL_SECONDS)
+        try:
+            while time.monotonic() < deadline:
+                content = self._ask_front() if self._process.running() else None
+                if content is not None and self._is_settled(content):
+                    return self.status()
+                if spawned is not None and spawned.poll() is not None:
+                    raise DependencyUnavailable(
+                        f"the front ended at its start: {self._last_line()}",
+                        remedy=f"Read {self._log}.",
+                    )
+                time.sleep(_POLL_SECONDS)
+        finally:
+            if spawned is not None and spawned.returncode is None:
+                # Popen warns when it is dropped while its process lives; this one shall outlive us.
+                spawned.returncode = 0
         raise DependencyUnavailable(
-            f"the serving process {pid} does not answer after {_START_SECONDS:.0f} s",
+            f"the server does not answer after {_START_SECONDS:.0f} s: {self._last_line()}",
             remedy=f"Read {self._log}; end it with: ferryman serve --stop.",
         )
 
+    def _is_settled(self, content: dict[str, Any]) -> bool:
+        """Whether as many replicas as wanted have loaded what they can."""
+        ready = [entry for entry in content["replicas"] if entry["state"] == "ready"]
+        return len(ready) >= content["wanted"] or not self._children
+
+    def _ask_front(self) -> dict[str, Any] | None:
+        try:
+            return self._admin.replicas()
+        except FerrymanError as error:
+            logger.debug("the front does not answer: %s", error)
+            return None
+
     def _ask_ready(self) -> httpx.Response | None:
-        url = f"{self._settings.serving_url}/v2/health/ready"
+        url = f"{self._endpoint.url}/v2/health/ready"
         try:
             with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
                 return client.get(url)
         except httpx.TransportError:
             return None
+
+    def _last_line(self) -> str:
+        return self._process.last_line(self._log)
 
     @contextmanager
     def _starting_alone(self) -> Iterator[None]:
@@ -205,22 +219,3 @@ def _bind_error(host: str, port: int) -> str | None:
         except OSError as error:
             return error.strerror
     return None
-
-
-def _end_group(pid: int) -> None:
-    """The server leads its own session: its group is it and whatever it started."""
-    process = psutil.Process(pid)
-    for name, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(pid, name)
-            process.wait(timeout=seconds)
-            return
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            return
-        except psutil.TimeoutExpired:
-            logger.warning("process %d did not end on %s in %.0f s", pid, name.name, seconds)
-
-
-def _tail(file: Path) -> str:
-    text = file.read_bytes()[-_LOG_BYTES:].decode(errors="replace").strip()
-    return text.splitlines()[-1] if text else "no output"

@@ -1,44 +1,140 @@
-"""`python -m ferryman.serving`: the serving process, in the foreground."""
+"""`python -m ferryman.serving`: the serving program, in the foreground, until TERM or INT.
+
+front       (default) owns the ports of a server and keeps its replicas alive
+replica     answers the connections that a front hands to it
+standalone  one replica on a port of its own, without front and administration
+fetch       brings released bundles to where `standalone` finds them
+"""
 
 import argparse
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ferryman.errors import FerrymanError
-from ferryman.serving.server import run
-from ferryman.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ferryman.serving.replica import ReplicaOptions
+
+# Each program imports what it needs only: a front carries no onnxruntime, a replica no settings.
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Serve until TERM or INT; the exit code is that of the error tree."""
+    """Run one of the programs; the exit code is that of the error tree."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    names = {"front": _front, "replica": _replica, "standalone": _standalone, "fetch": _fetch}
+    name, *rest = arguments if arguments and arguments[0] in names else ("front", *arguments)
     try:
-        run(_settings(arguments))
+        return names[name](rest)
     except FerrymanError as error:
         logging.getLogger(__name__).error("%s", error)
         return int(error.exit_code)
+
+
+def _front(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ferryman.serving front")
+    parser.add_argument("--root", type=Path, help="the server's state; without it, see --server")
+    parser.add_argument("--bundles", type=Path, help="where released bundles lie")
+    parser.add_argument("--predictions", type=Path, help="where the prediction log goes")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, help="port of predictions")
+    parser.add_argument("--admin-port", type=int, help="port of administration")
+    parser.add_argument("--replicas", type=int, default=1, help="how many, unless told since")
+    parser.add_argument("--threads", type=int, default=1, help="of one replica's arithmetic")
+    parser.add_argument("--memory", type=int, default=0, help="bytes that one replica may use")
+    parser.add_argument("--public-key", type=Path, help="only bundles signed with its key")
+    parser.add_argument("--upload", action="store_true", help="bring the log to its connection")
+    parser.add_argument("--no-children", action="store_true", help="replicas join by themselves")
+    parser.add_argument("--watched", action="store_true", help="replicas start no new front")
+    parser.add_argument("--server", default="main", help="a declared server, if no --root is given")
+    parser.add_argument("--home", type=Path, help="folder of all state, if no --root is given")
+    given = parser.parse_args(arguments)
+    if given.root is None:
+        given = parser.parse_args([*_declared(given), *arguments])
+    from ferryman.runtime.serving_command import MODULE
+    from ferryman.serving.front import FrontOptions, run_front
+
+    options = FrontOptions(
+        root=given.root.resolve(),
+        bundles=given.bundles,
+        predictions=given.predictions,
+        host=given.host,
+        port=given.port,
+        admin_port=given.admin_port,
+        replicas=given.replicas,
+        threads=given.threads,
+        memory=given.memory,
+        public_key=given.public_key,
+        upload=given.upload,
+        children=not given.no_children,
+        watched=given.watched,
+    )
+    run_front(options, [sys.executable, "-m", MODULE, "front", *arguments])
     return 0
 
 
-def _settings(arguments: Sequence[str]) -> Settings:
-    """The environment's settings, where the command line does not say otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m ferryman.serving")
-    parser.add_argument("--home", type=Path, help="folder of all state")
-    parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", type=int, help="port of predictions")
-    parser.add_argument("--admin-port", type=int, help="port of administration")
+def _declared(given: argparse.Namespace) -> list[str]:
+    """The command line of a declared server, by the environment's settings."""
+    from ferryman.runtime.serving_command import front_arguments
+    from ferryman.settings import Settings, load_settings
+    from ferryman.spec.servers import find_server
+
+    settings = load_settings() if given.home is None else Settings(home=given.home)
+    return front_arguments(settings, given.server, find_server(settings.zoo, given.server))
+
+
+def _replica(arguments: Sequence[str]) -> int:
+    parser = _replica_parser("replica")
+    parser.add_argument("--channel", type=Path, required=True, help="socket of the front")
     given = parser.parse_args(arguments)
-    names = {
-        "home": given.home,
-        "serving_host": given.host,
-        "serving_port": given.port,
-        "serving_admin_port": given.admin_port,
-    }
-    chosen: dict[str, Any] = {name: value for name, value in names.items() if value is not None}
-    return Settings(**chosen) if chosen else load_settings()
+    from ferryman.serving.replica import run_replica
+
+    run_replica(_replica_options(given), given.channel)
+    return 0
+
+
+def _standalone(arguments: Sequence[str]) -> int:
+    parser = _replica_parser("standalone")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8600)
+    given = parser.parse_args(arguments)
+    from ferryman.serving.server import run_standalone
+
+    run_standalone(_replica_options(given), given.host, given.port)
+    return 0
+
+
+def _replica_options(given: argparse.Namespace) -> "ReplicaOptions":
+    from ferryman.serving.replica import ReplicaOptions
+
+    return ReplicaOptions(
+        root=given.root,
+        predictions=given.predictions or given.root / "predictions",
+        name=given.name,
+        threads=given.threads,
+        public_key=given.public_key,
+        upload=given.upload,
+    )
+
+
+def _replica_parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m ferryman.serving {name}")
+    parser.add_argument("--root", type=Path, required=True, help="served.json and verified copies")
+    needed = name == "replica"
+    parser.add_argument("--predictions", type=Path, required=needed, help="the prediction log")
+    parser.add_argument("--name", default="r1", help="of this replica, in metrics and logs")
+    parser.add_argument("--threads", type=int, default=1, help="of its arithmetic")
+    parser.add_argument("--public-key", type=Path, help="only bundles signed with its key")
+    parser.add_argument("--upload", action="store_true", help="bring the log to its connection")
+    return parser
+
+
+def _fetch(arguments: Sequence[str]) -> int:
+    from ferryman.serving.fetch import main as fetch
+
+    return int(fetch(arguments))
 
 
 if __name__ == "__main__":

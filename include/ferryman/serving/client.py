@@ -15,8 +15,8 @@ from ferryman.errors import (
     SpecError,
     Superseded,
 )
+from ferryman.runtime.admin_token import read_token
 from ferryman.runtime.endpoints import Endpoint
-from ferryman.serving.admin_token import read_token
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0

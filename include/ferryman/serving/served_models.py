@@ -1,62 +1,76 @@
-"""The models that a server serves: loaded beside, verified, then swapped by one reference."""
+"""The models that a replica serves: loaded beside, verified, then swapped by one reference."""
 
 import logging
-import shutil
 import threading
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-
-from ferryman.errors import FerrymanError, IntegrityBroken, PolicyRefused, SpecError, Superseded
-from ferryman.runtime.bundle import Manifest
-from ferryman.runtime.bundle_signing import verify_signed
-from ferryman.runtime.files import created_once, read_json, resolve_inside, write_json
+from ferryman.errors import FerrymanError, Superseded
+from ferryman.serving.model_copies import ModelCopies
 from ferryman.serving.onnx_model import Identity, OnnxModel, open_verified
+from ferryman.serving.served_pointers import (
+    Pointer,
+    Pointers,
+    read_pointers,
+    refuse_older,
+    write_pointers,
+)
 
-POINTERS = "served.json"
-_KEEP_COPIES = 3
+CHAMPION = "champion"
+PREVIOUS = "previous"
 _UNRELEASED = 0
 
 logger = logging.getLogger(__name__)
 
 
-class Pointer(BaseModel):
-    """What a model serves, as it is remembered across restarts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int = Field(ge=1)
-    epoch: int = Field(ge=1)
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-_POINTERS = TypeAdapter(dict[str, Pointer])
-
-
 class ServedModels:
     """Models by name. `get` is safe without a lock: loading builds beside and swaps a reference.
 
-    `root` is the server's own state; `bundles_root` the only place that bundles are read from. With
-    a `public_key` only bundles that its owner signed are loaded.
+    `root` is the server's own state. The version that a model leaves is kept warm.
     """
 
-    def __init__(self, root: Path, bundles_root: Path, public_key: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        bundles_root: Path | None = None,
+        public_key: Path | None = None,
+        threads: int = 1,
+    ) -> None:
         self._root = root
-        self._bundles_root = bundles_root
-        self._public_key = public_key
+        self._copies = ModelCopies(root, bundles_root, public_key)
+        self._threads = threads
         self._lock = threading.Lock()
         self._models: dict[str, OnnxModel] = {}
+        self._previous: dict[str, OnnxModel] = {}
+        self._prepared: dict[str, OnnxModel] = {}
+        self._pointers = Pointers()
         self.problems: dict[str, str] = {}
-        self.remembered: dict[str, Pointer] = {}
         self.restored = False
 
-    def get(self, name: str) -> OnnxModel | None:
-        """The loaded model of a name."""
-        return self._models.get(name)
+    @property
+    def remembered(self) -> dict[str, Pointer]:
+        """What is to be served, loaded or not."""
+        return self._pointers.served
+
+    def get(self, name: str, version: int | None = None, label: str = "") -> OnnxModel | None:
+        """A loaded model: the one that is served, or by version, or by label."""
+        model = self._models.get(name)
+        if version is None and not label:
+            return model
+        if label:
+            return {CHAMPION: model, PREVIOUS: self._previous.get(name)}.get(label)
+        for loaded in (model, self._previous.get(name)):
+            if loaded is not None and loaded.identity.version == version:
+                return loaded
+        return None
+
+    def versions(self, name: str) -> dict[str, OnnxModel]:
+        """Every loaded version of a model by its label, the served one first."""
+        found = {CHAMPION: self._models.get(name), PREVIOUS: self._previous.get(name)}
+        return {label: model for label, model in found.items() if model is not None}
 
     @property
     def loaded(self) -> list[OnnxModel]:
-        """Every loaded model."""
+        """Every model that is served."""
         return list(self._models.values())
 
     @property
@@ -64,111 +78,92 @@ class ServedModels:
         """Whether every remembered model is loaded; with none remembered a server is ready too."""
         return self.restored and self.remembered.keys() <= self._models.keys()
 
+    def recall(self) -> None:
+        """Read what is to be served; IntegrityBroken (exit 7) when that file is damaged."""
+        self._pointers = read_pointers(self._root)
+
     def restore(self) -> None:
         """Load every remembered model from the server's own verified copies; it needs no registry.
 
         A model that cannot be loaded stays away, with its reason in `problems`; the others serve.
         """
         with self._lock:
-            self.remembered = self._read_pointers()
+            self.recall()
             for name, pointer in self.remembered.items():
                 try:
-                    folder = self._copy_folder(name, pointer.digest)
-                    self._verify(folder, pointer.digest)
-                    self._models[name] = open_verified(folder, _identity(name, pointer))
+                    self._models[name] = self._open(name, pointer)
                     logger.info("%s version %d (epoch %d) restored", name, *_place(pointer))
                 except (FerrymanError, OSError, ValueError) as error:
                     self.problems[name] = str(error)
                     logger.error("%s cannot be restored: %s", name, error)
             self.restored = True
+            for name, pointer in self._pointers.previous.items():
+                try:
+                    self._previous[name] = self._open(name, pointer)
+                except (FerrymanError, OSError, ValueError) as error:
+                    logger.warning("%s: the previous version is not warm: %s", name, error)
 
-    def check(self, name: str, bundle: str, digest: str) -> None:
-        """Load a candidate beside and replay its golden rows; what is served does not change.
+    def prepare(self, name: str, pointer: Pointer) -> None:
+        """Load a version from its verified copy and replay its golden rows; nothing changes yet.
 
         Raises IntegrityBroken (exit 7) for a wrong digest, a wrong model or a wrong answer.
         """
         with self._lock:
-            folder = self._bring(name, bundle, digest)
-            open_verified(folder, Identity(name, _UNRELEASED, _UNRELEASED, digest))
+            self._prepared.pop(name, None)
+            current = self._models.get(name)
+            if current is None or current.identity != _identity(name, pointer):
+                self._prepared[name] = self._open(name, pointer)
+
+    def swap(self, name: str, pointer: Pointer) -> None:
+        """Serve what was prepared from now on."""
+        with self._lock:
+            model = self._prepared.pop(name, None)
+            left = self._models.get(name)
+            self._pointers = self._pointers.with_model(name, pointer)
+            self.problems.pop(name, None)
+            if model is None or model.identity != _identity(name, pointer):
+                if left is None or left.identity != _identity(name, pointer):
+                    raise Superseded(f"{name} version {pointer.version} was not prepared here")
+                return
+            self._models[name] = model
+            if left is not None and left.identity.digest != pointer.digest:
+                self._previous[name] = left
+        logger.info("%s now serves version %d (epoch %d)", name, *_place(pointer))
+
+    def discard(self, name: str) -> None:
+        """Let go of what was prepared and is not wanted."""
+        with self._lock:
+            self._prepared.pop(name, None)
+
+    def try_out(self, name: str, digest: str) -> None:
+        """Load a candidate's copy beside and replay its golden rows; what is served stays."""
+        folder = self._copies.verified(name, digest)
+        candidate = Identity(name, _UNRELEASED, _UNRELEASED, digest)
+        open_verified(folder, candidate, threads=self._threads)
+
+    def check(self, name: str, bundle: str, digest: str) -> None:
+        """Bring a candidate and try it out, in a server of this process alone."""
+        self._copies.bring(name, bundle, digest)
+        self.try_out(name, digest)
 
     def load(self, name: str, pointer: Pointer, bundle: str) -> bool:
-        """Serve a released version from now on; False when it is served already.
+        """Bring, prepare and swap, in a server of this process alone; False when served already.
 
-        Raises Superseded (exit 5) for an epoch at or below the one that is served, IntegrityBroken
-        (exit 7) for a bundle that is not what was released; then nothing changes.
+        Raises Superseded (exit 5) for an epoch at or below the one that is served.
         """
-        with self._lock:
-            known = self.remembered.get(name)
-            if known == pointer and name in self._models:
-                return False
-            if known is not None and known != pointer and pointer.epoch <= known.epoch:
-                raise Superseded(
-                    f"{name} serves epoch {known.epoch} (version {known.version}); "
-                    f"epoch {pointer.epoch} is refused"
-                )
-            folder = self._bring(name, bundle, pointer.digest)
-            model = open_verified(folder, _identity(name, pointer))
-            pointers = {**self.remembered, name: pointer}
-            # Remember first: a crash in between restarts on the version that was decided anyway.
-            content = {key: value.model_dump(mode="json") for key, value in pointers.items()}
-            write_json(self._root / POINTERS, content)
-            self.remembered = pointers
-            self._models[name] = model
-            self.problems.pop(name, None)
-            self._drop_old_copies(name, pointer.digest)
-        logger.info("%s now serves version %d (epoch %d)", name, *_place(pointer))
+        if self.remembered.get(name) == pointer and name in self._models:
+            return False
+        refuse_older(name, self.remembered.get(name), pointer)
+        self._copies.bring(name, bundle, pointer.digest)
+        self.prepare(name, pointer)
+        # Remember first: a crash in between restarts on the version that was decided anyway.
+        write_pointers(self._root, self._pointers.with_model(name, pointer))
+        self.swap(name, pointer)
         return True
 
-    def _bring(self, name: str, bundle: str, digest: str) -> Path:
-        """The server's own copy of a bundle, every byte verified."""
-        target = self._copy_folder(name, digest)
-        if target.is_dir():
-            try:
-                self._verify(target, digest)
-                return target
-            except (IntegrityBroken, PolicyRefused):
-                logger.exception("the local copy %s cannot be used; copying it anew", target)
-                shutil.rmtree(target)
-        source = self._source(bundle)
-        if self._verify(source, digest).model != name:
-            raise IntegrityBroken(f"bundle {source} is of another model than {name!r}")
-        with created_once(target) as scratch:
-            shutil.copytree(source, scratch, dirs_exist_ok=True)
-            self._verify(scratch, digest)
-        return target
-
-    def _verify(self, folder: Path, digest: str) -> Manifest:
-        return verify_signed(folder, digest=digest, public_key=self._public_key)
-
-    def _source(self, bundle: str) -> Path:
-        try:
-            return resolve_inside(self._bundles_root, bundle)
-        except (ValueError, OSError) as error:
-            raise SpecError(
-                "the bundle is not below the bundle folder of this server",
-                remedy="Name a bundle that `package` wrote.",
-            ) from error
-
-    def _copy_folder(self, name: str, digest: str) -> Path:
-        return self._root / "models" / name / digest
-
-    def _drop_old_copies(self, name: str, current: str) -> None:
-        copies = [entry for entry in (self._root / "models" / name).iterdir() if entry.is_dir()]
-        copies.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-        for copy in [entry for entry in copies if entry.name != current][_KEEP_COPIES:]:
-            shutil.rmtree(copy, ignore_errors=True)
-
-    def _read_pointers(self) -> dict[str, Pointer]:
-        file = self._root / POINTERS
-        if not file.is_file():
-            return {}
-        try:
-            return _POINTERS.validate_python(read_json(file))
-        except ValueError as error:
-            raise IntegrityBroken(
-                f"{file} cannot be read: {error}",
-                remedy="Remove it and run `ferryman reconcile`: the ledger knows what to serve.",
-            ) from error
+    def _open(self, name: str, pointer: Pointer) -> OnnxModel:
+        folder = self._copies.verified(name, pointer.digest)
+        return open_verified(folder, _identity(name, pointer), threads=self._threads)
 
 
 def _identity(name: str, pointer: Pointer) -> Identity:

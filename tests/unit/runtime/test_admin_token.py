@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ferryman.errors import DependencyUnavailable, PolicyRefused
-from ferryman.serving.admin_token import make_token, read_token
+from ferryman.runtime.admin_token import make_token, read_token
 
 
 def test_made_once_for_its_owner_alone(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""Where replicas meet their front: a short path, because a socket's name has at most 108 bytes."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from ferryman.errors import PolicyRefused
+
+
+def channel_path(root: Path) -> Path:
+    """The socket of the server whose state is in `root`, in a folder that only its owner enters."""
+    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"ferryman-{os.getuid()}" / name / "front"
+
+
+def make_channel_folder(channel: Path) -> None:
+    """Make the folder of a channel, mode 0700.
+
+    Raises PolicyRefused (exit 9) where somebody else made it, or others may enter it.
+    """
+    for folder in (channel.parent.parent, channel.parent):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+        if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise PolicyRefused(
+                f"{folder} is not a private folder of this user",
+                remedy="Remove it; it is made anew at the next start.",
+            )
