@@ -5,7 +5,7 @@ import logging
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,8 @@ logger = logging.getLogger(__name__)
 class ProcessDeployer:
     """A front and its replicas in a session of their own, output in a file, state beside.
 
-    Without `children` the front starts no replicas: they join it by themselves.
+    `extra` is said to the front besides; with --no-children it starts no replicas: they join it by
+    themselves.
     """
 
     def __init__(
@@ -41,13 +42,12 @@ class ProcessDeployer:
         settings: Settings,
         name: str = MAIN,
         server: ServerSpec | None = None,
-        *,
-        children: bool = True,
+        extra: Sequence[str] = (),
     ) -> None:
         self._settings = settings
         self._name = name
         self._server = server or find_server(settings.zoo, name)
-        self._children = children
+        self._extra = extra
         self._endpoint = endpoint_of(settings, name, self._server)
         self._root = self._endpoint.root
         self._log = self._root / "server.log"
@@ -131,8 +131,7 @@ class ProcessDeployer:
         return f"{what} {missing}; see {self._log}"
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        extra = [] if self._children else ["--no-children"]
-        command = front_command(self._settings, self._name, self._server, extra)
+        command = front_command(self._settings, self._name, self._server, self._extra)
         with self._log.open("ab") as log:
             # A process that inherits its starter's output goes deaf when the starter ends.
             return subprocess.Popen(
@@ -170,7 +169,7 @@ class ProcessDeployer:
     def _is_settled(self, content: dict[str, Any]) -> bool:
         """Whether as many replicas as wanted have loaded what they can."""
         ready = [entry for entry in content["replicas"] if entry["state"] == "ready"]
-        return len(ready) >= content["wanted"] or not self._children
+        return len(ready) >= content["wanted"] or "--no-children" in self._extra
 
     def _ask_front(self) -> dict[str, Any] | None:
         try:
