@@ -19,7 +19,6 @@ CONFIG_LABEL = "io.ferryman.config"
 _TMP_BYTES = 64 * 2**20
 _LOG_SIZE = "10m"
 _LOG_FILES = "3"
-_OPEN_FILES = 65_536
 # The loop, the log, the scoring threads; a fork bomb ends here.
 _OWN_THREADS = 64
 _THREADS_PER_CORE = 8
@@ -29,11 +28,11 @@ _RESTARTS = 10
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder of this machine, and where a container sees it."""
+    """A folder or file of this machine that a container sees, under the same name if no other."""
 
     source: Path
-    target: str
     writable: bool = False
+    target: Path | None = None
 
 
 def replica_user() -> tuple[int, int]:
@@ -63,7 +62,6 @@ def replica_config(
         "memswap_limit": resources.memory_bytes,
         "pids_limit": _OWN_THREADS + _THREADS_PER_CORE * threads,
         "ulimits": [
-            {"Name": "nofile", "Soft": _OPEN_FILES, "Hard": _OPEN_FILES},
             {"Name": "core", "Soft": 0, "Hard": 0},
         ],
         "tmpfs": {"/tmp": f"rw,noexec,nosuid,nodev,mode=1777,size={_TMP_BYTES}"},  # noqa: S108
@@ -97,7 +95,7 @@ def _bind(mount: Mount) -> dict[str, Any]:
     return {
         "Type": "bind",
         "Source": str(mount.source),
-        "Target": mount.target,
+        "Target": str(mount.target or mount.source),
         "ReadOnly": not mount.writable,
         "BindOptions": {"Propagation": "rprivate"},
     }

@@ -4,9 +4,10 @@ Nothing here waits long for a daemon that is away or hangs: DependencyUnavailabl
 """
 
 import logging
+import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast
 
@@ -15,6 +16,7 @@ from ferryman.errors import DependencyUnavailable, PolicyRefused
 # A daemon that hangs is told apart fast; one that works may take a while to make a container.
 _HELLO_SECONDS = 5
 _ANSWER_SECONDS = 60
+_ANY = "1.41"
 _SOCKET = "unix://"
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 
@@ -61,9 +63,11 @@ class ContainerEngine:
                     remedy="Replicas join by a local socket: unset DOCKER_HOST, or use place: "
                     "kubernetes.",
                 )
-            self._client = docker.DockerClient(timeout=_HELLO_SECONDS, **given)
-            self._client.ping()
-            self._client.api.timeout = _ANSWER_SECONDS
+            self._knock()
+            # Asked first: a client that asks by itself, and gets no answer, is never closed.
+            with closing(docker.APIClient(version=_ANY, timeout=_HELLO_SECONDS, **given)) as hello:
+                version = hello.version(api_version=False)["ApiVersion"]
+            self._client = docker.DockerClient(version=version, timeout=_ANSWER_SECONDS, **given)
 
     def __enter__(self) -> "ContainerEngine":
         return self
@@ -153,6 +157,21 @@ class ContainerEngine:
         lines = text.decode(errors="replace").strip().splitlines()
         return lines[-1][-500:] if lines else ""
 
+    def _knock(self) -> None:
+        """The library leaves its socket open when nobody listens; and its reason is a long one."""
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(_HELLO_SECONDS)
+            try:
+                knocking.connect(self.address.removeprefix(_SOCKET))
+            except OSError as error:
+                raise self._unreachable(error.strerror or str(error)) from error
+
+    def _unreachable(self, reason: str) -> DependencyUnavailable:
+        return DependencyUnavailable(
+            f"docker daemon not reachable at {self.address}: {reason}",
+            remedy="Start it (systemctl start docker), and be allowed to use its socket.",
+        )
+
     def _refuse_absent(self, name: str, digest: str) -> NoReturn:
         others = self._client.images.list(name=name) if name else []
         if others:
@@ -179,10 +198,7 @@ class ContainerEngine:
                 remedy="Read the daemon's log; docker info says what it has.",
             ) from error
         except (DockerException, RequestException) as error:
-            raise DependencyUnavailable(
-                f"docker daemon not reachable at {self.address}: {_reason(error)}",
-                remedy="Start it (systemctl start docker), and be allowed to use its socket.",
-            ) from error
+            raise self._unreachable(_reason(error)) from error
 
 
 def _held(facts: Mapping[str, Any]) -> tuple[str, Held]:

@@ -9,7 +9,7 @@ from ferryman.deployment import container_config
 from ferryman.deployment.container_config import CONFIG_LABEL, Mount, replica_config
 from ferryman.spec.servers import ResourcesSpec
 
-MOUNTS = (Mount(Path("/a"), "/srv/a"), Mount(Path("/b"), "/srv/b", writable=True))
+MOUNTS = (Mount(Path("/a"), target=Path("/srv/a")), Mount(Path("/b"), writable=True))
 
 
 def config_of(**resources: object) -> dict:
@@ -27,8 +27,8 @@ def test_nothing_is_allowed_that_a_replica_does_not_need() -> None:
     assert config["restart_policy"] == {"Name": "on-failure", "MaximumRetryCount": 10}
     assert config["log_config"]["config"]["max-size"] == "10m"
     assert "device_requests" not in config
-    written = [mount["Target"] for mount in config["mounts"] if not mount["ReadOnly"]]
-    assert written == ["/srv/b"]
+    seen = [(one["Source"], one["Target"], one["ReadOnly"]) for one in config["mounts"]]
+    assert seen == [("/a", "/srv/a", True), ("/b", "/b", False)]
 
 
 def test_limits_are_those_that_are_declared() -> None:
@@ -55,7 +55,7 @@ def test_a_changed_declaration_is_told_apart() -> None:
 
 def test_the_socket_of_the_engine_is_never_mounted() -> None:
     with pytest.raises(ValueError, match="mounted nowhere"):
-        replica_config(ResourcesSpec(), (Mount(Path("/run/docker.sock"), "/x"),), {})
+        replica_config(ResourcesSpec(), (Mount(Path("/run/docker.sock")),), {})
 
 
 def test_two_installations_are_two_homes(tmp_path: Path) -> None:
