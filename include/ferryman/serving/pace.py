@@ -15,15 +15,14 @@ _LONG = 2e-3
 
 
 class Pace(NamedTuple):
-    """Seconds of a run of one row, and what each further row adds."""
+    """Seconds of a run of one row, and what each further row adds.
+
+    `gathers`: whether several requests are scored sooner in one run than one after another.
+    """
 
     one: float = 0.0
     further: float = 0.0
-
-    @property
-    def gathers(self) -> bool:
-        """Whether several requests are scored sooner in one run than one after another."""
-        return self.one - self.further > _GATHERING
+    gathers: bool = False
 
     def is_long(self, rows: int) -> bool:
         """Whether a run of so many rows is better made beside the loop."""
@@ -38,7 +37,8 @@ def measure_pace(run: Callable[[Any], object], schema: RowSchema, rows: Rows) ->
         for n in (1, _MANY)
     )
     shortest, longer = _quickest(run, one), _quickest(run, many)
-    return Pace(shortest, max(longer - shortest, 0.0) / (_MANY - 1))
+    further = max(longer - shortest, 0.0) / (_MANY - 1)
+    return Pace(shortest, further, gathers=shortest - further > _GATHERING)
 
 
 def _quickest(run: Callable[[Any], object], feed: Any) -> float:

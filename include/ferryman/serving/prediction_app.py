@@ -108,6 +108,9 @@ class PredictionApp:
                 await send_text(send, await self._metrics_page())
                 return
             status, content = 200, self._state(route, scope["method"], model)
+        except RowError as error:
+            refusal = bad_row(error)
+            status, content = refusal.status, refusal.content
         except Refusal as refusal:
             status, content = refusal.status, refusal.content
             headers += refusal.headers
@@ -124,35 +127,33 @@ class PredictionApp:
         self._pool.shutdown(wait=True)
 
     async def _predict(self, request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
-        is_large = len(request.body) > _INLINE_BODY
-        try:
-            if is_large:
-                asked, feed = await self._beside(_read, request, model)
-            else:
-                asked, feed = _read(request, model)
-            scores = await self._score(model, feed, asked.rows.size, is_large)
-            if is_large:
-                return await self._beside(dialects.answer, request, asked, model, scores), scores
-            return dialects.answer(request, asked, model, scores), scores
-        except RowError as error:
-            raise bad_row(error) from error
-
-    async def _score(
-        self, model: OnnxModel, feed: Mapping[str, Any], size: int, is_large: bool
-    ) -> Scores:
-        metrics = self._metrics
-        scores: Scores
-        if is_large or model.pace.is_long(size):
-            metrics.waiting_rows += size
-            try:
-                scores = await self._beside(model.run, feed, size)
-            finally:
-                metrics.waiting_rows -= size
+        """The answer to a request, the usual small and lone one without leaving this function."""
+        if len(request.body) > _INLINE_BODY:
+            return await self._predict_large(request, model)
+        asked = dialects.read(request, model.schema)
+        size = asked.rows.size
+        feed = model.schema.feed(asked.rows)
+        if model.pace.is_long(size):
+            scores = await self._run_beside(model, feed, size)
         elif model.pace.gathers and len(self.begun) > 1:
-            return await self._gathering.score(model, feed, size)
+            scores = await self._gathering.score(model, feed, size)
         else:
             scores = model.run(feed, size)
-        metrics.ran(model.identity.name, size)
+            self._metrics.ran(model.identity.name, size)
+        return dialects.answer(request, asked, model, scores), scores
+
+    async def _predict_large(self, request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
+        asked, feed = await self._beside(_read, request, model)
+        scores = await self._run_beside(model, feed, asked.rows.size)
+        return await self._beside(dialects.answer, request, asked, model, scores), scores
+
+    async def _run_beside(self, model: OnnxModel, feed: Mapping[str, Any], size: int) -> Scores:
+        self._metrics.waiting_rows += size
+        try:
+            scores: Scores = await self._beside(model.run, feed, size)
+        finally:
+            self._metrics.waiting_rows -= size
+        self._metrics.ran(model.identity.name, size)
         return scores
 
     async def _beside(self, work: Callable[..., Any], *arguments: Any) -> Any:
