@@ -14,7 +14,7 @@ import re
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,11 @@ from ferryman.serving.log_rows import Place, place_of
 JOURNALS = ".journals"
 _FRAME = struct.Struct("<4sII")
 _MAGIC = b"FPL1"
+PARQUET: Mapping[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "row_group_size": 131_072,
+}
 _UNFINISHED_SECONDS = 3600.0
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -47,16 +52,13 @@ class Journal:
         """Add batches; OSError where the disk takes no more, with nothing of them kept."""
         if self._handle is None:
             self._handle = _make_locked(self._file)
-        frames = b"".join(map(_frame, batches))
-        view = memoryview(frames)
         try:
-            while view:
-                view = view[os.write(self._handle, view) :]
+            size = sum(_append_frame(self._handle, batch) for batch in batches)
         except OSError:
             os.ftruncate(self._handle, self._size)
             os.lseek(self._handle, self._size, os.SEEK_SET)
             raise
-        self._size += len(frames)
+        self._size += size
 
     def remove(self) -> None:
         """Forget it: its rows are in Parquet files, or counted as dropped."""
@@ -103,7 +105,7 @@ def write_file(root: Path, name: str, place: Place, batches: Sequence[Any]) -> N
     scratch = target.with_name(f".{target.stem}.tmp")
     try:
         with scratch.open("wb") as stream:
-            pq.write_table(table, stream, compression="zstd", row_group_size=131_072)
+            pq.write_table(table, stream, use_dictionary=_texts(table), **PARQUET)
             stream.flush()
             os.fsync(stream.fileno())
         scratch.rename(target)
@@ -112,15 +114,27 @@ def write_file(root: Path, name: str, place: Place, batches: Sequence[Any]) -> N
         raise
 
 
-def _frame(batch: Any) -> bytes:
+def _texts(table: Any) -> list[str]:
+    """Its columns of text: in numbers a dictionary costs much and saves little."""
+    import pyarrow as pa
+
+    return [field.name for field in table.schema if pa.types.is_string(field.type)]
+
+
+def _append_frame(handle: int, batch: Any) -> int:
+    """Write a frame; its size. OSError where the disk is full, with the frame torn."""
     import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
-    content = sink.getvalue()
-    content_bytes: bytes = content.to_pybytes()
-    return _FRAME.pack(_MAGIC, len(content_bytes), zlib.crc32(content_bytes)) + content_bytes
+    content = memoryview(sink.getvalue())
+    head = memoryview(_FRAME.pack(_MAGIC, len(content), zlib.crc32(content)))
+    for part in (head, content):
+        rest = part
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+    return len(head) + len(content)
 
 
 def _make_locked(file: Path) -> int:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ MODEL, DAY, PART = b"ferryman.model", b"ferryman.day", b"ferryman.part"
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DAY_MICROSECONDS = 86_400_000_000
+_OBJECTS = {dict}
 _BREATH_ROWS = 64
 _BREATH_SECONDS = 1e-4
 
@@ -60,9 +63,15 @@ def batches_of(model: OnnxModel, entries: Sequence[Entry]) -> Iterator[Any]:
     """The rows of entries of one model, a batch for each day of events; see prediction_log."""
     import pyarrow as pa
 
-    rows = _read(entries)
-    moments = _moments(entries, rows)
-    cells = _own_cells(model, entries, rows, moments) | _feature_cells(model, rows)
+    found = _read(entries)
+    rows = list(chain.from_iterable(found))
+    asked = _Asked.of(entries, found)
+    moments = [
+        at if (given := row.get(EVENT_TIME)) is None else _moment(given)
+        for row, at in zip(rows, asked.moments, strict=True)
+    ]
+    keys = _entity_keys(model, rows, moments, asked)
+    cells = _own_cells(model, entries, asked, keys, moments) | _feature_cells(model, rows)
     schema = _schema(model)
     whole = pa.RecordBatch.from_arrays([cells[name] for name in schema.names], schema=schema)
     days = np.array(moments, dtype=np.int64) // _DAY_MICROSECONDS
@@ -101,6 +110,28 @@ def _filtered(batch: Any, mask: Any) -> Any:
     return batch.filter(mask_column(mask))
 
 
+class _Asked(NamedTuple):
+    """What is told of a request, once a row."""
+
+    request_ids: Sequence[str]
+    places: Sequence[int]
+    moments: Sequence[int]
+    seconds: Sequence[float]
+    variants: Sequence[str]
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], found: Sequence[list[Any]]) -> "_Asked":
+        told = [(e.request_id.decode(), 0, int(e.at * 1e6), e.seconds, e.variant) for e in entries]
+        sizes = [len(rows) for rows in found]
+        if max(sizes) > 1:
+            told = [
+                (one[0], place, *one[2:])
+                for one, size in zip(told, sizes, strict=True)
+                for place in range(size)
+            ]
+        return cls(*zip(*told, strict=True))
+
+
 def _read(entries: Sequence[Entry]) -> list[list[dict[str, Any]]]:
     """The rows of each entry, as {column: value}.
 
@@ -124,24 +155,13 @@ def _instances(entry: Entry) -> list[dict[str, Any]] | None:
         return None
     content = orjson.loads(entry.request.body)
     rows = content.get("instances") if type(content) is dict else None
-    return rows if type(rows) is list and all(type(row) is dict for row in rows) else None
+    return rows if type(rows) is list and set(map(type, rows)) == _OBJECTS else None
 
 
 def _asked_rows(entry: Entry) -> list[dict[str, Any]]:
     rows = dialects.read(entry.request, entry.model.schema).rows
     columns = {**rows.given, **rows.columns}
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-
-
-def _moments(entries: Sequence[Entry], rows: Sequence[list[dict[str, Any]]]) -> list[int]:
-    """The event time of each row, or else when it was answered: microseconds since 1970."""
-    found = []
-    for entry, own in zip(entries, rows, strict=True):
-        at = int(entry.at * 1e6)
-        for row in own:
-            given = row.get(EVENT_TIME)
-            found.append(at if given is None else _moment(given))
-    return found
 
 
 @lru_cache(maxsize=4096)
@@ -158,40 +178,36 @@ def _time_text(moment: int) -> str:
 def _own_cells(
     model: OnnxModel,
     entries: Sequence[Entry],
-    rows: Sequence[list[dict[str, Any]]],
+    asked: _Asked,
+    keys: Sequence[str],
     moments: Sequence[int],
 ) -> dict[str, Any]:
     from ferryman.serving import log_columns as columns
 
     count, identity = len(moments), model.identity
-    sizes = [len(own) for own in rows]
-
-    def repeated(values: Sequence[Any]) -> list[Any]:
-        return [value for value, size in zip(values, sizes, strict=True) for _ in range(size)]
-
-    scores: list[Any] = [score for entry in entries for score in entry.scores]
+    scores: list[Any] = list(chain.from_iterable(entry.scores for entry in entries))
     score_column = columns.list_column if model.classes else columns.number_column
     return {
-        "request_id": columns.text_column(repeated([e.request_id.decode() for e in entries])),
-        ENTITY_KEY: columns.text_column(_entity_keys(model, entries, rows, moments)),
+        "request_id": columns.text_column(asked.request_ids),
+        ENTITY_KEY: columns.text_column(keys),
         EVENT_TIME: columns.time_column(moments),
         "model": columns.constant_column(identity.name, count),
         "version": columns.constant_column(identity.version, count),
         "epoch": columns.constant_column(identity.epoch, count),
-        "variant": columns.text_column(repeated([entry.variant for entry in entries])),
+        "variant": columns.text_column(asked.variants),
         "score": score_column(scores),
-        "latency": columns.number_column(repeated([entry.seconds for entry in entries])),
-        "logged_at": columns.time_column(repeated([int(entry.at * 1e6) for entry in entries])),
+        "latency": columns.number_column(asked.seconds),
+        "logged_at": columns.time_column(asked.moments),
     }
 
 
-def _feature_cells(model: OnnxModel, rows: Sequence[list[dict[str, Any]]]) -> dict[str, Any]:
+def _feature_cells(model: OnnxModel, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Clients may write a whole number as 5.0, or a fraction as 5; the log keeps the type."""
     from ferryman.serving import log_columns as columns
 
     found = {}
     for name, kind in logged_features(model).items():
-        cells = [row[name] for own in rows for row in own]
+        cells = list(map(itemgetter(name), rows))
         if kind == "category":
             found[name] = columns.text_column(cells)
         else:
@@ -201,19 +217,20 @@ def _feature_cells(model: OnnxModel, rows: Sequence[list[dict[str, Any]]]) -> di
 
 def _entity_keys(
     model: OnnxModel,
-    entries: Sequence[Entry],
-    rows: Sequence[list[dict[str, Any]]],
+    rows: Sequence[dict[str, Any]],
     moments: Sequence[int],
+    asked: _Asked,
 ) -> list[str]:
     """The given key; else the entity columns and the event time; else the request and the row."""
     entity = model.signature.entity
     keys: list[str] = []
-    for entry, own in zip(entries, rows, strict=True):
-        for place, row in enumerate(own):
-            key = row.get(ENTITY_KEY)
-            if key is None and entity and row.get(EVENT_TIME) is not None:
-                cells = [row.get(name) for name in entity]
-                if None not in cells:
-                    key = "|".join([*map(str, cells), _time_text(moments[len(keys)])])
-            keys.append(f"{entry.request_id.decode()}#{place}" if key is None else key)
+    for row, moment, request_id, place in zip(
+        rows, moments, asked.request_ids, asked.places, strict=True
+    ):
+        key = row.get(ENTITY_KEY)
+        if key is None and entity and row.get(EVENT_TIME) is not None:
+            cells = [*map(row.get, entity)]
+            if None not in cells:
+                key = "|".join([*map(str, cells), _time_text(moment)])
+        keys.append(f"{request_id}#{place}" if key is None else key)
     return keys

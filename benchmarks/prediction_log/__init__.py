@@ -1,0 +1,1 @@
+"""What the prediction log costs, against the requests that it logs."""
