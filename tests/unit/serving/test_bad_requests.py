@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from bad_request import BadRequest
-from bad_requests import BEGIN, END, PAGE, REQUESTS, table
 from linear_bundle import LINE, make_linear_bundle
+from serving_requests.bad_request import BadRequest
+from serving_requests.table import BEGIN, END, PAGE, REQUESTS, table
 
 from ferryman.serving.log_writer import PredictionLog
 from ferryman.serving.metrics import ServingMetrics
@@ -81,4 +81,4 @@ def test_the_table_is_long_and_names_no_request_twice() -> None:
 
 def test_the_page_shows_the_table_as_it_is() -> None:
     shown = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
-    assert shown.strip() == table(), "run: python tests/unit/serving/bad_requests.py"
+    assert shown.strip() == table(), "run: PYTHONPATH=tests python -m serving_requests.table"

@@ -1,6 +1,6 @@
 """Bad bodies, rows and columns, of every dialect that sends them."""
 
-from bad_request import (
+from serving_requests.bad_request import (
     API,
     LINE,
     NOT_JSON,

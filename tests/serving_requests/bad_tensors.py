@@ -3,7 +3,7 @@
 import json
 import struct
 
-from bad_request import (
+from serving_requests.bad_request import (
     INPUTS,
     NOT_JSON,
     PLACE_DISTANCE,

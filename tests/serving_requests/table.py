@@ -2,16 +2,16 @@
 
 The server of the table has `tiny` (carrier: text, distance: number, hour: whole number) in version
 3 with version 2 kept warm, and `line` (x: number, never null) in version 1.
-`python tests/unit/serving/bad_requests.py` writes the table into docs/serving-protocols.md anew.
+`PYTHONPATH=tests python -m serving_requests.table` writes docs/serving-protocols.md anew.
 """
 
 import json
 from pathlib import Path
 
-from bad_rows import BODIES, EXAMPLES, ROWS
-from bad_tensors import PATHS, TENSORS
+from serving_requests.bad_rows import BODIES, EXAMPLES, ROWS
+from serving_requests.bad_tensors import PATHS, TENSORS
 
-PAGE = Path(__file__).parents[3] / "docs" / "serving-protocols.md"
+PAGE = Path(__file__).parents[2] / "docs" / "serving-protocols.md"
 BEGIN, END = "<!-- bad requests: begin -->", "<!-- bad requests: end -->"
 
 

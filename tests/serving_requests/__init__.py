@@ -1,0 +1,1 @@
+"""Bad requests and what a server answers to each; sent in process and over the wire."""
