@@ -14,7 +14,6 @@ from ferryman.errors import (
     ExitCode,
     FerrymanError,
     IntegrityBroken,
-    LostRace,
     PolicyRefused,
     SpecError,
 )
@@ -37,7 +36,6 @@ _FINAL: dict[int | None, type[FerrymanError]] = {
     int(ExitCode.POLICY): PolicyRefused,
     int(ExitCode.SPEC): SpecError,
 }
-_ATTEMPTS = 5
 
 logger = logging.getLogger(__name__)
 
@@ -89,16 +87,13 @@ class ClusterServer:
         Raises IntegrityBroken (exit 7) or PolicyRefused (exit 9) where a new pod found its bundles
         not to be as recorded, DependencyUnavailable (exit 6) where it does not come up in time.
         """
-        for _ in range(_ATTEMPTS):
+        end = time.monotonic() + self._patience.rollout
+        while True:
             remembered = self.recall()
-            workload = self.workload(remembered)
-            self._apply(workload)
-            rollout = self._follow(workload)
-            # Somebody may have released meanwhile, and our older manifest come after theirs.
-            now = self.recall()
-            if (now.release, now.replicas) == (remembered.release, remembered.replicas):
+            self._apply(self.workload(remembered))
+            rollout = self._follow(remembered, end)
+            if rollout is not None:
                 return rollout
-        raise LostRace(f"server {self.name!r}: releases follow one another too fast to wait for")
 
     def remove(self) -> None:
         """Delete all but what is remembered, and wait until its pods have gone."""
@@ -136,11 +131,17 @@ class ClusterServer:
             if not found["metadata"].get("ownerReferences")
         ]
 
-    def _follow(self, workload: Workload) -> Rollout:
-        started = time.monotonic()
+    def _follow(self, remembered: Remembered, end: float) -> Rollout | None:
+        """Wait for the pods; None where somebody has decided anew, so that it is applied anew.
+
+        Their manifests may have come before ours, which are older.
+        """
+        workload = self.workload(remembered)
         since: float | None = None
         while True:
             rollout = look(self.cluster, workload)
+            if self.recall().seen != remembered.seen:
+                return None
             if rollout is not None and rollout.done:
                 return rollout
             now = time.monotonic()
@@ -148,9 +149,8 @@ class ClusterServer:
                 self._raise_final(rollout)
                 lasting = any(trouble.lasting for trouble in rollout.troubles)
                 since = (since or now) if lasting else None
-            late = now - started > self._patience.rollout
             stuck = since is not None and now - since > self._patience.trouble
-            if late or stuck or (rollout is not None and rollout.deadline_passed):
+            if now > end or stuck or (rollout is not None and rollout.deadline_passed):
                 raise DependencyUnavailable(
                     f"server {self.name!r} in namespace {self.cluster.namespace} does not come up: "
                     f"{rollout or 'the cluster has made no Deployment of it'}",
