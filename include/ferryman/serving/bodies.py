@@ -4,7 +4,7 @@ import asyncio
 
 from ferryman.serving.answers import Receive, Refusal
 
-_LOOK = 1.0
+_LOOK_SECONDS = 1.0
 
 
 class BodyReader:
@@ -18,6 +18,7 @@ class BodyReader:
         self._seconds = seconds
         self._reading: dict[asyncio.Task[object], float] = {}
         self._late: set[asyncio.Task[object]] = set()
+        self._every = min(_LOOK_SECONDS, seconds)
         self._looking = False
 
     async def read(self, receive: Receive) -> bytes:
@@ -29,7 +30,7 @@ class BodyReader:
         self._reading[task] = loop.time()
         if not self._looking:
             self._looking = True
-            loop.call_later(_LOOK, self._look)
+            loop.call_later(self._every, self._look)
         try:
             return await _read(receive, self._limit)
         except asyncio.CancelledError:
@@ -50,7 +51,7 @@ class BodyReader:
                 task.cancel()
         self._looking = bool(self._reading)
         if self._looking:
-            loop.call_later(_LOOK, self._look)
+            loop.call_later(self._every, self._look)
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

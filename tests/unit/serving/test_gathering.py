@@ -1,0 +1,116 @@
+"""Requests that are there together are scored in one run; a lone one is not kept waiting."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import Got, ask_within
+
+from ferryman.serving.gathering import Gathering
+from ferryman.serving.log_writer import PredictionLog
+from ferryman.serving.metrics import ServingMetrics
+from ferryman.serving.onnx_model import Identity, OnnxModel
+from ferryman.serving.pace import Pace
+from ferryman.serving.prediction_app import PredictionApp
+from ferryman.serving.rows import RowError
+from ferryman.serving.served_models import Pointer, ServedModels
+
+V1 = "/v1/models/tiny:predict"
+TOO_MUCH = {"carrier": "UA", "distance": 3.4e38, "hour": 15}
+
+
+class Serving:
+    def __init__(self, folder: Path, bundle: Any) -> None:
+        self.bundle = bundle
+        self.metrics = ServingMetrics()
+        self.served = ServedModels(folder / "serving", folder / "bundles")
+        self.served.restore()
+        pointer = Pointer(version=3, epoch=7, digest=bundle.digest)
+        self.served.load("tiny", pointer, str(bundle.folder))
+        self.log = PredictionLog(folder / "log", self.metrics.dropped)
+        self.log.start()
+        self.app = PredictionApp(self.served, self.log, self.metrics)
+        model = self.served.get("tiny")
+        assert model is not None
+        self.model = model
+
+    def runs(self) -> list[str]:
+        page = self.metrics.page().decode().splitlines()
+        wanted = ("ferryman_batch_rows_count", "ferryman_batch_rows_sum")
+        return [line.split(" ")[1] for line in page if line.startswith(wanted)]
+
+    def ask_together(self, bodies: Sequence[Any]) -> list[Got]:
+        async def both() -> list[Got]:
+            asked = [ask_within(self.app, V1, [json.dumps(body).encode()]) for body in bodies]
+            tasks = [asyncio.ensure_future(each) for each in asked]
+            self.app.begun = tasks
+            return list(await asyncio.gather(*tasks))
+
+        return asyncio.run(both())
+
+
+@pytest.fixture
+def serving(tmp_path: Path, make_bundle: Any) -> Iterator[Serving]:
+    serving = Serving(tmp_path, make_bundle(tmp_path / "bundles"))
+    yield serving
+    serving.app.close()
+    serving.log.close()
+
+
+def test_requests_of_one_turn_share_a_run_and_get_their_own_answers(serving: Serving) -> None:
+    serving.model.pace = Pace(gathers=True)
+    rows, outputs = serving.bundle.rows, serving.bundle.outputs
+    bad = {"instances": [{**rows[0], "hour": "x"}]}
+    good = [{"instances": [row]} for row in rows]
+    answers = serving.ask_together([*good, bad, {"instances": rows}])
+    for answer, output in zip(answers, outputs, strict=False):
+        assert json.loads(answer.body)["predictions"] == pytest.approx([output], abs=1e-5)
+    assert answers[-2].status == 400 and json.loads(answers[-2].body)["field"] == "hour"
+    assert json.loads(answers[-1].body)["predictions"] == pytest.approx(outputs, abs=1e-5)
+    assert serving.runs() == ["1.0", f"{2.0 * len(rows)}"]
+    assert serving.metrics.waiting_rows == serving.metrics.in_flight == 0
+
+
+@pytest.mark.parametrize(("gathers", "together"), [(True, 1), (False, 3)])
+def test_a_lone_request_and_a_quick_model_are_scored_at_once(
+    serving: Serving, gathers: bool, together: int
+) -> None:
+    serving.model.pace = Pace(gathers=gathers)
+    answers = serving.ask_together([{"instances": serving.bundle.rows[:1]}] * together)
+    assert [answer.status for answer in answers] == [200] * together
+    assert serving.runs() == [f"{together}.0", f"{together}.0"]
+
+
+def test_a_long_run_is_made_beside_the_loop(serving: Serving) -> None:
+    serving.model.pace = Pace(one=1.0)
+
+    async def both() -> tuple[Got, int]:
+        body = json.dumps({"instances": serving.bundle.rows}).encode()
+        task = asyncio.ensure_future(ask_within(serving.app, V1, [body]))
+        await asyncio.sleep(0)
+        waiting = serving.metrics.waiting_rows
+        return await task, waiting
+
+    answer, waiting = asyncio.run(both())
+    assert json.loads(answer.body)["predictions"] == pytest.approx(serving.bundle.outputs, abs=1e-5)
+    assert (waiting, serving.metrics.waiting_rows) == (len(serving.bundle.rows), 0)
+
+
+def test_rows_without_an_answer_spoil_no_other_request(
+    tmp_path: Path, make_task_bundle: Any
+) -> None:
+    bundle = make_task_bundle(tmp_path, "regression")
+    model = OnnxModel(bundle.folder, Identity("tiny", 1, 1, bundle.digest))
+    feeds = [model.schema.feed(model.schema.read_rows([row])) for row in (bundle.rows[0], TOO_MUCH)]
+
+    async def both() -> list[Any]:
+        gathering = Gathering(ServingMetrics())
+        asked = [gathering.score(model, feed, 1) for feed in feeds]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    good, bad = asyncio.run(both())
+    assert good == pytest.approx(bundle.outputs[:1], abs=1e-4)
+    assert isinstance(bad, RowError) and "no finite score" in bad.text

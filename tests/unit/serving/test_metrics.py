@@ -1,0 +1,64 @@
+"""What is counted, and the page that tells of it."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from ferryman.serving.metrics import Distribution, ServingMetrics
+
+
+def _samples(metrics: ServingMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.page().decode())
+        for sample in family.samples
+    }
+
+
+def test_every_sample_of_a_named_replica_carries_its_name() -> None:
+    metrics = ServingMetrics("2")
+    metrics.count("flights", "v1_predict", 200, 0.003)
+    metrics.scored("flights", 3)
+    metrics.ran("flights", 3)
+    labels = [dict(pairs) for _, pairs in _samples(metrics)]
+    assert labels and all(each.get("replica") == "2" for each in labels)
+    assert not any("replica" in dict(pairs) for _, pairs in _samples(ServingMetrics()))
+
+
+def test_requests_are_counted_by_model_route_and_class_of_code() -> None:
+    metrics = ServingMetrics("0")
+    for status, seconds in ((200, 0.0004), (200, 0.004), (400, 0.3), (404, 9.0)):
+        metrics.count("flights", "v1_predict", status, seconds)
+    found = _samples(metrics)
+    here = (("model", "flights"), ("replica", "0"), ("route", "v1_predict"))
+    assert found["ferryman_requests_total", (("code", "2xx"), *here)] == 2
+    assert found["ferryman_requests_total", (("code", "4xx"), *here)] == 2
+    assert found["ferryman_request_seconds_count", here] == 4
+    assert abs(found["ferryman_request_seconds_sum", here] - 9.3044) < 1e-9
+    buckets = {
+        dict(labels)["le"]: value
+        for (name, labels), value in found.items()
+        if name == "ferryman_request_seconds_bucket"
+    }
+    assert (buckets["0.0005"], buckets["0.005"], buckets["0.5"], buckets["2.5"]) == (1, 2, 3, 3)
+    assert buckets["+Inf"] == 4
+
+
+def test_what_others_know_is_asked_when_the_page_is_made() -> None:
+    metrics = ServingMetrics("0")
+    metrics.log_queue = lambda: 17
+    metrics.in_flight, metrics.waiting_rows = 3, 40
+    metrics.dropped(5)
+    found = _samples(metrics)
+    own = (("replica", "0"),)
+    assert found["ferryman_prediction_log_queue", own] == 17
+    assert found["ferryman_requests_in_flight", own] == 3
+    assert found["ferryman_scoring_queue", own] == 40
+    assert found["ferryman_prediction_log_dropped_total", own] == 5
+    assert found["process_cpu_seconds_total", own] > 0
+    assert found["process_resident_memory_bytes", own] > 1e7
+
+
+def test_a_value_on_a_bound_counts_as_up_to_it() -> None:
+    sizes = Distribution((1, 4))
+    for value in (1, 2, 4, 5):
+        sizes.observe(value)
+    assert sizes.buckets() == ([("1.0", 1.0), ("4.0", 3.0), ("+Inf", 4.0)], 12.0)
