@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ MemberState = Literal["joining", "ready", "leaving"]
 STAY = 64  # requests that a connection stays with one replica, while there are several
 SILENT_SECONDS = 3.0
 _WAITING = 4096
+_FORGOTTEN = 0.1
+_LEAST_BIAS, _MOST_BIAS = 2.0, 0.4
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class Member:
         self.given = 0
         self.got = 0
         self.turn = 0
+        self.answered = 0
+        self.forgiven = 0.0
         self.heard = time.monotonic()
         self.served: dict[str, int] = {}
         self.problems: dict[str, str] = {}
@@ -53,6 +57,12 @@ class Member:
     def count(self, message: Message) -> None:
         """Take over what it says of its connections."""
         self.has, self.got = message["has"], message["got"]
+        self.answered = message["answered"]
+
+    @property
+    def work(self) -> float:
+        """Requests that it has answered of late, in stays of a connection."""
+        return (self.answered - self.forgiven) / STAY
 
 
 class Fleet:
@@ -105,7 +115,7 @@ class Fleet:
         if not able:
             self._wait(descriptor)
             return
-        member = min(able, key=lambda one: (one.connections, one.turn))
+        member = _least_loaded(able)
         member.turn = next(self._turns)
         member.given += 1
         member.channel.send({"kind": "take"}, descriptor)
@@ -123,12 +133,22 @@ class Fleet:
     def admit(self, member: Member) -> None:
         """Let a member have connections from now on."""
         if member.state == "joining":
+            others = self.in_state("ready")
+            mean = sum(one.work for one in others) / max(len(others), 1)
+            member.forgiven = member.answered - mean * STAY
             member.state = "ready"
             logger.info("replica %s (pid %d) is ready", member.name, member.pid)
         self._share()
         while self._waiting and member.state == "ready":
             self.give(self._waiting.popleft())
         self._on_change()
+
+    def forget(self) -> None:
+        """Let what was answered long ago weigh less; to be called every second or so."""
+        ready = self.in_state("ready")
+        mean = sum(member.work for member in ready) / max(len(ready), 1)
+        for member in ready:
+            member.forgiven += (member.work - mean) * STAY * _FORGOTTEN
 
     def send_away(self, member: Member, reason: str) -> None:
         """Let a member hand back what it has, finish what is begun, and end."""
@@ -205,3 +225,21 @@ class Fleet:
             member.channel.answer(message, await self._merged_page())
         except DependencyUnavailable as error:
             member.channel.refuse(message, error)
+
+
+def _least_loaded(members: Sequence[Member]) -> Member:
+    """Who has the fewest connections, corrected by who has answered more than the others of late.
+
+    Connections are not alike: a busy one counts as much as the work that it brings. The correction
+    is bounded, so that a slow replica does not get more than it can bear.
+    """
+    size = len(members)
+    connections = sum(member.connections for member in members) / size
+    work = sum(member.work for member in members) / size
+    bound = _LEAST_BIAS + _MOST_BIAS * connections
+
+    def load(member: Member) -> tuple[float, int]:
+        bias = min(max(member.work - work, -bound), bound)
+        return member.connections + bias, member.turn
+
+    return min(members, key=load)

@@ -171,6 +171,7 @@ class Children:
         ping = now - self._pinged >= _PING_SECONDS
         if ping:
             self._pinged = now
+            self._fleet.forget()
         for member in list(self._fleet.members.values()):
             if now - member.heard > _HANG_SECONDS:
                 self.end(member, f"it has not answered for {_HANG_SECONDS:.0f} s")

@@ -161,7 +161,9 @@ class FrontLink:
             channel.answer(message, value)
 
     def _numbers(self) -> Message:
-        return {"has": self._connections.count, "got": self._got}
+        connections = self._connections
+        answered = connections.state.total_requests
+        return {"has": connections.count, "got": self._got, "answered": answered}
 
     def _give(self, descriptor: int) -> None:
         self._send({"kind": "back", **self._numbers()}, descriptor)

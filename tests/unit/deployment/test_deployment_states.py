@@ -34,7 +34,7 @@ def test_a_damaged_state_is_stopped(settings: Settings, state: dict[str, object]
 
 
 def test_the_pid_of_another_process_is_not_believed(settings: Settings) -> None:
-    remember(settings, pid=os.getpid(), started=1.0, port=1, admin_port=2)
+    remember(settings, pid=os.getpid(), started=1.0, group=1, port=1, admin_port=2)
     deployer = ProcessDeployer(settings)
     assert deployer.status().state == "stopped"
     assert deployer.stop().state == "stopped"  # this very process was not ended
@@ -42,7 +42,7 @@ def test_the_pid_of_another_process_is_not_believed(settings: Settings) -> None:
 
 def test_a_process_that_does_not_answer_is_silent(settings: Settings) -> None:
     started = psutil.Process().create_time()
-    remember(settings, pid=os.getpid(), started=started, port=1, admin_port=2)
+    remember(settings, pid=os.getpid(), started=started, group=1, port=1, admin_port=2)
     found = ProcessDeployer(settings).status()
     assert (found.state, found.process) == ("silent", str(os.getpid()))
     assert "server.log" in str(found) and str(os.getpid()) in str(found)
