@@ -29,6 +29,7 @@ BODIES = [
     BadRequest("two JSON values", V1, b"{} {}", NOT_JSON),
     BadRequest("bytes that are no UTF-8", V1, b'{"instances": ["\xff\xfe"]}', NOT_JSON),
     BadRequest("a lone surrogate in a text", V1, _carrier("\\ud800"), NOT_JSON),
+    BadRequest("a lone surrogate in a name", V1, b'{"instances": [{"\\ud800": 1}]}', NOT_JSON),
     BadRequest("a NUL byte in a text", V1, _carrier("\0"), NOT_JSON),
     BadRequest("NaN", V1, value("NaN"), "must be finite", **PLACE_DISTANCE),
     BadRequest("Infinity", V1, value("-Infinity"), "must be finite", **PLACE_DISTANCE),

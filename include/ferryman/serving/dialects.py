@@ -73,7 +73,8 @@ def _refuse_infinities(dialect: _DialectModule, request: Request, schema: RowSch
     try:
         schema.feed(dialect.read(request, schema, read_with_infinities).rows)
     except RowError as error:
-        if error.row is not None:
+        # A name that is no feature's may be what keeps the body from being JSON.
+        if error.row is not None and error.field in schema.types:
             raise
     except Refusal:
         return
