@@ -1,6 +1,7 @@
 """Replicas follow a load up and down: a real server, a real Prometheus, real requests."""
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from services.request_load import RequestLoad, post
 
 from ferryman.deployment.autoscaling import autoscaler_of, files_of
 from ferryman.deployment.autoscaling_decision import Decision
+from ferryman.deployment.autoscaling_figures import PrometheusFigures
 from ferryman.deployment.autoscaling_scrape import ScrapedFigures
 from ferryman.deployment.deployers import deployer_of
 from ferryman.errors import DependencyUnavailable
@@ -22,6 +24,7 @@ from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
 
+logger = logging.getLogger(__name__)
 PATH = "/v1/models/tiny:predict"
 DECLARED = """
 spec_version: 1
@@ -54,6 +57,10 @@ class World:
         text = DECLARED.format(rule=rule, most=most)
         (self.settings.zoo / "servers.yaml").write_text(text)
 
+    @property
+    def said(self) -> str:
+        return (main_endpoint(self.settings).root / "server.log").read_text()
+
     @contextmanager
     def load(self, rows: int) -> Iterator[RequestLoad]:
         """A load of requests of so many rows."""
@@ -64,7 +71,7 @@ class World:
 
     @contextmanager
     def autoscaled(self) -> Iterator[None]:
-        """A decision a second while the block lasts; they are printed at its end."""
+        """A decision a second while the block lasts; they are logged at its end."""
         ended = threading.Event()
         autoscaler = autoscaler_of(self.settings, "main")
         loop = threading.Thread(target=lambda: autoscaler.run(every=1, ended=ended), daemon=True)
@@ -75,7 +82,7 @@ class World:
             ended.set()
             loop.join()
             for one in self.decisions:
-                print(one.at.time(), one.current, one.wanted, one.rule, one.reason, one.error)
+                logger.info("%d -> %d [%s] %s", one.current, one.wanted, one.rule, one.reason)
 
 
 @pytest.fixture
@@ -131,7 +138,8 @@ def test_replicas_follow_requests_up_and_down(world: World) -> None:
         load.become(connections=6, rate=10)
         wait_until(lambda: world.wanted == 1, 120)
         time.sleep(5)
-    assert load.failures == [] and load.answered > 500
+    assert load.failures == [], world.said
+    assert load.answered > 500
     assert turns(world.decisions) == 1
     busy = [one for one in world.decisions if one.change == "up"]
     assert {one.rule for one in busy} == {"requests"}
@@ -153,7 +161,8 @@ def test_replicas_follow_the_latency_up_and_down(world: World) -> None:
             load.become(connections=1)
             wait_until(lambda: world.wanted == 1, 90)
             time.sleep(5)
-    assert load.failures == [] and load.answered > 100
+    assert load.failures == [], world.said
+    assert load.answered > 100
     assert turns(world.decisions) == 1
 
 
@@ -172,8 +181,6 @@ def test_without_its_prometheus_it_holds_and_goes_on_when_it_is_back(world: Worl
 
 def test_prometheus_and_the_server_itself_tell_the_same(world: World) -> None:
     scraped = ScrapedFigures(world.settings.serving_url, cores=1)
-    from ferryman.deployment.autoscaling_figures import PrometheusFigures
-
     asked = PrometheusFigures(world.settings.prometheus_url, "main", cores=1, window=5)
     with pytest.raises(DependencyUnavailable, match="no replica of a server 'other'"):
         PrometheusFigures(world.settings.prometheus_url, "other", cores=1, window=5).read()
