@@ -1,0 +1,42 @@
+"""A small real model whose answers are logged, and a disk that is soon full."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from services.s3_server import S3Server
+from small_bundles import _small_bundles, make_bundle
+
+from ferryman.serving.onnx_model import Identity, OnnxModel
+
+__all__ = ["_small_bundles", "make_bundle"]
+
+
+@pytest.fixture
+def model(tmp_path: Path, make_bundle: Any) -> OnnxModel:
+    bundle = make_bundle(tmp_path / "bundles")
+    return OnnxModel(bundle.folder, Identity("tiny", 3, 7, bundle.digest))
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Server]:
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command")
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
