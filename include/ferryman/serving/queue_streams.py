@@ -32,7 +32,7 @@ if keeps == '0' then redis.call('XDEL', requests, entry) end
 return outcome
 """
 # Only a consumer with nothing pending may go: what is pending would go with it.
-_FORGET = """#!lua
+_FORGET = """#!lua flags=allow-oom
 local gone = 0
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local is_mine = consumer[2] == ARGV[2]
@@ -94,6 +94,9 @@ class QueueStreams:
         """Make the group of workers, from the first message on, where there is none."""
         topics = self._topics
         with self._told():
+            # Asked first: making one is refused while Redis is out of memory, even if it is there.
+            if topics.group in self._groups(topics.requests):
+                return
             try:
                 self._client.xgroup_create(topics.requests, topics.group, id="0", mkstream=True)
             except _response_error() as error:
@@ -142,15 +145,10 @@ class QueueStreams:
 
     def unread(self) -> int:
         """Answers that the slowest group of readers has not settled; 0 without such a group."""
-        topics = self._topics
+        answers = self._topics.answers
         with self._told():
-            try:
-                groups = self._client.xinfo_groups(topics.answers)
-            except _response_error() as error:
-                if "no such key" in str(error):
-                    return 0
-                raise
-            length = int(self._client.xlen(topics.answers)) if groups else 0
+            groups = self._groups(answers).values()
+            length = int(self._client.xlen(answers)) if groups else 0
         # Redis does not know the lag behind entries that were deleted.
         return max(
             (
@@ -162,11 +160,20 @@ class QueueStreams:
 
     def waiting(self) -> int:
         """Requests that nobody took yet."""
+        topics = self._topics
         with self._told():
-            for group in self._client.xinfo_groups(self._topics.requests):
-                if group["name"].decode() == self._topics.group:
-                    return int(group["lag"] or 0)
-        return 0
+            group = self._groups(topics.requests).get(topics.group, {})
+        return int(group.get("lag") or 0)
+
+    def _groups(self, stream: str) -> dict[str, Any]:
+        """What Redis knows of the groups that read a stream; none where there is no stream."""
+        try:
+            groups = self._client.xinfo_groups(stream)
+        except _response_error() as error:
+            if "no such key" in str(error):
+                return {}
+            raise
+        return {group["name"].decode(): group for group in groups}
 
     def leave(self) -> None:
         """Forget this worker, and those that ended long ago, unless messages are pending for it."""
