@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +127,7 @@ class ContainerDeployer:
         keep, surplus = keep[:wanted], keep[wanted:]
         new = [self._create(engine, image, config) for _ in range(wanted - len(keep))]
         try:
-            self._wait_until_joined(engine, [*map(name_of, keep), *new])
+            self._wait_until_joined(engine, {name_of(held) for held in keep}, set(new))
         except DependencyUnavailable:
             self._remove(engine, new)
             raise
@@ -166,28 +166,29 @@ class ContainerDeployer:
             mounts.append(Mount(self._settings.signing_public_key.resolve()))
         return replica_config(self._server.resources, tuple(mounts), self._labels)
 
-    def _wait_until_joined(self, engine: ContainerEngine, names: Sequence[str]) -> None:
+    def _wait_until_joined(self, engine: ContainerEngine, kept: set[str], new: set[str]) -> None:
+        """Until all have joined; one that was there before and is slow, or fails, is only told."""
         deadline = time.monotonic() + _START_SECONDS
-        missing = set(names)
         while time.monotonic() < deadline:
             entries = _by_name(self._admin.replicas())
-            missing = {name for name in names if not _has_joined(entries.get(name))}
+            missing = {name for name in kept | new if not _has_joined(entries.get(name))}
             if not missing:
                 return
             for held in engine.held(self._labels):
-                if name_of(held) in missing and (held.restarts or not held.is_alive):
+                if name_of(held) in missing & new and (held.restarts or not held.is_alive):
                     raise DependencyUnavailable(
                         f"container {held.name} does not stay: {why_ended(engine, held)}",
-                        remedy=f"Read what it said: docker logs {held.name}; give it what it needs "
-                        "under `resources` of servers.yaml.",
+                        remedy="Give it what it needs under `resources` of servers.yaml.",
                     )
             time.sleep(_POLL_SECONDS)
-        raise DependencyUnavailable(
-            f"containers {', '.join(sorted(missing))} did not join in {_START_SECONDS:.0f} s",
-            remedy=f"Read their output (docker logs) and {self._root / 'server.log'}.",
-        )
+        told = f"containers {', '.join(sorted(missing))} did not join in {_START_SECONDS:.0f} s"
+        if missing & new:
+            raise DependencyUnavailable(
+                told, remedy=f"Read {self._root / 'server.log'} and their output (docker logs)."
+            )
+        logger.warning("%s", told)
 
-    def _remove(self, engine: ContainerEngine, names: Sequence[str]) -> None:
+    def _remove(self, engine: ContainerEngine, names: Collection[str]) -> None:
         for held in engine.held(self._labels):
             if name_of(held) in names:
                 engine.end(held.id, 0)

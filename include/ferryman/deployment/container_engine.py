@@ -46,6 +46,14 @@ class Held:
         return self.state in {"created", "running", "restarting"}
 
 
+@dataclass(frozen=True)
+class Ends:
+    """How often a container reached its memory limit, and its last exit code if that is known."""
+
+    ooms: int
+    exit_code: int | None
+
+
 class ContainerEngine:
     """One connection to the engine of this machine; `close` it, or use it as a context."""
 
@@ -122,17 +130,23 @@ class ContainerEngine:
                     continue  # it went while we looked
         return [held for _, held in sorted(found, key=lambda pair: pair[0])]
 
-    def out_of_memory(self, container: str) -> int:
-        """How often the engine saw a container reach its limit, as far as it remembers.
+    def ends(self, container: str) -> "Ends":
+        """How a container ended before it was started again, as far as the engine remembers.
 
         It keeps the last few hundred events; a restarted container has forgotten why it ended.
         """
-        filters = {"container": container, "event": "oom"}
+        filters = {"container": container, "event": ["oom", "die"]}
         with self._speaking():
             events = self._client.api.events(
                 since=0, until=int(time.time()) + 1, filters=filters, decode=True
             )
-            return sum(1 for _ in events)
+            ooms, code = 0, None
+            for event in events:
+                if event["Action"] == "die":
+                    code = int(event["Actor"]["Attributes"]["exitCode"])
+                else:
+                    ooms += 1
+        return Ends(ooms, code)
 
     def end(self, container: str, seconds: int) -> None:
         """TERM, KILL after so many seconds, then remove it; one that is gone is fine."""

@@ -25,17 +25,22 @@ def name_of(held: Held) -> str:
 
 def why_ended(engine: ContainerEngine, held: Held) -> str:
     """Why a container ended, or ended before it was started again; "" when it never did."""
-    ooms = engine.out_of_memory(held.id)
-    times = f", {ooms} times" if ooms > 1 else ""
-    again = f"; started again {held.restarts} times" if held.restarts else ""
-    if ooms or held.out_of_memory:
-        limit = held.memory // _MEBIBYTE
-        return f"ended at its memory limit of {limit} MiB{times}{again}"
     if held.is_alive and not held.restarts:
         return ""
+    ends = engine.ends(held.id)
+    again = f"; started again {_times(held.restarts)}" if held.restarts else ""
+    if ends.ooms or held.out_of_memory:
+        limit = held.memory // _MEBIBYTE
+        often = f" {_times(ends.ooms)}" if ends.ooms > 1 else ""
+        return f"ended at its memory limit of {limit} MiB{often}{again}"
     said = held.error or engine.last_words(held.id)
-    how = "killed" if held.exit_code == _KILLED else f"exit {held.exit_code}"
+    code = held.exit_code if ends.exit_code is None else ends.exit_code
+    how = "killed" if code == _KILLED else f"exit {code}"
     return f"{how}{again}" + (f": {said}" if said else "")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _replica(engine: ContainerEngine, held: Held, entry: Mapping[str, Any] | None) -> Replica:
