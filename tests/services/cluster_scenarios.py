@@ -10,6 +10,7 @@ from services.cluster_world import ClusterWorld
 
 from ferryman.errors import (
     DependencyUnavailable,
+    FerrymanError,
     IntegrityBroken,
     PolicyRefused,
     Superseded,
@@ -118,14 +119,14 @@ def two_models_released_at_once(world: ClusterWorld, make_bundle) -> None:
     """Neither release is lost, and the pods serve both."""
     bundle = make_bundle(world.settings.bundles_root, 1.0)
     release(world, bundle, 1)
-    errors: list[BaseException] = []
+    errors: list[FerrymanError] = []
 
     def work(epoch: int) -> None:
         try:
             release(world, bundle, epoch)
         except Superseded:
             return
-        except BaseException as error:
+        except FerrymanError as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(epoch,)) for epoch in (2, 3, 4)]

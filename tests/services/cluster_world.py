@@ -50,16 +50,19 @@ class ClusterWorld:
         return KubernetesDeployer(
             self.settings,
             name,
-            server_spec(**spec),
+            self._declared(spec),
             cluster=self.cluster,
             patience=self.patience,
         )
 
     def models(self, name: str = "main", **spec: Any) -> KubernetesModelServer:
         """The model server of a server."""
-        workload = declared_workload(self.settings, name, server_spec(**spec))
+        workload = declared_workload(self.settings, name, self._declared(spec))
         server = ClusterServer(workload, self.cluster, self.patience)
         return KubernetesModelServer(self.settings, server, self.store)
+
+    def _declared(self, spec: dict[str, Any]) -> ServerSpec:
+        return server_spec(**{"namespace": self.cluster.namespace, **spec})
 
     def notes(self, name: str = "main") -> list[str]:
         """What each pod of a server was told to serve."""

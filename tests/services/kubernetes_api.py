@@ -141,6 +141,8 @@ class KubernetesApi:
                 kubernetes_validate.validate(body, "1.35.0", strict=True)
             except kubernetes_validate.ValidationError as error:
                 raise Refused(422, f"{body['kind']} is invalid: {error.message}") from error
+        if body["metadata"]["namespace"] != NAMESPACE:
+            raise Refused(400, "the namespace of the object is not that of the request")
         key = (plural, body["metadata"]["name"])
         old = self.objects.get(key)
         if method == "POST" and old is not None:

@@ -190,6 +190,8 @@ def _error(status: int, what: str, place: _Place, said: str, method: str) -> Fer
         )
     if status == 409:
         return LostRace(f"{what}: {said}")
-    if status in (400, 413, 415, 422):
+    # A field that a custom resource does not know is the server's own mistake to its mind.
+    unknown_field = status == 500 and "failed to create typed patch object" in said
+    if status in (400, 413, 415, 422) or unknown_field:
         return SpecError(f"the cluster does not accept {what}: {said}")
     return DependencyUnavailable(f"the cluster answered {status} for {what}: {said}")

@@ -7,7 +7,7 @@ from ferryman.deployment.kubernetes_cluster import Cluster, connect
 from ferryman.deployment.kubernetes_rollout import Rollout
 from ferryman.deployment.kubernetes_server import ClusterServer, Patience
 from ferryman.deployment.kubernetes_state import Remembered
-from ferryman.deployment.kubernetes_workload import Workload
+from ferryman.deployment.kubernetes_workload import PORT, Workload
 from ferryman.errors import DependencyUnavailable, LostRace, PolicyRefused, SpecError
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.declared_connections import DeclaredConnections
@@ -33,7 +33,26 @@ def declared_workload(
             remedy="Declare place: kubernetes, or use `ferryman serve`.",
         )
     known = connections or DeclaredConnections(settings)
-    return Workload(name, spec, known.get(spec.kubernetes.bundles), public_key=_key(settings))
+    log = settings.predictions_connection
+    return Workload(
+        name,
+        spec,
+        known.get(spec.kubernetes.bundles),
+        predictions=known.get(log) if log else None,
+        public_key=_key(settings),
+    )
+
+
+def declared_url(name: str, server: ServerSpec) -> str:
+    """Where clients reach it; by default its Service's name, which only the cluster knows."""
+    spec = server.kubernetes
+    if spec is None:
+        raise SpecError(f"server {name!r} does not run in a cluster")
+    if spec.url:
+        return spec.url.rstrip("/")
+    if spec.kind == "kserve":
+        return f"http://{name}-predictor.{spec.namespace}.svc"
+    return f"http://{name}.{spec.namespace}.svc:{PORT}"
 
 
 def _key(settings: Settings) -> str:
@@ -113,7 +132,7 @@ class KubernetesDeployer:
         raise LostRace(f"server {self._workload.name!r}: others write its state all the time")
 
     def _deployment(self, rollout: Rollout | None, remembered: Remembered) -> Deployment:
-        url = self._workload.url
+        url = declared_url(self._workload.name, self._workload.server)
         if rollout is None:
             wanted = remembered.replicas or self._workload.server.replicas
             return Deployment("stopped", url, wanted=wanted)

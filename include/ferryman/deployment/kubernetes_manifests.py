@@ -9,9 +9,10 @@ from ferryman.deployment.kubernetes_workload import (
     PORT,
     Manifest,
     Workload,
-    bundle_address,
+    connection_address,
     state_manifest,
 )
+from ferryman.runtime.connections import Connection
 
 _DNS = 53
 
@@ -94,13 +95,8 @@ def _disruption_budget(workload: Workload) -> Manifest:
 
 
 def _network_policy(workload: Workload) -> Manifest:
-    """Requests come in on the port; what goes out is names and the bundle store, nothing else."""
-    host, port = bundle_address(workload.bundles)
-    store: Manifest = {"ports": [{"protocol": "TCP", "port": port}]}
-    block = _block(host)
-    if block is not None:
-        # A policy knows addresses, not names: a store with a name is told by its port alone.
-        store["to"] = [{"ipBlock": {"cidr": block}}]
+    """Requests come in on the port; what goes out is names and the stores, nothing else."""
+    stores = [_way_to(one) for one in (workload.bundles, workload.predictions) if one is not None]
     names = {"ports": [{"protocol": kind, "port": _DNS} for kind in ("UDP", "TCP")]}
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -110,9 +106,17 @@ def _network_policy(workload: Workload) -> Manifest:
             "podSelector": {"matchLabels": dict(workload.selector)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"ports": [{"protocol": "TCP", "port": PORT}]}],
-            "egress": [names, store],
+            "egress": [names, *(one for at, one in enumerate(stores) if one not in stores[:at])],
         },
     }
+
+
+def _way_to(connection: Connection) -> Manifest:
+    """A policy knows addresses, not names: a store with a name is told by its port alone."""
+    host, port = connection_address(connection)
+    block = _block(host)
+    ports: Manifest = {"ports": [{"protocol": "TCP", "port": port}]}
+    return {**ports, "to": [{"ipBlock": {"cidr": block}}]} if block is not None else ports
 
 
 def _block(host: str | None) -> str | None:

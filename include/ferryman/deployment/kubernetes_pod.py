@@ -6,13 +6,15 @@ from ferryman.deployment.kubernetes_workload import (
     RELEASE_NOTE,
     Manifest,
     Workload,
-    bundle_environment,
+    connection_environment,
 )
 
 _USER = 10001
 _HOME = "/var/lib/ferryman"
 _ROOT = f"{_HOME}/serving"
+_PREDICTIONS = f"{_HOME}/predictions"
 _NOTES = "/etc/ferryman"
+_POD_NAME = {"fieldRef": {"fieldPath": "metadata.name"}}
 # A leaving pod is still sent requests until every node has heard of it.
 _LEAVE_SECONDS = 5
 _GRACE_SECONDS = 40
@@ -83,16 +85,19 @@ def _fetch_container(workload: Workload) -> Manifest:
     arguments = ["--release", f"{_NOTES}/release.json", "--bundles", workload.bundles.name]
     return {
         **_container(workload, "fetch", ["fetch", *arguments, "--root", _ROOT]),
-        "env": [*_environment(workload), *bundle_environment(workload.bundles)],
+        "env": [*_environment(workload), *connection_environment(workload.bundles)],
         "resources": _resources(workload, gpu=0),
     }
 
 
 def _server_container(workload: Workload) -> Manifest:
-    arguments = ["standalone", "--root", _ROOT, "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
+    environment = [*_environment(workload), {"name": "POD_NAME", "valueFrom": _POD_NAME}]
+    if workload.predictions is not None:
+        name = {"name": "FERRYMAN_PREDICTIONS_CONNECTION", "value": workload.predictions.name}
+        environment += [name, *connection_environment(workload.predictions)]
     return {
-        **_container(workload, "server", arguments),
-        "env": _environment(workload),
+        **_container(workload, "server", _server_arguments(workload)),
+        "env": environment,
         "resources": _resources(workload, gpu=workload.server.resources.gpu),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": _probe("live", periodSeconds=1, failureThreshold=_START_SECONDS),
@@ -100,6 +105,21 @@ def _server_container(workload: Workload) -> Manifest:
         "livenessProbe": _probe("live", periodSeconds=10, failureThreshold=3),
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
     }
+
+
+def _server_arguments(workload: Workload) -> list[str]:
+    arguments = {
+        "--root": _ROOT,
+        "--predictions": _PREDICTIONS,
+        "--host": "0.0.0.0",  # noqa: S104 - the pod's own address, which its node chooses
+        "--port": str(PORT),
+        "--name": "$(POD_NAME)",
+        "--threads": str(workload.server.resources.threads),
+    }
+    if workload.public_key:
+        arguments["--public-key"] = f"{_NOTES}/signing.pub"
+    upload = ["--upload"] if workload.predictions is not None else []
+    return ["standalone", *(part for pair in arguments.items() for part in pair), *upload]
 
 
 def _container(workload: Workload, name: str, arguments: list[str]) -> Manifest:
@@ -118,7 +138,7 @@ def _container(workload: Workload, name: str, arguments: list[str]) -> Manifest:
         },
         "volumeMounts": [
             {"name": "state", "mountPath": _HOME},
-            {"name": "predictions", "mountPath": f"{_HOME}/predictions"},
+            {"name": "predictions", "mountPath": _PREDICTIONS},
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
             {"name": "notes", "mountPath": _NOTES, "readOnly": True},
         ],

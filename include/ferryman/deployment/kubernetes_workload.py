@@ -25,8 +25,9 @@ Manifest = dict[str, Any]
 class Workload:
     """One server in a cluster: its declaration, and what it must serve.
 
-    `replicas` is how many are wanted where nothing scales by rule; `public_key` the PEM text of the
-    key that bundles must be signed with, "" where none is configured.
+    `replicas` is how many are wanted where nothing scales by rule; `predictions` where pods bring
+    their prediction log, which ends with them otherwise; `public_key` the PEM text of the key that
+    bundles must be signed with, "" where none is configured.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Workload:
     bundles: Connection
     release: Release = field(default_factory=dict)
     replicas: int | None = None
+    predictions: Connection | None = None
     public_key: str = ""
 
     @property
@@ -89,15 +91,6 @@ class Workload:
         }
 
     @property
-    def url(self) -> str:
-        """Where clients reach it; by default its Service's name, which only the cluster knows."""
-        if self.cluster.url:
-            return self.cluster.url.rstrip("/")
-        if self.cluster.kind == "kserve":
-            return f"http://{self.name}-predictor.{self.cluster.namespace}.svc"
-        return f"http://{self.name}.{self.cluster.namespace}.svc:{PORT}"
-
-    @property
     def deployment(self) -> str:
         """The name of the Deployment that keeps its pods; KServe makes one of its own."""
         return f"{self.name}-predictor" if self.cluster.kind == "kserve" else self.name
@@ -123,32 +116,34 @@ def state_manifest(workload: Workload) -> Manifest:
     }
 
 
-def bundle_environment(bundles: Connection) -> list[Manifest]:
-    """How a pod learns of the bundle store: by its address, or by a Secret where it needs a key.
+def connection_environment(connection: Connection) -> list[Manifest]:
+    """How a pod learns of a connection: by its address, or by a Secret where it needs a key.
 
     Raises SpecError (exit 2) for a store that no pod can reach.
     """
-    if bundles.scheme != "s3":
+    if connection.scheme != "s3":
         raise SpecError(
-            f"connection {bundles.name!r} leads to {bundles.scheme}://, which pods do not reach",
-            remedy="Let `bundles` name a connection to s3://BUCKET/PREFIX.",
+            f"connection {connection.name!r} is {connection.scheme}://, which no pod reaches",
+            remedy="Let `bundles`, and FERRYMAN_PREDICTIONS_CONNECTION, lead to s3://BUCKET/PREFIX.",
         )
-    variable = f"FERRYMAN_CONNECTION_{bundles.name.upper()}"
-    if bundles.password is None:
-        options = f"?{urlencode(dict(sorted(bundles.options.items())))}" if bundles.options else ""
-        return [{"name": variable, "value": f"{bundles.url}{options}"}]
-    key = {"name": secret_name(bundles), "key": "url"}
+    variable = f"FERRYMAN_CONNECTION_{connection.name.upper()}"
+    if connection.password is None:
+        options = (
+            f"?{urlencode(dict(sorted(connection.options.items())))}" if connection.options else ""
+        )
+        return [{"name": variable, "value": f"{connection.url}{options}"}]
+    key = {"name": secret_name(connection), "key": "url"}
     return [{"name": variable, "valueFrom": {"secretKeyRef": key}}]
 
 
-def secret_name(bundles: Connection) -> str:
+def secret_name(connection: Connection) -> str:
     """The Secret that an operator makes for a connection with a password; its key is `url`."""
-    return f"ferryman-connection-{bundles.name.replace('_', '-')}"
+    return f"ferryman-connection-{connection.name.replace('_', '-')}"
 
 
-def bundle_address(bundles: Connection) -> tuple[str | None, int]:
-    """Host and port of the bundle store; AWS's own hosts are many, so that None stands for them."""
-    endpoint = bundles.options.get("endpoint")
+def connection_address(connection: Connection) -> tuple[str | None, int]:
+    """Host and port of a connection; AWS's own hosts are many, so that None stands for them."""
+    endpoint = connection.options.get("endpoint")
     if endpoint is None:
         return None, 443
     parts = urlsplit(endpoint)

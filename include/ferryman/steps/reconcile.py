@@ -18,11 +18,12 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, State
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.registry.registry import CHAMPION, Registry
-from ferryman.runtime.endpoints import main_endpoint
+from ferryman.runtime.connections import Connections
 from ferryman.runtime.messages import StepResult
-from ferryman.serving.client import ServingClient
+from ferryman.runtime.model_server import ModelServer
 from ferryman.settings import Settings
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.model_servers import named_endpoint, named_model_server, server_name_of
 
 _ATTEMPTS = 5
 _UNFINISHED = (State.COMMITTED, State.PROJECTED)
@@ -40,12 +41,12 @@ def run(context: StepContext) -> StepResult:
     Raises DependencyUnavailable (exit 6) when the server or the registry is away.
     """
     model, settings = context.spec.name, context.settings
-    head = reconcile_model(Ledger(settings.ledger_url), settings, model)
+    head = reconcile_model(Ledger(settings.ledger_url), settings, model, context.connections)
     if head is None:
         return context.result(text=f"{model} has no release yet", verdict="not_needed")
     return context.result(
         text=f"epoch {head.epoch}: version {head.version} is served, alias and ledger agree",
-        outputs={"epoch": head.epoch, "version": head.version, "served": settings.serving_url},
+        outputs={"epoch": head.epoch, "version": head.version, "served": _url(settings, model)},
     )
 
 
@@ -67,7 +68,7 @@ def reconcile_all(settings: Settings) -> dict[str, dict[str, Any]]:
         found[head.model] = {
             "epoch": head.epoch,
             "version": head.version,
-            "served": settings.serving_url,
+            "served": _url(settings, head.model),
         }
     if errors:
         raise errors[0]
@@ -86,43 +87,45 @@ def finish_last_release(ledger: Ledger, settings: Settings, model: str) -> None:
         reconcile_model(ledger, settings, model)
 
 
-def reconcile_model(ledger: Ledger, settings: Settings, model: str) -> Head | None:
+def reconcile_model(
+    ledger: Ledger, settings: Settings, model: str, connections: Connections | None = None
+) -> Head | None:
     """Reconcile one model and return its head; None before its first release."""
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
-    with ServingClient(main_endpoint(settings)) as client:
+    with named_model_server(settings, server_name_of(settings, model), connections) as server:
         for _ in range(_ATTEMPTS):
             head = ledger.head(model)
             if head is None:
                 return None
-            project(head, registry, client, ledger)
+            project(head, registry, server, ledger)
             _record(ledger, head, State.PROJECTED)
             # A slower release may have written its alias after ours, a newer one may have
             # committed: only what is read back counts.
-            if _agrees(head, registry, client) and _is_still(head, ledger):
+            if _agrees(head, registry, server) and _is_still(head, ledger):
                 _record(ledger, head, State.DONE)
                 _close_passed_over(ledger, head)
                 return head
     raise LostRace(f"{model}: releases follow one another too fast to project one")
 
 
-def project(head: Head, registry: Registry, client: ServingClient, ledger: Ledger) -> None:
+def project(head: Head, registry: Registry, server: ModelServer, ledger: Ledger) -> None:
     """Tell the server, set the alias. One being away does not keep the other from following."""
     errors: list[DependencyUnavailable] = []
     for follow in (_serve, _name_champion):
         try:
-            follow(head, registry, client, ledger)
+            follow(head, registry, server, ledger)
         except DependencyUnavailable as error:
             errors.append(error)
     if errors:
         raise errors[0]
 
 
-def _serve(head: Head, registry: Registry, client: ServingClient, ledger: Ledger) -> None:
+def _serve(head: Head, registry: Registry, server: ModelServer, ledger: Ledger) -> None:
     del registry
-    if _is_served(head, client):
+    if _is_served(head, server):
         return
     try:
-        client.load(
+        server.load(
             head.model,
             version=head.version,
             epoch=head.epoch,
@@ -138,8 +141,8 @@ def _serve(head: Head, registry: Registry, client: ServingClient, ledger: Ledger
         logger.info("%s: a newer release is served already", head.model)
 
 
-def _name_champion(head: Head, registry: Registry, client: ServingClient, ledger: Ledger) -> None:
-    del client, ledger
+def _name_champion(head: Head, registry: Registry, server: ModelServer, ledger: Ledger) -> None:
+    del server, ledger
     named = registry.get_alias(head.model, CHAMPION)
     if named is not None and named.version == head.version:
         return
@@ -150,21 +153,25 @@ def _name_champion(head: Head, registry: Registry, client: ServingClient, ledger
     registry.set_alias(head.model, CHAMPION, head.version)
 
 
-def _is_served(head: Head, client: ServingClient) -> bool:
-    status = client.status(head.model)
+def _is_served(head: Head, server: ModelServer) -> bool:
+    status = server.status(head.model)
     if status is None or not status["loaded"]:
         return False
     return (status["epoch"], status["digest"]) == (head.epoch, head.digest)
 
 
-def _agrees(head: Head, registry: Registry, client: ServingClient) -> bool:
+def _agrees(head: Head, registry: Registry, server: ModelServer) -> bool:
     named = registry.get_alias(head.model, CHAMPION)
-    return named is not None and named.version == head.version and _is_served(head, client)
+    return named is not None and named.version == head.version and _is_served(head, server)
 
 
 def _is_still(head: Head, ledger: Ledger) -> bool:
     now = ledger.head(head.model)
     return now is not None and now.epoch == head.epoch
+
+
+def _url(settings: Settings, model: str) -> str:
+    return named_endpoint(settings, server_name_of(settings, model)).url
 
 
 def _record(ledger: Ledger, head: Head, state: State) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
-from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.prediction_places import prediction_places
 from ferryman.serving.client import ServingClient
 from ferryman.serving.prediction_log import read_predictions
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.model_servers import endpoint_for, has_administration
 
 _BATCH = 500
 
@@ -31,16 +31,19 @@ def run(context: StepContext) -> StepResult:
     """
     settings, model, window = context.settings, context.spec.name, context.window
     rows = [row for day in window.days() for row in _feature_rows(context, day)]
-    with ServingClient(main_endpoint(settings)) as client:
-        # What an interrupted attempt sent may still be in the server's queue.
-        client.flush()
+    flushes = has_administration(settings, context.spec)
+    with ServingClient(endpoint_for(settings, context.spec)) as client:
+        if flushes:
+            # What an interrupted attempt sent may still be in the server's queue.
+            client.flush()
         places = prediction_places(settings, context.connections)
         logged = read_predictions(places, model, window.start, window.end)
         known = set(logged["entity_key"].to_pylist())
         missing = [row for row in rows if row["entity_key"] not in known]
         for start in range(0, len(missing), _BATCH):
             client.predict(model, missing[start : start + _BATCH])
-        client.flush()
+        if flushes:
+            client.flush()
     already = len(rows) - len(missing)
     return context.result(
         text=f"{len(missing)} rows of {window} scored, {already} were already",

@@ -2,10 +2,9 @@
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
-from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepResult
-from ferryman.serving.client import ServingClient
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.model_servers import model_server_of
 from ferryman.steps.release_op import gated_op
 
 
@@ -28,8 +27,8 @@ def run(context: StepContext) -> StepResult:
             text=f"already done (epoch {done.epoch})", outputs={"digest": candidate.digest}
         )
     if op.state is State.GATED:
-        with ServingClient(main_endpoint(context.settings)) as client:
-            client.check(op.model, candidate.bundle, candidate.digest)
+        with model_server_of(context.settings, context.spec, context.connections) as server:
+            server.check(op.model, candidate.bundle, candidate.digest)
     ledger.advance(op.op_id, State.STAGED, {"digest": candidate.digest}, base_epoch=base)
     return context.result(
         text=f"version {candidate.version} answers its golden rows on the server",

@@ -1,0 +1,66 @@
+"""The same scenarios as in the played cluster, on a real API server with its real controllers."""
+
+import pytest
+from kubernetes.client import ApiClient
+from services import cluster_scenarios as scenarios
+from services.cluster_world import ClusterWorld, server_spec
+
+from ferryman.deployment.kubernetes_cluster import Cluster
+from ferryman.deployment.kubernetes_deployer import declared_workload
+from ferryman.deployment.kubernetes_manifests import manifests
+from ferryman.errors import SpecError
+
+RULES = [{"kind": "requests", "per_replica": 50}, {"kind": "latency", "p95_ms": 20}]
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        scenarios.life_of_a_deployment,
+        scenarios.troubles_are_told,
+        scenarios.what_scales_by_rule_is_not_scaled_by_hand,
+    ],
+    ids=lambda scenario: scenario.__name__,
+)
+def test_scenario(scenario, world: ClusterWorld) -> None:
+    scenario(world)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        scenarios.releases_follow_one_another,
+        scenarios.a_bad_bundle_is_taken_back,
+        scenarios.two_models_released_at_once,
+    ],
+    ids=lambda scenario: scenario.__name__,
+)
+def test_release_scenario(scenario, world: ClusterWorld, make_bundle) -> None:
+    scenario(world, make_bundle)
+
+
+def test_custom_resources_are_accepted_field_by_field(world: ClusterWorld) -> None:
+    """The API server refuses a field that the definition does not know."""
+    autoscaling = {"max": 4, "rules": RULES, "tolerance": 0.2}
+    for kind, custom in (("deployment", "ScaledObject"), ("kserve", "InferenceService")):
+        spec = server_spec(
+            kind=kind,
+            namespace=world.cluster.namespace,
+            prometheus="http://prometheus:9090",
+            autoscaling=autoscaling,
+        )
+        workload = declared_workload(world.settings, kind, spec)
+        for manifest in manifests(workload):
+            world.cluster.apply(manifest)
+        found = world.cluster.get(custom, kind)
+        assert found is not None
+        wrong = next(one for one in manifests(workload) if one["kind"] == custom)
+        wrong["spec"]["minimum"] = 1
+        with pytest.raises(SpecError, match="minimum"):
+            world.cluster.apply(wrong)
+
+
+def test_a_missing_namespace_is_told(api: ApiClient, world: ClusterWorld) -> None:
+    world.cluster = Cluster(api, "nowhere")
+    with pytest.raises(SpecError, match=r"not found"):
+        world.deployer().start()
