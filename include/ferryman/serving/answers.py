@@ -51,6 +51,17 @@ async def send_text(send: Send, body: bytes) -> None:
     await _send(send, 200, body, [_TEXT])
 
 
+def write_answer(answer: Answer, headers: Headers) -> bytes:
+    """A prediction as the bytes of an HTTP/1.1 answer; the headers are our own, and checked."""
+    lines = [b"%b: %b\r\n" % header for header in (*answer.headers, *headers)]
+    length = len(answer.body)
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%b\r\n%b" % (
+        length,
+        b"".join(lines),
+        answer.body,
+    )
+
+
 async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})

@@ -8,8 +8,9 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,7 @@ from ferryman.serving.answers import (
     send_answer,
     send_json,
     send_text,
+    write_answer,
 )
 from ferryman.serving.bodies import BodyReader
 from ferryman.serving.gathering import Gathering
@@ -82,7 +84,7 @@ class PredictionApp:
         started = time.perf_counter()
         metrics = self._metrics
         metrics.in_flight += 1
-        given = _headers(scope)
+        given = _headers(scope["headers"])
         request_id = self._request_id(given)
         headers: Headers = [(b"x-request-id", request_id)]
         route = find_route(scope["path"])
@@ -96,12 +98,7 @@ class PredictionApp:
                 body = await self._bodies.read(receive)
                 request = Request(route, body, _json_length(given, len(body)))
                 answer, scores = await self._predict(request, model)
-                seconds = time.perf_counter() - started
-                metrics.scored(label, len(scores))
-                metrics.count(label, name, 200, seconds)
-                self._log.put(
-                    Entry(request_id, model, request, scores, time.time(), seconds=seconds)
-                )
+                self._remember(request_id, model, request, scores, started)
                 await send_answer(send, answer, headers)
                 return
             if route.kind == "metrics" and scope["method"] in ("GET", "HEAD"):
@@ -122,6 +119,38 @@ class PredictionApp:
         metrics.count(label, name, status, time.perf_counter() - started)
         await send_json(send, status, content, headers)
 
+    def answer_at_once(
+        self, url: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> bytes | None:
+        """The HTTP/1.1 answer to a good, small, whole prediction; None for every other request.
+
+        The same as `__call__` sends, without what ASGI costs; what is refused is refused there.
+        """
+        route = _route_at_once(url)
+        if route is None or len(body) > _INLINE_BODY:
+            return None
+        started = time.perf_counter()
+        model = self._served.get(route.model, route.version, route.label)
+        if model is None or model.pace.gathers:
+            return None
+        given = _headers(headers)
+        try:
+            request = Request(route, body, _json_length(given, len(body)))
+            asked = dialects.read(request, model.schema)
+            if model.pace.is_long(asked.rows.size):
+                return None
+            scores = self._run(model, model.schema.feed(asked.rows), asked.rows.size)
+            answer = dialects.answer(request, asked, model, scores)
+        except (RowError, Refusal):
+            return None
+        except Exception:
+            # It is answered, and counted, as every request that fails.
+            logger.exception("a prediction failed; it is tried once more")
+            return None
+        request_id = self._request_id(given)
+        self._remember(request_id, model, request, scores, started)
+        return write_answer(answer, [(b"x-request-id", request_id), *model.headers])
+
     def close(self) -> None:
         """End the scoring threads."""
         self._pool.shutdown(wait=True)
@@ -138,9 +167,23 @@ class PredictionApp:
         elif model.pace.gathers and len(self.begun) > 1:
             scores = await self._gathering.score(model, feed, size)
         else:
-            scores = model.run(feed, size)
-            self._metrics.ran(model.identity.name, size)
+            scores = self._run(model, feed, size)
         return dialects.answer(request, asked, model, scores), scores
+
+    def _run(self, model: OnnxModel, feed: Mapping[str, Any], size: int) -> Scores:
+        scores = model.run(feed, size)
+        self._metrics.ran(model.identity.name, size)
+        return scores
+
+    def _remember(
+        self, request_id: bytes, model: OnnxModel, request: Request, scores: Scores, started: float
+    ) -> None:
+        """Count an answered request, and log it."""
+        seconds = time.perf_counter() - started
+        name = model.identity.name
+        self._metrics.scored(name, len(scores))
+        self._metrics.count(name, _name(request.route), 200, seconds)
+        self._log.put(Entry(request_id, model, request, scores, time.time(), seconds=seconds))
 
     async def _predict_large(self, request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
         asked, feed = await self._beside(_read, request, model)
@@ -217,10 +260,19 @@ def _read(request: Request, model: OnnxModel) -> tuple[Asked, Mapping[str, Any]]
     return asked, model.schema.feed(asked.rows)
 
 
-def _headers(scope: Message) -> Mapping[bytes, bytes]:
+@lru_cache(maxsize=1024)
+def _route_at_once(url: bytes) -> Route | None:
+    """The route of a prediction's plain path."""
+    if b"%" in url or b"?" in url or not url.isascii():
+        return None
+    route = find_route(url.decode("ascii"))
+    return route if route.kind == "predict" else None
+
+
+def _headers(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
     """The few headers that matter; of one that is there twice the last counts."""
     given = _NO_HEADERS
-    for key, value in scope["headers"]:
+    for key, value in headers:
         if key in _READ:
             given = {**given, key: value}
     return given
