@@ -8,6 +8,8 @@ import pytest
 CLOSE = b"Host: a\r\nConnection: close\r\n\r\n"
 GOOD = b"GET /v2/health/live HTTP/1.1\r\n" + CLOSE
 HEAD = b"POST /api/v1/models/line/predict HTTP/1.1\r\nHost: a\r\n"
+LENGTH = b"Content-Length: 3\r\n\r\n"
+BODY = LENGTH + b"[1]"
 
 
 def send(address: str, data: bytes, *, ends: bool = False) -> bytes:
@@ -54,6 +56,15 @@ def send(address: str, data: bytes, *, ends: bool = False) -> bytes:
         ("a path that is no UTF-8", 404, b"GET /v2/models/%ff%fe HTTP/1.1\r\n" + CLOSE),
         ("a path up the tree", 404, b"GET /v2/../../etc/passwd HTTP/1.1\r\n" + CLOSE),
         ("another server's address", 404, b"GET http://b/admin/models HTTP/1.1\r\n" + CLOSE),
+        ("a star for a path", 404, b"OPTIONS * HTTP/1.1\r\n" + CLOSE),
+        ("a tunnel", 400, b"CONNECT b:443 HTTP/1.1\r\n" + CLOSE),
+        ("a path of bytes beyond ASCII", 400, b"GET /v2/models/\xc3\xa9 HTTP/1.1\r\n" + CLOSE),
+        ("a length with a sign", 400, HEAD + b"Content-Length: +3\r\n\r\n[1]"),
+        ("a length in hexadecimal", 400, HEAD + b"Content-Length: 0x3\r\n\r\n[1]"),
+        ("a space before the colon", 400, HEAD + b"Content-Length : 3\r\n\r\n[1]"),
+        ("a folded header", 400, HEAD + b"a: b\r\n c\r\nContent-Length: 3\r\n\r\n[1]"),
+        ("a coding that nobody knows", 400, HEAD + b"Transfer-Encoding: zip\r\n\r\n[1]"),
+        ("HTTP of the year 2040", 400, b"GET /v2 HTTP/4.0\r\n" + CLOSE),
     ],
 )
 def test_bad_http_is_refused(server: Any, what: str, status: int, data: bytes) -> None:
@@ -81,6 +92,25 @@ def test_good_http_in_small_pieces(server: Any) -> None:
             assert piece, answer
             answer += piece
     assert answer.endswith(b'{"predictions":[2.0,4.0]}')
+
+
+@pytest.mark.parametrize(
+    ("what", "data", "answers"),
+    [
+        ("HTTP/1.0", b"GET /v2/health/live HTTP/1.0\r\n\r\n", 1),
+        (
+            "a wish for HTTP/2, as curl --http2 sends it",
+            b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+            1,
+        ),
+        ("three requests at once", HEAD + BODY + HEAD + BODY + GOOD, 3),
+        ("a bad one between two good ones", HEAD + BODY + HEAD + LENGTH + b"[x]" + GOOD, 2),
+    ],
+)
+def test_odd_http_is_answered(server: Any, what: str, data: bytes, answers: int) -> None:
+    answer = send(server.address, data, ends=what.startswith("a wish"))
+    assert answer.count(b"HTTP/1.1 200 ") == answers, answer
 
 
 def test_a_long_header_does_no_harm(server: Any) -> None:
