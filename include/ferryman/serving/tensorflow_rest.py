@@ -185,8 +185,7 @@ def _verbs(task: str) -> list[str]:
 
 def _labels(model: OnnxModel) -> Sequence[str]:
     """The classes in the order of their scores; of two classes the second is the label's own."""
-    classes = model.signature.classes
-    return classes if model.classes or len(classes) == len(_BINARY_LABELS) else _BINARY_LABELS
+    return model.signature.classes if model.classes else _BINARY_LABELS
 
 
 def _class_outputs(model: OnnxModel) -> dict[str, Any]:

@@ -80,7 +80,7 @@ _TENSOR = st.fixed_dictionaries(
     },
 )
 _QUIET = settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
