@@ -3,15 +3,15 @@
 import threading
 from typing import Any
 
+from kubernetes.client import ApiException, CoreV1Api
 from services.played_pods import Fate, all_ready, pod_status
+from urllib3.exceptions import HTTPError
 
 
 class PlayedNode:
     """A thread that gives every pod of a namespace the status of its fate."""
 
     def __init__(self, api: Any, namespace: str) -> None:
-        from kubernetes.client import CoreV1Api
-
         self.fate: Fate = all_ready
         self._core = CoreV1Api(api)
         self._namespace = namespace
@@ -34,12 +34,10 @@ class PlayedNode:
         try:
             while not self._over.wait(0.05):
                 self._turn()
-        except Exception as error:  # told at the end of the block
+        except (ApiException, HTTPError) as error:
             self.error = error
 
     def _turn(self) -> None:
-        from kubernetes.client import ApiException
-
         listed = self._core.list_namespaced_pod(self._namespace)
         for pod in self._core.api_client.sanitize_for_serialization(listed)["items"]:
             name, fate = pod["metadata"]["name"], self.fate(pod)
