@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from serving_requests.bad_request import BadRequest
 from serving_requests.table import REQUESTS
+from small_bundles import CLASSES
 
 
 def test_status_as_the_page_shows_it(server: Any) -> None:
@@ -80,6 +81,14 @@ def test_classify_with_a_context(server: Any) -> None:
     assert len(answered["results"]) == 2
     for pairs in answered["results"]:
         assert dict(pairs) == pytest.approx({"0": 1 - chance, "1": chance}, abs=1e-5)
+
+
+def test_classify_of_many_classes(server: Any) -> None:
+    content = {"examples": server.kinds.rows}
+    answered = server.http.post("/v1/models/kinds:classify", json=content).json()["results"]
+    for pairs, expected in zip(answered, server.kinds.outputs, strict=True):
+        assert [label for label, _ in pairs] == CLASSES
+        assert [score for _, score in pairs] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(

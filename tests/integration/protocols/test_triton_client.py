@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_bundles import CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,14 @@ def test_other_numbers(client: Any, server: Any, datatype: str) -> None:
     for as_bytes in (True, False):
         result = client.infer("tiny", tensors(rows, binary=as_bytes, distance=datatype))
         assert result.as_numpy("late").tolist() == expected["predictions"]
+
+
+def test_classes_are_a_row_each(client: Any, server: Any) -> None:
+    for as_bytes in (True, False):
+        result = client.infer("kinds", tensors(server.kinds.rows, binary=as_bytes))
+        assert result.as_numpy("late") == pytest.approx(np.array(server.kinds.outputs), abs=1e-5)
+    told = client.get_model_metadata("kinds", "1")
+    assert (told["outputs"][0]["shape"], told["classes"]) == ([-1, 3], CLASSES)
 
 
 def test_the_version_before_is_warm(client: Any, server: Any) -> None:
