@@ -1,5 +1,6 @@
 """The front of a server as a process: found by what it remembers of itself, and ended whole."""
 
+import fcntl
 import logging
 import os
 import signal
@@ -10,9 +11,8 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from ferryman.runtime.files import read_json
-from ferryman.runtime.serving_command import MODULE
+from ferryman.runtime.serving_command import FRONT_LOCK, FRONT_STATE, MODULE
 
-_STATE = "process.json"
 _TERM_SECONDS = 20.0
 _KILL_SECONDS = 5.0
 _LOG_BYTES = 2_000
@@ -39,7 +39,7 @@ class FrontProcess:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._file = root / _STATE
+        self._file = root / FRONT_STATE
 
     def running(self) -> FrontState | None:
         """The front that remembered itself last, when it still is that process."""
@@ -54,6 +54,17 @@ class FrontProcess:
             return state
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
+
+    def is_locked(self) -> bool:
+        """Whether a front runs, or is about to: an orphaned replica may have started it."""
+        try:
+            with (self._root / FRONT_LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def members(self) -> list[psutil.Process]:
         """The living processes of this server: their command lines name its folder."""

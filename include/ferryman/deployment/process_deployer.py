@@ -120,7 +120,7 @@ class ProcessDeployer:
             return Deployment("stopped", self._endpoint.url)
         state: Any = "ready" if answer.status_code == 200 else "not_ready"
         detail = "its front has gone; replicas answer by themselves until it is started"
-        return Deployment(state, self._endpoint.url, str(orphans[0].pid), detail)
+        return Deployment(state, self._endpoint.url, "", detail)
 
     def _problem(self, answer: httpx.Response | None, content: dict[str, Any]) -> str:
         if answer is None:
@@ -151,7 +151,11 @@ class ProcessDeployer:
                 content = self._ask_front() if self._process.running() else None
                 if content is not None and self._is_settled(content):
                     return self.status()
-                if spawned is not None and spawned.poll() is not None:
+                if (
+                    spawned is not None
+                    and spawned.poll() is not None
+                    and not self._process.is_locked()
+                ):
                     raise DependencyUnavailable(
                         f"the front ended at its start: {self._last_line()}",
                         remedy=f"Read {self._log}.",

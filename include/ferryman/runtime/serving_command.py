@@ -9,6 +9,9 @@ from ferryman.settings import Settings
 from ferryman.spec.servers import ServerSpec
 
 MODULE = "ferryman.serving"
+# In a server's root: who its front is, and the lock that only one of them holds.
+FRONT_STATE = "process.json"
+FRONT_LOCK = "front.lock"
 
 
 def front_arguments(settings: Settings, name: str, server: ServerSpec) -> list[str]:

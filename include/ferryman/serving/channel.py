@@ -133,7 +133,7 @@ class Channel:
                 return
             except OSError as error:
                 # What the other end sent before it went is still to be read: reading ends it.
-                logger.info("a channel is gone: %s", error)
+                logger.debug("a channel is gone: %s", error)
                 self._loop.remove_writer(self._sock.fileno())
                 return
             self._unsent.popleft()
@@ -148,15 +148,15 @@ class Channel:
                 packet, descriptors, _, _ = socket.recv_fds(self._sock, _PACKET + 1, 1, _CLOEXEC)
             except BlockingIOError:
                 return
-            except OSError as error:
-                logger.info("a channel is gone: %s", error)
+            except ConnectionError:
                 packet, descriptors = b"", []
             if not packet:
                 self.close()
                 return
-            self._take(packet, descriptors[0] if descriptors else None)
+            self.take(packet, descriptors[0] if descriptors else None)
 
-    def _take(self, packet: bytes, descriptor: int | None) -> None:
+    def take(self, packet: bytes, descriptor: int | None) -> None:
+        """Treat a packet that was received."""
         message: Message = orjson.loads(packet)
         if message.get("in_file"):
             message, descriptor = orjson.loads(_read_file(descriptor)), None

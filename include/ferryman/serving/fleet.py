@@ -82,6 +82,8 @@ class Fleet:
     ) -> None:
         self.members: dict[str, Member] = {}
         self.connections_taken = 0
+        self.lost = 0
+        self.seen: set[int] = set()
         self._listener = listener
         self._welcome = welcome
         self._on_ready = on_ready
@@ -96,8 +98,11 @@ class Fleet:
         """The members in one of these states."""
         return [member for member in self.members.values() if member.state in states]
 
-    def meet(self, sock: socket.socket) -> None:
-        """Somebody connected to the channel: a member as soon as it says who it is."""
+    def meet(self, sock: socket.socket, packet: bytes = b"") -> None:
+        """Somebody connected to the channel: a member as soon as it says who it is.
+
+        `packet` is what was read of it already.
+        """
         found: list[Member] = []
 
         def hear(message: Message, descriptor: int | None) -> None:
@@ -107,6 +112,8 @@ class Fleet:
                 found.append(self._join(channel, message, descriptor))
 
         channel = Channel(sock, hear, lambda: self._part(found[0]) if found else None)
+        if packet:
+            channel.take(packet, None)
 
     def give(self, descriptor: int) -> None:
         """Give a connection to the member with the fewest; it waits while there is none."""
@@ -179,11 +186,11 @@ class Fleet:
         member = Member(message["name"], channel.peer(), channel)
         if descriptor is not None:
             os.close(descriptor)  # an orphan's listening socket: this front has it already
-        former = self.members.get(member.name)
-        if former is not None:
-            logger.warning("replica %s joined anew (pid %d)", member.name, member.pid)
-            former.channel.close()
+        if member.name in self.members:
+            # An orphan that comes after its replacement: one of them is too many, and is sent away.
+            member.name = f"{member.name}.{member.pid}"
         member.count(message)
+        self.seen.add(member.pid)
         self.members[member.name] = member
         channel.send(self._welcome, os.dup(self._listener.fileno()))
         if message["ready"]:
@@ -199,6 +206,8 @@ class Fleet:
         if self.members.get(member.name) is member:
             del self.members[member.name]
         member.gone.set()
+        if member.state != "leaving":
+            self.lost += 1
         for descriptor in member.channel.undelivered:
             self.give(descriptor)
         self._share()

@@ -25,22 +25,26 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.admin_token import make_token
 from ferryman.runtime.channel_path import channel_path, make_channel_folder
 from ferryman.runtime.files import read_json, write_json
-from ferryman.runtime.serving_command import MODULE, replica_arguments
+from ferryman.runtime.serving_command import (
+    FRONT_LOCK,
+    FRONT_STATE,
+    MODULE,
+    replica_arguments,
+)
 from ferryman.serving.admin_app import AdminApp
 from ferryman.serving.file_limit import raise_file_limit
 from ferryman.serving.fleet import Fleet, Member
 from ferryman.serving.front_children import Children, resident_bytes
 from ferryman.serving.front_models import FrontModels
 from ferryman.serving.handed_connections import protocol_config
-from ferryman.serving.inherited_socket import open_public
+from ferryman.serving.inherited_socket import Met, open_public
 from ferryman.serving.listening import accept_from, listen
 from ferryman.serving.merged_metrics import merge_pages
 from ferryman.serving.model_copies import ModelCopies
 from ferryman.serving.served_pointers import Pointer
 
-STATE_FILE = "process.json"
 _REPLICAS_FILE = "replicas.json"
-_JOIN_AGAIN_SECONDS = 1.0
+_JOIN_AGAIN_SECONDS = 3.0
 _END_SECONDS = 10.0
 _PAGE_SECONDS = 2.0
 _FLUSH_SECONDS = 40.0
@@ -91,9 +95,7 @@ class Front:
         self._tasks: set[asyncio.Task[None]] = set()
         self._public = public
 
-    async def run(
-        self, admin: socket.socket, channel: socket.socket, met: Sequence[socket.socket]
-    ) -> None:
+    async def run(self, admin: socket.socket, channel: socket.socket, met: Sequence[Met]) -> None:
         """Hand connections over until TERM or INT; then end every replica, and return.
 
         `met` are replicas that have connected to the channel already.
@@ -110,7 +112,7 @@ class Front:
         loop.add_reader(channel.fileno(), accept_from, channel, self._fleet.meet)
         loop.add_reader(self._public.fileno(), accept_from, self._public, self._take)
         for orphan in met:
-            self._fleet.meet(orphan)
+            self._fleet.meet(orphan.sock, orphan.packet)
         if met:
             self._children.wait_before_start(_JOIN_AGAIN_SECONDS)
         supervision = loop.create_task(self._children.supervise())
@@ -250,13 +252,13 @@ def run_front(options: FrontOptions, command: list[str]) -> None:
                 try:
                     asyncio.run(front.run(admin, channel, met))
                 finally:
-                    (options.root / STATE_FILE).unlink(missing_ok=True)
+                    (options.root / FRONT_STATE).unlink(missing_ok=True)
                     path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    with (root / "front.lock").open("w") as lock:
+    with (root / FRONT_LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -275,7 +277,7 @@ def _remember(options: FrontOptions) -> None:
         "port": options.port,
         "admin_port": options.admin_port,
     }
-    write_json(options.root / STATE_FILE, content)
+    write_json(options.root / FRONT_STATE, content)
 
 
 def _remembered_count(options: FrontOptions) -> int:

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ class Children:
         self, fleet: Fleet, wanted: int, memory: int, command: Callable[[str], Sequence[str]] | None
     ) -> None:
         self.wanted = wanted
-        self.restarts = 0
+        self._failed = 0
         self.starts = command is not None
         self._fleet = fleet
         self._memory = memory
@@ -48,6 +49,11 @@ class Children:
         self._pings: set[asyncio.Task[None]] = set()
         self.changed = asyncio.Event()
         self.last_words = ""
+
+    @property
+    def restarts(self) -> int:
+        """Replicas that had to be started again."""
+        return self._failed + self._fleet.lost
 
     def wait_before_start(self, seconds: float) -> None:
         """Start nothing for a while: replicas of a front that has gone are still to come."""
@@ -130,15 +136,13 @@ class Children:
                 continue
             del self._processes[name]
             member = self._fleet.members.get(name)
-            if member is not None and member.pid == process.pid:
-                # All that it sent was read before its end could be seen here, or is read soon.
-                continue
-            self._died(name, process.pid, code)
+            joined = member is not None and member.pid == process.pid
+            if code != 0:
+                self._died(name, process.pid, code)
+                self._failed += not joined and process.pid not in self._fleet.seen
 
     def _died(self, name: str, pid: int, code: int) -> None:
         lived = time.monotonic() - self._started.pop(name, time.monotonic())
-        if code == 0:
-            return
         longer = min(self._pause * 2 or _SHORTEST_PAUSE, _LONGEST_PAUSE)
         self._pause = 0.0 if lived > _STEADY_SECONDS else longer
         self._not_before = time.monotonic() + self._pause
@@ -157,8 +161,6 @@ class Children:
         taken = staying | coming | self._fleet.members.keys() | self._processes.keys()
         for _ in range(missing):
             name = next(name for name in names if name not in taken)
-            if name in self._started:
-                self.restarts += 1
             self._start(name, self._command(name))
 
     def _start(self, name: str, command: Sequence[str]) -> None:
@@ -201,7 +203,7 @@ class Children:
             )
             logger.error("replica %s (pid %d) is replaced: %s", member.name, member.pid, reason)
             self.last_words = f"replica {member.name} was replaced: {reason}"
-            self.restarts += 1
+            self._failed += 1
             self._deadlines[member] = now + _OVERWEIGHT_SECONDS
             self._fleet.send_away(member, reason)
 
@@ -230,5 +232,6 @@ def _kill(pid: int) -> None:
 
 
 def _number(name: str) -> int:
+    """The number in a name of ours; one that was given otherwise comes after all of them."""
     digits = name.removeprefix("r")
-    return int(digits) if digits.isdecimal() else 0
+    return int(digits) if digits.isdecimal() else sys.maxsize

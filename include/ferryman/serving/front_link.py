@@ -54,6 +54,7 @@ class FrontLink:
         self._got = 0
         self._counting = False
         self._ending = False
+        self._finding = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._revived: subprocess.Popen[bytes] | None = None
 
@@ -190,6 +191,9 @@ class FrontLink:
             self._connections.leave()
             self._on_leave()
             return
+        if self._finding:
+            return  # the socket of a front that is just dying took us for a moment
+        self._finding = True
         logger.warning("the front is gone: this replica accepts connections itself")
         self._listener.setblocking(False)
         self._loop.add_reader(
@@ -200,13 +204,25 @@ class FrontLink:
         task.add_done_callback(self._tasks.discard)
 
     async def _find_front(self) -> None:
+        try:
+            await self._search()
+        finally:
+            self._finding = False
+
+    async def _search(self) -> None:
         with self._path.with_name("revive.lock").open("w") as lock:
             revive_at = time.monotonic()
-            while not (self._ending or self._connections.leaving) and not self._connect():
+            while not (self._ending or self._connections.leaving or self._has_front()):
                 if self._front_command and time.monotonic() > revive_at and _locked(lock):
                     revive_at = time.monotonic() + _REVIVE_SECONDS
                     self._revive()
+                if self._channel is None:
+                    self._connect()
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _has_front(self) -> bool:
+        """Whether a front has said welcome: only then the search is over."""
+        return self._channel is not None and self._connections.give is not None
 
     def _revive(self) -> None:
         logger.warning("starting a new front")

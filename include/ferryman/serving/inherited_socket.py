@@ -4,6 +4,7 @@ import os
 import select
 import socket
 import time
+from typing import NamedTuple
 
 from ferryman.errors import DependencyUnavailable
 from ferryman.serving.listening import listen
@@ -12,9 +13,14 @@ _WAIT_SECONDS = 1.5
 _PACKET = 1 << 16
 
 
-def open_public(
-    channel: socket.socket, host: str, port: int
-) -> tuple[socket.socket, list[socket.socket]]:
+class Met(NamedTuple):
+    """A replica that has connected, and the first packet that it sent."""
+
+    sock: socket.socket
+    packet: bytes
+
+
+def open_public(channel: socket.socket, host: str, port: int) -> tuple[socket.socket, list[Met]]:
     """The listening socket of a front, and the replicas that were met while it was looked for.
 
     Raises DependencyUnavailable (exit 6) where somebody else listens there.
@@ -22,7 +28,7 @@ def open_public(
     try:
         return listen(host, port), []
     except DependencyUnavailable:
-        met: list[socket.socket] = []
+        met: list[Met] = []
         deadline = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < deadline:
             select.select([channel], [], [], 0.05)
@@ -30,27 +36,27 @@ def open_public(
                 orphan, _ = channel.accept()
             except BlockingIOError:
                 continue
-            met.append(orphan)
-            listener = _held_by(orphan, port)
+            packet, listener = _listen_to(orphan, port)
+            met.append(Met(orphan, packet))
             if listener is not None:
                 return listener, met
-        for orphan in met:
-            orphan.close()
+        for found in met:
+            found.sock.close()
         raise
 
 
-def _held_by(orphan: socket.socket, port: int) -> socket.socket | None:
-    """The listening socket in a replica's first message, which is left to be read again."""
+def _listen_to(orphan: socket.socket, port: int) -> tuple[bytes, socket.socket | None]:
+    """A replica's first message, and the listening socket that came with it, if it is this one."""
     readable, _, _ = select.select([orphan], [], [], 0.5)
     if not readable:
-        return None
-    flags = socket.MSG_PEEK | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-    _, descriptors, _, _ = socket.recv_fds(orphan, _PACKET, 1, flags)
+        return b"", None
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    packet, descriptors, _, _ = socket.recv_fds(orphan, _PACKET, 1, flags)
     if not descriptors:
-        return None
+        return packet, None
     listener = socket.socket(fileno=descriptors[0])
     if listener.getsockname()[1] != port:
         listener.close()
-        return None
+        return packet, None
     os.set_blocking(listener.fileno(), False)
-    return listener
+    return packet, listener

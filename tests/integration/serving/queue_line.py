@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,8 +15,14 @@ from typing import Any
 import redis
 from services.redis_server import RedisServer
 
+from ferryman.serving.queue_metrics import QueueMetrics
+from ferryman.serving.queue_scorer import QueueScorer
+from ferryman.serving.queue_streams import QueueStreams, Topics
+from ferryman.serving.queue_worker import QueueWorker
+
 REQUESTS, ANSWERS = "asked", "told"
 GROUP = "ferryman:tiny"
+TOPICS = Topics(REQUESTS, ANSWERS, GROUP, claim_after=200, longest=1000)
 DEADLINE = 90.0
 
 
@@ -119,3 +126,20 @@ def queue_line(server: RedisServer, url: str, home: Path) -> Iterator[QueueLine]
         yield line
     finally:
         line.end()
+
+
+@contextmanager
+def working(line: QueueLine, url: str, topics: Topics = TOPICS) -> Iterator[QueueWorker]:
+    """A worker in a thread of this process."""
+    streams = QueueStreams(line.redis.connection, topics, "worker")
+    with QueueScorer(url, "tiny") as scorer:
+        metrics = QueueMetrics("tiny")
+        worker = QueueWorker(streams, scorer, metrics, batch=16, longest=topics.longest)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            thread.join()
+            streams.close()
