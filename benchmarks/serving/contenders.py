@@ -30,6 +30,7 @@ class Contender:
     env: Mapping[str, str] = field(default_factory=dict)
     forms: Sequence[str] = ("records", "lists")
     start_seconds: float = 0.0
+    start_memory: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -44,6 +45,7 @@ class Contender:
                 raise RuntimeError(f"{self.name} did not start:\n{self.log.read_text()[-2000:]}")
             time.sleep(0.01)
         self.start_seconds = time.perf_counter() - started
+        self.start_memory = self.memory()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,12 +66,12 @@ class Contender:
         times = [process.cpu_times() for process in self._tree()]
         return sum(each.user + each.system for each in times)
 
-    def memory(self) -> dict[str, float]:
-        """Megabytes that each process has in memory (RSS), the first one first."""
-        return {
-            f"{place}:{process.name()}": process.memory_info().rss / 1e6
-            for place, process in enumerate(self._tree())
-        }
+    def memory(self) -> str:
+        """Megabytes of all processes together (PSS), and what each has in memory (RSS)."""
+        tree = self._tree()
+        shared = sum(process.memory_full_info().pss for process in tree) / 1e6
+        each = " + ".join(f"{process.memory_info().rss / 1e6:.0f}" for process in tree)
+        return f"{shared:.0f} MB (RSS {each})"
 
     def _tree(self) -> list[psutil.Process]:
         if self._process is None or self._process.poll() is not None:

@@ -90,7 +90,7 @@ class ServingMetrics:
         """The text that Prometheus reads."""
         from prometheus_client import generate_latest
 
-        return generate_latest(self)  # type: ignore[arg-type]  # it asks for `collect` only
+        return generate_latest(self)  # it asks for `collect` only
 
     def collect(self) -> Iterator[Any]:
         """Prometheus' families."""
