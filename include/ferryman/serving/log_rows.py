@@ -65,13 +65,18 @@ def batches_of(model: OnnxModel, entries: Sequence[Entry]) -> Iterator[Any]:
 
     found = _read(entries)
     rows = list(chain.from_iterable(found))
+    _breathe()
     asked = _Asked.of(entries, found)
     moments = [
         at if (given := row.get(EVENT_TIME)) is None else _moment(given)
         for row, at in zip(rows, asked.moments, strict=True)
     ]
     keys = _entity_keys(model, rows, moments, asked)
-    cells = _own_cells(model, entries, asked, keys, moments) | _feature_cells(model, rows)
+    _breathe()
+    cells = _own_cells(model, entries, asked, keys, moments)
+    _breathe()
+    cells |= _feature_cells(model, rows)
+    _breathe()
     schema = _schema(model)
     whole = pa.RecordBatch.from_arrays([cells[name] for name in schema.names], schema=schema)
     days = np.array(moments, dtype=np.int64) // _DAY_MICROSECONDS
@@ -133,10 +138,7 @@ class _Asked(NamedTuple):
 
 
 def _read(entries: Sequence[Entry]) -> list[list[dict[str, Any]]]:
-    """The rows of each entry, as {column: value}.
-
-    Reading holds the interpreter, which the answers need, too: it pauses every few rows.
-    """
+    """The rows of each entry, as {column: value}."""
     found = []
     since = 0
     for entry in entries:
@@ -145,7 +147,7 @@ def _read(entries: Sequence[Entry]) -> list[list[dict[str, Any]]]:
         since += len(rows)
         if since >= _BREATH_ROWS:
             since = 0
-            time.sleep(_BREATH_SECONDS)
+            _breathe()
     return found
 
 
@@ -162,6 +164,11 @@ def _asked_rows(entry: Entry) -> list[dict[str, Any]]:
     rows = dialects.read(entry.request, entry.model.schema).rows
     columns = {**rows.given, **rows.columns}
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def _breathe() -> None:
+    """Let go of the interpreter, which the answers need: else they wait milliseconds for it."""
+    time.sleep(_BREATH_SECONDS)
 
 
 @lru_cache(maxsize=4096)

@@ -104,31 +104,60 @@ class LogUpload:
         if self._store is None:
             self._store = self._open_store()
         for file in files:
-            key = file.relative_to(self._root).as_posix()
-            with suppress(FileNotFoundError):  # the former holder of the lock was quicker
-                if not self._store.create(key, file):
-                    logger.warning("%s was there already", self._store.uri(key))
-                file.unlink()
+            _bring(self._root, file, self._store)
             if self._closing and self._pause:
                 return
 
     def _waiting(self) -> list[Path]:
-        return sorted(self._root.glob("*/date=*/[!.]*.parquet"), key=lambda file: file.name)
+        return _waiting(self._root)
 
     def _has_lock(self) -> bool:
-        if self._lock is not None:
-            return True
-        self._root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return False
-        self._lock = handle
-        return True
+        if self._lock is None:
+            self._lock = _take_lock(self._root)
+        return self._lock is not None
 
     def _unlock(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def upload_waiting(root: Path, store: ObjectStore) -> int:
+    """Bring all files that wait to a place; how many went, none while a server is at it itself.
+
+    Raises DependencyUnavailable (exit 6) when the place is away.
+    """
+    lock = _take_lock(root)
+    if lock is None:
+        return 0
+    try:
+        files = _waiting(root)
+        for file in files:
+            _bring(root, file, store)
+        return len(files)
+    finally:
+        os.close(lock)
+
+
+def _bring(root: Path, file: Path, store: ObjectStore) -> None:
+    key = file.relative_to(root).as_posix()
+    with suppress(FileNotFoundError):  # the former holder of the lock was quicker
+        if not store.create(key, file):
+            logger.warning("%s was there already", store.uri(key))
+        file.unlink()
+
+
+def _waiting(root: Path) -> list[Path]:
+    return sorted(root.glob("*/date=*/[!.]*.parquet"), key=lambda file: file.name)
+
+
+def _take_lock(root: Path) -> int | None:
+    """The lock of those who upload from a folder, or None while another has it."""
+    root.mkdir(parents=True, exist_ok=True)
+    handle = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle

@@ -6,6 +6,7 @@ from ferryman.data.versions.retention import Item
 from ferryman.runtime.prediction_places import prediction_places
 from ferryman.serving.log_journal import recover
 from ferryman.serving.log_upkeep import compact, find_outdated, upkeep_lock
+from ferryman.serving.log_upload import upload_waiting
 from ferryman.steps.contract import StepContext
 
 
@@ -40,12 +41,15 @@ class LogCare:
         return items
 
     def put_in_order(self) -> int:
-        """Recover what killed servers left, and merge the files of finished days; how many went.
+        """Merge the files of finished days; how many went.
 
-        Files that wait to be uploaded are left as they are.
+        What killed servers left is recovered first. Where the log belongs elsewhere, files that no
+        server brings there are brought by this.
         """
         with upkeep_lock(self._root) as alone:
             if not alone:
                 return 0
             recover(self._root)
+            if len(self._places) > 1:
+                upload_waiting(self._root, self._places[-1])
             return compact(self._places[-1], self._model, self._now)

@@ -1,0 +1,136 @@
+"""The step `maintenance` and the prediction log: what it says, removes, merges and brings away."""
+
+import shutil
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from logged_requests import DAY, NEXT, answered, files
+
+from ferryman.errors import SpecError
+from ferryman.serving.log_journal import Journal, write_file
+from ferryman.serving.log_rows import batches_of, place_of
+from ferryman.serving.onnx_model import Identity, OnnxModel
+from ferryman.serving.prediction_log import read_predictions
+from ferryman.settings import Settings
+from ferryman.steps.journey import Journey
+
+if TYPE_CHECKING:
+    from ferryman.spec.model import DeclaredModel
+
+
+class Home:
+    """An installation of `rain` whose predictions were logged on some days."""
+
+    def __init__(self, folder: Path, declared: "DeclaredModel", model: OnnxModel) -> None:
+        self.settings = Settings(
+            root=folder, home=folder / "home", zoo=declared.folder.parent, code_version="test"
+        )
+        self.declared = declared
+        self.model = model
+
+    @property
+    def root(self) -> Path:
+        """The folder of the log."""
+        return self.settings.predictions_root
+
+    def log(self, request: str, days_ago: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file of one request, as a server wrote it some days ago."""
+        logged = time.time() - days_ago * 86_400 - 7_200
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time_ns", lambda: int(logged * 1e9))
+            name = Journal(self.root, request).name
+        (batch,) = batches_of(self.model, [answered(self.model, request)._replace(at=logged)])
+        write_file(self.root, name, place_of(batch), [batch])
+
+    def maintain(self, **params: Any) -> Any:
+        """Run the step; its result."""
+        (result,) = Journey(self.settings, self.declared).run("maintenance", params=params)
+        return result
+
+    def requests(self, *stores: Any) -> list[str]:
+        """Which requests the log holds."""
+        table = read_predictions(stores or self.root, "rain", DAY, NEXT)
+        return sorted(table["request_id"].to_pylist())
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path,
+    rain: "DeclaredModel",
+    empty_mlflow: Path,
+    make_bundle: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Home:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    bundle = make_bundle(tmp_path / "bundles")
+    model = OnnxModel(bundle.folder, Identity("rain", 1, 1, bundle.digest))
+    made = Home(tmp_path, rain, model)
+    shutil.copytree(empty_mlflow, made.settings.home / "mlflow")
+    return made
+
+
+def test_what_is_beyond_its_time_is_told_and_goes_when_asked(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for request, days in {"old": 95, "older": 200, "kept": 85, "new": 0}.items():
+        home.log(request, days, monkeypatch)
+    told = home.maintain()
+    (item,) = told.outputs["goes"]
+    assert (item["kind"], item["name"]) == ("day of predictions", "rain/date=2013-01-01")
+    limit = datetime.now(UTC) - timedelta(days=90)
+    assert item["why"].startswith(f"logged before {limit:%Y-%m-%d}")
+    assert item["why"].endswith("(serving.log.keep)") and item["bytes"] > 2000
+    assert home.requests() == ["kept", "new", "old", "older"]
+    assert "1 day of predictions(s)" in home.maintain(apply=True).text
+    assert home.requests() == ["kept", "new"]
+    assert home.maintain(apply=True).outputs["goes"] == []
+
+
+def test_files_of_a_finished_day_are_merged_and_the_killed_recovered(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        home.log(f"r{number}", 3, monkeypatch)
+    killed = Journal(home.root, "killed")
+    killed.append(list(batches_of(home.model, [answered(home.model, "journaled")])))
+    (journal,) = (home.root / ".journals").iterdir()
+    shutil.copy(journal, journal.with_name(f"{time.time_ns()}-of-the-dead-1.journal"))
+    result = home.maintain()
+    assert result.metrics["merged"] == 4
+    assert home.requests() == ["journaled", "r0", "r1", "r2", "r3"]
+    assert [file.name for file in (home.root / ".journals").iterdir()] == [journal.name]
+    killed.remove()
+
+
+def test_what_no_server_brings_to_the_bucket_is_brought(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        home.log(f"r{number}", 3, monkeypatch)
+    places = {"out": f"file://{tmp_path}/elsewhere"}
+    home.settings = home.settings.model_copy(
+        update={
+            "predictions_connection": "out",
+            "connection_urls": Settings(home=tmp_path, connection_urls=places).connection_urls,
+        }
+    )
+    assert home.maintain().metrics["merged"] == 3
+    assert files(home.root) == []
+    elsewhere = tmp_path / "elsewhere"
+    assert len(files(elsewhere)) == 1
+    assert read_predictions(elsewhere, "rain", DAY, NEXT).num_rows == 3
+
+
+def test_a_place_that_cannot_be_asked_stops_it_before_anything_goes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.log("old", 95, monkeypatch)
+    home.settings = home.settings.model_copy(update={"predictions_connection": "nowhere"})
+    with pytest.raises(SpecError, match="no connection 'nowhere'"):
+        home.maintain(apply=True)
+    assert home.requests() == ["old"]
