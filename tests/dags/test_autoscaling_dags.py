@@ -100,3 +100,15 @@ def test_a_server_that_is_gone_from_the_file_fails_the_run(servers):
     servers.write_text("spec_version: 1\nservers: {}\n")
     with pytest.raises(SpecError, match="no server 'busy'"):
         _task(0.0).execute({})
+
+
+# Airflow in one process loads its API server, whose own libraries warn of one another.
+@pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*")
+def test_a_run_of_the_dag_ends_well_without_a_server(servers, load_dags, tmp_path):
+    from airflow.utils.db import initdb
+
+    initdb()
+    dag = load_dags().dags["servers.main.autoscaling"]
+    dag.tasks[0].seconds = 0.0
+    assert dag.test().state == "success"
+    assert len(AutoscalingFiles(tmp_path / "home" / "serving").decisions(5)) == 1

@@ -18,8 +18,6 @@ from ferryman.runtime.endpoints import endpoint_of
 from ferryman.settings import Settings
 from ferryman.spec.servers import AutoscalingSpec, ServerSpec, find_server
 
-logger = logging.getLogger(__name__)
-
 
 class Autoscaler:
     """Decides for one server, acts by its deployer, and keeps every decision."""
@@ -134,6 +132,8 @@ def autoscaler_of(settings: Settings, name: str) -> Autoscaler:
     Figures come from FERRYMAN_PROMETHEUS_URL, and without one from the server's own page.
     """
     server, spec = autoscaled(settings, name)
+    # It tells of every request, with its address: Prometheus' may hold a password.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     cores = server.resources.cpu
     source: FigureSource
     if settings.prometheus_url:

@@ -115,7 +115,7 @@ def _allowed(spec: AutoscalingSpec, memory: Memory, moment: Moment, asked: _Step
     lately = max(entry.count for entry in memory.recommended)
     if lately >= current or _settling(memory, moment):
         seconds = spec.scale_down_after.total_seconds()
-        text = f"{asked.reason}: {asked.wanted} would do, not yet for {seconds:.0f} s"
+        text = f"{asked.reason}: {asked.wanted} would do, but not for {seconds:.0f} s yet"
         return _Step(current, asked.rule, text)
     load = None if moment.figures is None else moment.figures.load
     too_few = memory.counts_out(moment.now, load)
@@ -156,14 +156,18 @@ def _settling(memory: Memory, moment: Moment) -> bool:
     """Whether the figures still reach back to before the last change."""
     if memory.changed is None or moment.figures is None:
         return False
-    return moment.now - memory.changed.at < timedelta(seconds=moment.figures.window)
+    ago = moment.now - memory.changed.at
+    return timedelta(0) <= ago < timedelta(seconds=moment.figures.window)
 
 
 def _kept_up(spec: AutoscalingSpec, memory: Memory, current: int, now: datetime) -> Memory:
     """The memory without what has run out; after a gap, or at first, the present is its past."""
     followed = memory.seen is not None and timedelta(0) <= now - memory.seen <= _GAP
     too_few = tuple(
-        entry for entry in memory.too_few if now < entry.until + _held(spec, entry.times)
+        entry
+        for entry in memory.too_few
+        # Kept for as long again, to be doubled; one further ahead is of a clock that was wrong.
+        if now < entry.until + _held(spec, entry.times) and entry.until <= now + _LONGEST
     )
     memory = memory.model_copy(update={"seen": now, "too_few": too_few})
     if not followed:

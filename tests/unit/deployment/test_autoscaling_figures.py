@@ -28,12 +28,12 @@ class Fleet:
 
     def __init__(self, api: JsonApi, work: Callable[["Fleet"], None]) -> None:
         self.api, self.work, self.now = api, work, 100.0
-        self.replicas = {"r1": ServingMetrics(), "r2": ServingMetrics()}
+        self.replicas = {name: ServingMetrics(name) for name in ("r1", "r2")}
         api.always = lambda request: request.send(self.page().encode(), kind="text/plain")
 
     def page(self) -> str:
-        pages = {name: one.page().decode() for name, one in self.replicas.items()}
-        return merge_pages({**pages, "front": FRONT})
+        pages = [one.page().decode() for one in self.replicas.values()]
+        return merge_pages([*pages, FRONT])
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -63,7 +63,7 @@ def test_two_readings_make_rates_latency_and_replicas(api: JsonApi) -> None:
 
 def test_a_new_replica_has_requests_and_no_share_of_its_cores_yet(api: JsonApi) -> None:
     def work(fleet: Fleet) -> None:
-        fleet.replicas["r3"] = ServingMetrics()
+        fleet.replicas["r3"] = ServingMetrics("r3")
         fleet.replicas["r3"].count("tiny", "v1_predict", 200, 0.03)
 
     figures = Fleet(api, work).source().read()
@@ -72,7 +72,7 @@ def test_a_new_replica_has_requests_and_no_share_of_its_cores_yet(api: JsonApi) 
 
 def test_a_counter_that_began_anew_is_not_negative(api: JsonApi) -> None:
     def work(fleet: Fleet) -> None:
-        fleet.replicas["r1"] = ServingMetrics()
+        fleet.replicas["r1"] = ServingMetrics("r1")
         for _ in range(10):
             fleet.replicas["r1"].count("tiny", "v1_predict", 200, 0.03)
 

@@ -206,6 +206,16 @@ def test_a_number_set_by_hand_is_given_its_time():
     assert changes(world.under(30, 2)) >= 1
 
 
+def test_a_clock_that_was_ahead_holds_nothing_up_for_ever():
+    world = World(autoscaling(LATENCY), replicas=3)
+    world.now += timedelta(days=400)
+    world.under(250, 40)
+    world.now = START
+    assert changes(world.under(0, 6)) == 0
+    world.under(0, 30)
+    assert world.replicas == 1
+
+
 def test_memory_stays_small():
     world = World(autoscaling(REQUESTS, LATENCY), replicas=1)
     for load in (500, 0, 900, 20, 430, 60, 700, 5) * 5:
