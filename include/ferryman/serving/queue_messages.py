@@ -88,8 +88,9 @@ def _read_request(place: str, name: str, fields: Mapping[bytes, bytes]) -> Reque
         return Request(place, name, [], fields[b"body"])
     try:
         rows = orjson.loads(fields[b"rows"])
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"`rows` is not JSON: {error}") from error
+    except orjson.JSONDecodeError:
+        # The server says what is wrong, and where: a NaN has its row and field.
+        return Request(place, name, [], b'{"instances":' + fields[b"rows"] + b"}")
     if not isinstance(rows, list) or not rows:
         raise ValueError("`rows` is a list of at least one row")
     return Request(place, name, rows)

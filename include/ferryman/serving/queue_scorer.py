@@ -73,6 +73,7 @@ class QueueScorer:
             end = start + len(request.rows)
             answers.append(_answer(request, predictions[start:end], response.headers))
             start = end
+            self._tries.pop(request.entry, None)
         return answers
 
     def _alone(self, request: Request) -> Answer:
