@@ -15,12 +15,14 @@ from ferryman.catalog import find_model, load_catalog
 from ferryman.cli import (
     autoscale,
     data,
+    deploy,
     expectations,
     explain,
     ledger,
     lineage,
     maintenance,
     reproduce,
+    serve,
     serve_queue,
 )
 from ferryman.cli.options import (
@@ -39,6 +41,7 @@ from ferryman.steps.journey import Journey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(data.app, name="data")
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(expectations.app, name="expectations")
 app.add_typer(ledger.app, name="ledger")
 app.command("autoscale")(autoscale.autoscale)
@@ -46,6 +49,7 @@ app.command("explain")(explain.explain)
 app.command("lineage")(lineage.lineage)
 app.command("maintenance")(maintenance.maintenance)
 app.command("reproduce")(reproduce.reproduce)
+app.command("serve")(serve.serve)
 app.command("serve-queue")(serve_queue.serve_queue)
 
 
@@ -121,26 +125,6 @@ def run(
             out.print(
                 f"[bold]{result.step}[/bold] {result.verdict}: {result.text}", highlight=False
             )
-
-
-@app.command()
-def serve(
-    detach: Annotated[bool, typer.Option(help="Start in the background and return.")] = False,
-    stop: Annotated[bool, typer.Option(help="End the server in the background.")] = False,
-    status: Annotated[bool, typer.Option(help="Say whether it runs.")] = False,
-) -> None:
-    """Start the serving process (in the foreground, unless told otherwise)."""
-    settings = load_settings()
-    if not (detach or stop or status):
-        from ferryman.serving.__main__ import main as serve_here
-
-        raise typer.Exit(serve_here())
-    from ferryman.deployment.process_deployer import ProcessDeployer
-
-    deployer = ProcessDeployer(settings)
-    deployment = deployer.stop() if stop else deployer.start() if detach else deployer.status()
-    # Its own text form: rich would take a dataclass apart.
-    out.print(str(deployment), highlight=False)
 
 
 @app.command()

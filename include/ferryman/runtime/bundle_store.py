@@ -42,7 +42,7 @@ def upload_bundle(store: ObjectStore, folder: Path) -> tuple[str, str | None]:
     """
     manifest = read_manifest(folder)
     key = f"{manifest.model}/{manifest.digest}"
-    seal = file_digest(folder / SEAL) if (folder / SEAL).is_file() else None
+    seal = seal_of(folder)
     for name, entry in manifest.files.items():
         if store.size(f"{key}/{name}") != entry.size:
             store.create(f"{key}/{name}", folder / name)
@@ -50,6 +50,11 @@ def upload_bundle(store: ObjectStore, folder: Path) -> tuple[str, str | None]:
         store.create(_seal_key(key, seal), folder / SEAL)
     store.create(f"{key}/{MANIFEST}", folder / MANIFEST)
     return key, seal
+
+
+def seal_of(folder: Path) -> str | None:
+    """The sha256 of a bundle's signature; None where nobody has signed it."""
+    return file_digest(folder / SEAL) if (folder / SEAL).is_file() else None
 
 
 def download_bundle(store: ObjectStore, released: ReleasedModel, target: Path) -> None:

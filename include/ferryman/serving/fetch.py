@@ -20,11 +20,11 @@ from ferryman.runtime.connection_url import parse_connection
 from ferryman.runtime.connections import Connection
 from ferryman.runtime.data_store import open_object_store
 from ferryman.runtime.declared_connections import DeclaredConnections
-from ferryman.runtime.files import created_once, write_json
+from ferryman.runtime.files import created_once
 from ferryman.runtime.object_store import ObjectStore
+from ferryman.serving.served_pointers import Pointer, Pointers, write_pointers
 from ferryman.settings import Settings, load_settings
 
-_POINTERS = "served.json"
 _COPIES = "models"
 
 logger = logging.getLogger(__name__)
@@ -68,11 +68,11 @@ def fetch_release(
     """
     for model, released in release.items():
         _bring(model, released, store, root / _COPIES / model / released.digest, public_key)
-    pointers = {
-        model: {"version": one.version, "epoch": one.epoch, "digest": one.digest}
+    served = {
+        model: Pointer(version=one.version, epoch=one.epoch, digest=one.digest)
         for model, one in release.items()
     }
-    write_json(root / _POINTERS, pointers)
+    write_pointers(root, Pointers(served))
     logger.info("%d models fetched to %s", len(release), root)
 
 
