@@ -141,7 +141,7 @@ def _make_locked(file: Path) -> int:
     """A new file with our lock on it. Whoever recovers may meet it before the lock: again then."""
     file.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:
             return handle

@@ -91,7 +91,7 @@ def compact(store: ObjectStore, model: str, now: datetime) -> int:
 def upkeep_lock(root: Path) -> Iterator[bool]:
     """Whether this process alone keeps the log of an installation in order, for the block."""
     root.mkdir(parents=True, exist_ok=True)
-    handle = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(root / _LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

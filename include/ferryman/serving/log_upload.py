@@ -154,7 +154,7 @@ def _waiting(root: Path) -> list[Path]:
 def _take_lock(root: Path) -> int | None:
     """The lock of those who upload from a folder, or None while another has it."""
     root.mkdir(parents=True, exist_ok=True)
-    handle = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(root / _LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
