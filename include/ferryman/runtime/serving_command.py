@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ferryman.runtime.endpoints import endpoint_of
-from ferryman.settings import Settings
-from ferryman.spec.servers import ServerSpec
+if TYPE_CHECKING:
+    from ferryman.settings import Settings
+    from ferryman.spec.servers import ServerSpec
 
 MODULE = "ferryman.serving"
 # In a server's root: who its front is, and the lock that only one of them holds.
@@ -14,8 +15,10 @@ FRONT_STATE = "process.json"
 FRONT_LOCK = "front.lock"
 
 
-def front_arguments(settings: Settings, name: str, server: ServerSpec) -> list[str]:
+def front_arguments(settings: "Settings", name: str, server: "ServerSpec") -> list[str]:
     """What `python -m ferryman.serving front` is told of a declared server of this machine."""
+    from ferryman.runtime.endpoints import endpoint_of  # here: a front carries no settings
+
     endpoint = endpoint_of(settings, name, server)
     places: dict[str, object] = {
         "--root": endpoint.root,
@@ -35,7 +38,7 @@ def front_arguments(settings: Settings, name: str, server: ServerSpec) -> list[s
 
 
 def front_command(
-    settings: Settings, name: str, server: ServerSpec, extra: Sequence[str] = ()
+    settings: "Settings", name: str, server: "ServerSpec", extra: Sequence[str] = ()
 ) -> list[str]:
     """The whole command line of a server's front.
 

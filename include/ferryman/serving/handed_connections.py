@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from ferryman.serving.direct_protocol import DirectProtocol
 
 KEEP_ALIVE_SECONDS = 60
 _FLUSH_SECONDS = 0.001
@@ -83,8 +84,8 @@ class Connections:
             self.on_change()
 
 
-class _HandedConnection(HttpToolsProtocol):
-    """uvicorn's protocol, which knows when nothing of a request is with it and lets go then."""
+class _HandedConnection(DirectProtocol):
+    """The protocol, which knows when nothing of a request is with it and lets go then."""
 
     def __init__(self, home: Connections) -> None:
         super().__init__(home.config, home.state, {}, home.loop)

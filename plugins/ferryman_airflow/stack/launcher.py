@@ -17,7 +17,10 @@ from rich.console import Console
 
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.files import read_json, write_json
+from ferryman.runtime.serving_command import front_command
 from ferryman.settings import Settings
+from ferryman.spec.servers import find_server
+from ferryman.spec.serving import MAIN
 from ferryman_airflow.stack.airflow_config import write_config
 from ferryman_airflow.stack.ports import require_free, require_space
 from ferryman_airflow.stack.processes import ProcessGroup
@@ -104,7 +107,9 @@ class Launcher:
 
     def _start(self) -> None:
         write_config(self.stack, self.settings)
-        self.group.start("serving", [sys.executable, "-m", "ferryman.serving"], self.environment)
+        server = find_server(self.settings.zoo, MAIN)
+        serving = front_command(self.settings, MAIN, server, ["--watched"])
+        self.group.start("serving", serving, self.environment)
         self._prepare_databases()
         self.group.start("mlflow", self._mlflow_command(), self.environment)
         for part in AIRFLOW_PARTS:
@@ -197,7 +202,8 @@ class Launcher:
                     self._stopping.set()
                     return
                 self.console.print(f"[yellow]{name} ended (exit {code}); starting it again")
-                self.group.restart(name)
+                # Replicas answer on without their front, and join the next one.
+                self.group.restart(name, alone=name == "serving")
 
     def _last_words(self, name: str) -> str:
         log = self.stack.logs / f"{name}.log"

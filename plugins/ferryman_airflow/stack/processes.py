@@ -64,9 +64,13 @@ class ProcessGroup:
         self._save()
         return self.running[name]
 
-    def restart(self, name: str) -> Running:
-        """Start an ended process again with the command that it had."""
-        self._end([self.running[name]], grace=2)
+    def restart(self, name: str, *, alone: bool = False) -> Running:
+        """Start an ended process again with the command that it had.
+
+        What it left behind in its session is ended first, unless it is restarted `alone`.
+        """
+        if not alone:
+            self._end([self.running[name]], grace=2)
         return self.start(name, *self._commands[name])
 
     def ended(self) -> dict[str, int]:

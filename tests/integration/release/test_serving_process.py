@@ -116,7 +116,7 @@ def test_a_server_that_cannot_start_says_why(settings: Settings, deployer: Proce
 
 def test_a_reused_pid_is_left_alone(settings: Settings, deployer: ProcessDeployer) -> None:
     settings.serving_root.mkdir(parents=True)
-    state = {"pid": os.getpid(), "started": 1.0, "port": 1, "admin_port": 2}
+    state = {"pid": os.getpid(), "started": 1.0, "group": 1, "port": 1, "admin_port": 2}
     (settings.serving_root / "process.json").write_text(json.dumps(state))
     assert deployer.status().state == "stopped"
     assert deployer.stop().state == "stopped"  # and this test lives on
@@ -155,12 +155,15 @@ def test_the_server_is_lean(deployer: ProcessDeployer, client, settings, make_bu
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    process = psutil.Process(int(deployer.start().process))
+    deployment = deployer.start()
+    front = psutil.Process(int(deployment.process))
+    replica = psutil.Process(int(deployment.replicas[0].name))
     bundle = make_bundle(settings.bundles_root)
     load(client, bundle, 1)
     client.predict("tiny", bundle.rows * 100)
     client.flush()
-    assert process.memory_info().rss < 180e6  # 95 MB to predict, and pyarrow to log
+    assert front.memory_info().rss < 45e6
+    assert replica.memory_info().rss < 180e6  # 80 MB to predict, and pyarrow to log
     token = settings.serving_token_file.read_text()
     assert token not in (settings.serving_root / "server.log").read_text()
 
@@ -175,7 +178,8 @@ def test_kill_9_under_load_comes_back_on_the_same_version(
     with _background_load(settings, row) as answers:
         _wait_for(lambda: len(answers) > 20)
         client.flush()
-        os.kill(int(deployment.process), signal.SIGKILL)
+        for pid in (int(deployment.process), int(deployment.replicas[0].name)):
+            os.kill(pid, signal.SIGKILL)
         _wait_for(lambda: deployer.status().state == "stopped")
         killed_at = len(answers)
         began = time.monotonic()
