@@ -200,6 +200,8 @@ class ContainerDeployer:
             content = self._admin.replicas()
         replicas = report(engine, engine.held(self._labels), _by_name(content))
         told = [f"{one.name}: {one.detail}" for one in replicas if one.detail]
+        for ended in told:
+            logger.warning("container %s", ended)
         detail = "; ".join([front.detail, *told] if front.detail else told)
         return replace(front, detail=detail, replicas=replicas)
 
