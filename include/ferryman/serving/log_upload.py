@@ -48,7 +48,7 @@ class LogUpload:
         """Whether no more files may wait in the folder."""
         sizes = []
         for file in self._waiting():
-            with suppress(FileNotFoundError):  # brought away just now
+            with suppress(OSError):  # brought away just now
                 sizes.append(file.stat().st_size)
         return sum(sizes) >= self._limit
 
@@ -71,7 +71,8 @@ class LogUpload:
         """Bring away what can be at once, and end the thread; the rest stays for the next one."""
         self._closing = True
         self._wake.set()
-        self._thread.join(timeout=_CLOSE_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(timeout=_CLOSE_SECONDS)
 
     def _run(self) -> None:
         not_before = 0.0

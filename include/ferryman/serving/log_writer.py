@@ -119,7 +119,8 @@ class PredictionLog:
         """Write what is queued and end the threads."""
         self._closing = True
         self._wake.set()
-        self._thread.join(timeout=30)
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
         if self._upload:
             self._upload.close()
 
@@ -133,6 +134,9 @@ class PredictionLog:
             due = time.monotonic() - self._pending_since >= FLUSH_SECONDS
             if self._pending_rows and (closing or due or wanted > self._done):
                 self._write()
+            if wanted > self._done:
+                # What another replica answered before it was killed was put before, too.
+                self._guarded(lambda: recover(self._root))
             self._say_faults()
             with self._finished:
                 self._done = wanted

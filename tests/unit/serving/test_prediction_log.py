@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ferryman.serving import log_journal
+from ferryman.serving.log_rows import batches_of
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.onnx_model import Identity, OnnxModel
 from ferryman.serving.prediction_log import read_predictions
@@ -144,7 +146,36 @@ def test_versions_with_other_columns_are_read_together(log, model, tmp_path: Pat
     log.put(entry(model, [ROW]))
     assert log.flush()
     file = next((tmp_path / "log" / "tiny" / "date=2013-01-01").iterdir())
-    older = pq.ParquetFile(file).read().drop_columns(["hour"])
+    newer = ["hour", "model", "variant", "latency"]  # files of older releases have none of them
+    older = pq.ParquetFile(file).read().drop_columns(newer)
     pq.write_table(older, file.with_name("0-older.parquet"))
     table = read_predictions(tmp_path / "log", "tiny", DAY, NEXT)
-    assert sorted(table["hour"].to_pylist(), key=str) == [5, None]
+    for name, value in {"hour": 5, "variant": "champion", "latency": 0.002}.items():
+        assert sorted(table[name].to_pylist(), key=str) == sorted([None, value], key=str)
+
+
+def test_it_may_end_before_it_began(tmp_path: Path, model, drops: list[int]) -> None:
+    log = PredictionLog(tmp_path / "log", drops.append)
+    log.put(entry(model, [ROW]))
+    log.close()
+    assert not (tmp_path / "log").exists()
+
+
+def test_what_a_killed_replica_left_is_there_after_a_flush(log, model, tmp_path: Path) -> None:
+    journal = log_journal.Journal(tmp_path / "log", "other")
+    journal.append(list(batches_of(model, [entry(model, [ROW], "other")])))
+    (file,) = (tmp_path / "log" / ".journals").iterdir()
+    assert log.flush()
+    assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 0  # it lives
+    left = shutil.copy(file, file.with_name("1234-killed-1-1.journal"))
+    assert log.flush()
+    assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 1
+    assert not left.exists()
+    journal.remove()
+
+
+def test_long_spans_are_read_as_short_ones_are(log, model, tmp_path: Path) -> None:
+    log.put(entry(model, [ROW, {**ROW, "event_time": "2014-06-01T00:00:00Z"}]))
+    assert log.flush()
+    years = (datetime(2012, 1, 1, tzinfo=UTC), datetime(2015, 1, 1, tzinfo=UTC))
+    assert read_predictions(tmp_path / "log", "tiny", *years).num_rows == 2
