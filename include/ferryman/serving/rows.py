@@ -56,6 +56,12 @@ class Rows:
     @cached_property
     def columns(self) -> Mapping[str, list[Any]]:
         """The features' values by column, as they were sent."""
+        if self.size == 1:
+            pairs = chain.from_iterable(
+                zip(block.names, cells, strict=True)
+                for block, cells in zip(self._blocks, self.cells, strict=True)
+            )
+            return {name: [cell] for name, cell in pairs}
         return {
             name: cells[place :: block.width]
             for block, cells in zip(self._blocks, self.cells, strict=True)
@@ -160,7 +166,7 @@ class RowSchema:
 
     def _read_objects(self, instances: list[dict[str, Any]]) -> Rows:
         size, width = len(instances), len(self.names)
-        surplus = any(len(row) != width for row in instances)
+        surplus = set(map(len, instances)) != {width}
         if surplus:
             for index, row in enumerate(instances):
                 if len(row) != width:
