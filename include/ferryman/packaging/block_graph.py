@@ -75,8 +75,9 @@ def block_graph(model: Any, blocks: Blocks, *, simplify: bool) -> Any:
             _join_neighbours(known, node)
     read = [name for node in kept for name in node.input if name in known.pieces]
     pinned = sorted(known.pinned & set(known.pieces))
+    opset = next(entry.version for entry in made.opset_import if not entry.domain)
     widths = {block: len(columns) for block, columns in blocks.items()}
-    cut = make_pieces((known.pieces[name] for name in [*read, *pinned]), widths)
+    cut = make_pieces((known.pieces[name] for name in [*read, *pinned]), widths, opset)
     names = {name: cut.names[known.pieces[name]] for name in [*read, *pinned]}
     for node in kept:
         _point(node, names)

@@ -38,8 +38,8 @@ class Made:
     names: Mapping[Piece, str]
 
 
-def make_pieces(pieces: Iterable[Piece], widths: Mapping[Block, int]) -> Made:
-    """How to make pieces out of blocks of these widths."""
+def make_pieces(pieces: Iterable[Piece], widths: Mapping[Block, int], opset: int) -> Made:
+    """How to make pieces out of blocks of these widths, with the operators of an opset."""
     from onnx import helper
 
     wanted = list(dict.fromkeys(pieces))
@@ -47,7 +47,7 @@ def make_pieces(pieces: Iterable[Piece], widths: Mapping[Block, int]) -> Made:
     names = {}
     for block, width in widths.items():
         parts = {replace(piece, casts=()) for piece in wanted if piece.block == block}
-        names.update(_cut(made, block, width, sorted(parts, key=lambda part: part.columns)))
+        names.update(_cut(made, block, width, sorted(parts, key=lambda part: part.columns), opset))
     for piece in wanted:
         for length in range(1, len(piece.casts) + 1):
             step = replace(piece, casts=piece.casts[:length])
@@ -60,31 +60,47 @@ def make_pieces(pieces: Iterable[Piece], widths: Mapping[Block, int]) -> Made:
     return replace(made, names=names)
 
 
-def _cut(made: Made, block: Block, width: int, parts: list[Piece]) -> dict[Piece, str]:
+def _cut(made: Made, block: Block, width: int, parts: list[Piece], opset: int) -> dict[Piece, str]:
     """Add the nodes that cut one block; a part that is all of it is the block itself."""
-    from onnx import helper
-
     names: dict[Piece, str] = {}
     whole = (0, width)
     for place, part in enumerate(parts):
         names[part] = block if part.run == whole else f"{block}_{place}"
-    runs = [(part.run, names[part]) for part in parts if part.run and part.run != whole]
+    rest = [part for part in parts if part.run != whole]
+    runs = [(part.run, names[part]) for part in rest if part.run]
     if len(runs) > 1 and all(a[1] <= b[0] for (a, _), (b, _) in pairwise(runs)):
-        sizes, outputs = _shares(runs, width, block)
-        inputs = [block, _constant(made, block, "sizes", sizes)]
-        made.nodes.append(helper.make_node("Split", inputs, outputs, axis=1))
-    else:
-        for (first, end), name in runs:
-            bounds = [
-                _constant(made, name, word, [value])
-                for word, value in (("first", first), ("end", end), ("axis", 1))
-            ]
-            made.nodes.append(helper.make_node("Slice", [block, *bounds], [name]))
-    for part in parts:
-        if part.run is None:
-            places = _constant(made, names[part], "places", list(part.columns))
-            made.nodes.append(helper.make_node("Gather", [block, places], [names[part]], axis=1))
+        _split(made, block, *_shares(runs, width, block), opset)
+        rest = [part for part in rest if not part.run]
+    for part in rest:
+        _take(made, part, names[part], opset)
     return names
+
+
+def _split(made: Made, block: str, sizes: list[int], outputs: list[str], opset: int) -> None:
+    """All parts of a block by one node; sizes became an input with opset 13."""
+    from onnx import helper
+
+    if opset < 13:
+        node = helper.make_node("Split", [block], outputs, axis=1, split=sizes)
+    else:
+        inputs = [block, _constant(made, block, "sizes", sizes)]
+        node = helper.make_node("Split", inputs, outputs, axis=1)
+    made.nodes.append(node)
+
+
+def _take(made: Made, part: Piece, name: str, opset: int) -> None:
+    """One part: a run by Slice, which takes its bounds as inputs from opset 10 on."""
+    from onnx import helper
+
+    if part.run is None or opset < 10:
+        places = _constant(made, name, "places", list(part.columns))
+        made.nodes.append(helper.make_node("Gather", [part.block, places], [name], axis=1))
+        return
+    bounds = [
+        _constant(made, name, word, [value])
+        for word, value in (("first", part.run[0]), ("end", part.run[1]), ("axis", 1))
+    ]
+    made.nodes.append(helper.make_node("Slice", [part.block, *bounds], [name]))
 
 
 def _shares(

@@ -20,6 +20,8 @@ from ferryman.packaging.export import export_onnx, floor_float32
 from ferryman.packaging.formats import open_graph
 from ferryman.packaging.parity import ParityReport, Predict, Trained, answer_all, compare
 from ferryman.packaging.probes import UNSEEN, probe_rows, raw_row
+from ferryman.packaging.serving_graph import write_serving_graph
+from ferryman.runtime.bundle import ONNX
 from ferryman.spec.model import DeclaredModel
 from ferryman.training.model_input import model_input
 from ferryman.training.sklearn_trainer import SklearnModel
@@ -69,17 +71,22 @@ PIPELINES = {
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_graph_answers_as_the_pipeline(
-    name: str, rain: DeclaredModel, rain_frame: Frames, tmp_path: Path
+def test_graphs_answer_as_the_pipeline(
+    name: str, rain: DeclaredModel, rain_frame: Frames, tmp_path: Path, caplog: Any
 ) -> None:
     frame, columns = rain_frame(10), rain.spec.features.columns
     fitted = fit(PIPELINES[name](), frame, rain)
-    export_onnx(fitted.estimator, columns, tmp_path / "m.onnx", name="rain")
+    export_onnx(fitted.estimator, columns, tmp_path / ONNX, name="rain")
     probes = probe_rows(frame, columns, count=500, seed=1)
-    report = check(fitted.predict, tmp_path / "m.onnx", rain, probes)
+    report = check(fitted.predict, tmp_path / ONNX, rain, probes)
     assert report.rows == len(probes) > 500
     assert report.max_difference < 1e-5
-    graph = onnx.load(tmp_path / "m.onnx")
+    truth = Trained(probes, fitted.predict(probes), fitted.predict, columns, ["wet"])
+    blocks, serving = write_serving_graph(tmp_path, truth)
+    assert list(blocks) == ["text", "float32"]
+    assert compare(truth, serving).max_difference < 1e-5
+    assert "not simplified" not in caplog.text
+    graph = onnx.load(tmp_path / ONNX)
     assert [entry.name for entry in graph.graph.input] == list(columns)
     assert [entry.name for entry in graph.graph.output] == ["probability"]
 
