@@ -76,5 +76,7 @@ def test_the_role_is_enough(
     allow()
     wait_until_heard(account)
     scenarios.releases_follow_one_another(world, make_bundle)
-    scenarios.what_scales_by_rule_is_not_scaled_by_hand(world)
+    scaled = {"max": 4, "rules": [{"kind": "cpu"}]}
+    assert world.deployer(autoscaling=scaled).start().state == "ready"
+    assert world.deployer().scale(1).wanted == 1
     assert world.deployer().stop().state == "stopped"
