@@ -33,19 +33,19 @@ def write_serving_graph(folder: Path, trained: Trained) -> tuple[Blocks, dict[st
     """Write the graph beside the folder's model.onnx; its blocks, and how to ask it, by format.
 
     It is simplified where the simple form answers as the trained model does, and split into the old
-    inputs otherwise. Nothing is written where a column is of a type that no block has. Equal models
-    give equal bytes. Raises IntegrityBroken (exit 7) where the graph cannot be read.
+    inputs otherwise. Nothing is written where a column is of a type that no block has, or where
+    neither form answers rightly: model.onnx serves then. Equal models give equal bytes.
     """
     import onnx
 
     model = onnx.load(folder / ONNX)
     blocks = blocks_of(model, list(trained.columns))
-    if not blocks:
-        return {}, {}
     target = folder / SERVING_ONNX
-    if not _write_simplified(model, blocks, target, trained):
-        write_graph(block_graph(model, blocks, simplify=False), target)
-    return blocks, {"serving": open_serving_graph(target, trained.columns, blocks)}
+    for simplify in (True, False) if blocks else ():
+        serving = _written(model, blocks, target, trained, simplify=simplify)
+        if serving is not None:
+            return blocks, {"serving": serving}
+    return {}, {}
 
 
 def open_serving_graph(
@@ -71,13 +71,18 @@ def join_blocks(
     }
 
 
-def _write_simplified(model: Any, blocks: Blocks, target: Path, trained: Trained) -> bool:
-    """Whether the simplified graph could be made, and answers as the trained model does."""
+def _written(
+    model: Any, blocks: Blocks, target: Path, trained: Trained, *, simplify: bool
+) -> Predict | None:
+    """How to ask one form of the graph; None where it cannot be made, or answers otherwise."""
     try:
-        write_graph(block_graph(model, blocks, simplify=True), target)
-        compare(trained, {"serving": open_serving_graph(target, trained.columns, blocks)})
-    # Whatever a graph holds that the simplification has not foreseen: the plain form is at hand.
+        write_graph(block_graph(model, blocks, simplify=simplify), target)
+        serving = open_serving_graph(target, trained.columns, blocks)
+        compare(trained, {"serving": serving})
+    # Whatever a graph holds that nobody has foreseen here: a plainer form is at hand.
     except Exception as error:
-        logger.warning("serving.onnx is not simplified: %s", error, exc_info=True)
-        return False
-    return True
+        form = "simplified" if simplify else "of blocks"
+        logger.warning("serving.onnx is not %s: %s", form, error, exc_info=True)
+        target.unlink(missing_ok=True)
+        return None
+    return serving

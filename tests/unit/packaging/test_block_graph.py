@@ -260,6 +260,19 @@ def test_a_failed_simplification_leaves_the_plain_form(
     assert list(blocks) == ["text", "float32"]
 
 
+def test_a_model_is_served_by_its_columns_where_no_form_of_blocks_is_right(
+    exported: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def broken(model: Any, blocks: Any, *, simplify: bool) -> Any:
+        return model
+
+    monkeypatch.setattr(serving_graph, "block_graph", broken)
+    with caplog.at_level(logging.WARNING):
+        assert write_serving_graph(tmp_path, exported) == ({}, {})
+    assert "not of blocks" in caplog.text
+    assert not (tmp_path / SERVING_ONNX).exists()
+
+
 def test_an_exported_pipeline_is_simplified(exported: Trained, tmp_path: Path) -> None:
     blocks, formats = write_serving_graph(tmp_path, exported)
     first = (tmp_path / SERVING_ONNX).read_bytes()
