@@ -35,7 +35,9 @@ RUN ["/opt/ferryman/bin/python3", "-m", "compileall", "-q", "--invalidation-mode
 FROM ${BASE}
 COPY --from=libraries /opt/ferryman /opt/ferryman
 COPY --from=sources /build/app /opt/ferryman/app
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 OMP_NUM_THREADS=1
+# onnxruntime's wheels tell their maker of models and hosts unless told not to.
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1 OMP_NUM_THREADS=1 \
+    ORT_DISABLE_TELEMETRY=1
 # A number: Kubernetes' runAsNonRoot cannot judge a name.
 USER 10001:10001
 WORKDIR /tmp

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -182,6 +184,28 @@ def test_what_a_killed_deployer_left_is_reaped(make: Make, settings: Settings, c
     assert deployer.start().replicas[0].state == "ready"
     deployer.stop()
     assert left_behind(client, settings) == []
+
+
+def test_a_deployer_that_is_killed_while_it_starts_is_made_good_by_the_next(
+    make: Make, settings: Settings, image: str, client: Any
+) -> None:
+    code = (
+        "import sys; from ferryman.deployment.container_deployer import ContainerDeployer;"
+        "from ferryman.settings import Settings; from ferryman.spec.servers import ServerSpec;"
+        "ContainerDeployer(Settings.model_validate_json(sys.argv[1]), 'main',"
+        "ServerSpec.model_validate_json(sys.argv[2])).start()"
+    )
+    own = settings.model_dump_json(include={"home", "serving_port", "serving_admin_port"})
+    given = [own, server_of(image, 3).model_dump_json()]
+    starting = subprocess.Popen([sys.executable, "-c", code, *given])
+    while not left_behind(client, settings):
+        assert starting.poll() is None
+        time.sleep(0.02)
+    starting.kill()
+    starting.wait()
+    started = make(3).start()
+    assert [one.state for one in started.replicas] == ["ready"] * 3
+    assert len(left_behind(client, settings)) == 3
 
 
 def test_a_replica_over_its_memory_is_told_and_others_serve_on(

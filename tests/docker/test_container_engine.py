@@ -95,6 +95,15 @@ def test_more_than_the_machine_has_is_refused(
     assert engine.held(LABELS) == []
 
 
+def test_a_gpu_that_is_not_there_is_told_and_nothing_is_left(
+    engine: ContainerEngine, run: Callable[..., str]
+) -> None:
+    # Sixteen are more than a machine of tests has, whether it has a driver for them or not.
+    with pytest.raises(DependencyUnavailable, match=r"the Docker engine refused: "):
+        run("", gpu=16)
+    assert engine.held(LABELS) == []
+
+
 def test_a_container_over_its_memory_is_ended_told_and_started_again(
     engine: ContainerEngine, run: Callable[..., str]
 ) -> None:

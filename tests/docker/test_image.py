@@ -2,24 +2,31 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+
 from ferryman.deployment.container_config import IMAGE_USER
+from ferryman.serving.served_pointers import Pointer, Pointers, write_pointers
 
 PYTHON = "/opt/ferryman/bin/python3"
 TRAINING = ["sklearn", "mlflow", "airflow", "tensorflow", "pandas", "scipy", "sqlalchemy", "duckdb"]
+LOG = "/var/lib/predictions"
+EVERYWHERE = "0.0.0.0"  # noqa: S104  - of the container: the engine publishes it to this machine
 CLOSED = {
     "network_mode": "none",
     "read_only": True,
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges:true"],
-    "remove": True,
 }
 
 
-def run_python(client: Any, image: str, code: str) -> str:
-    arguments = {"entrypoint": [PYTHON, "-c", code], "stderr": False, **CLOSED}
+def run_python(client: Any, image: str, code: str, **more: Any) -> str:
+    arguments = {"entrypoint": [PYTHON, "-c", code], "stderr": False, "remove": True}
+    arguments |= {**CLOSED, **more}
     return str(client.containers.run(image, **arguments).decode())
 
 
@@ -61,6 +68,56 @@ def test_every_module_is_compiled_already(client: Any, image: str) -> None:
         "print([str(f) for f in files if not P(u.cache_from_source(f)).exists()])"
     )
     assert run_python(client, image, code).strip() == "[]"
+
+
+def test_the_runtime_of_models_tells_nobody_of_them(client: Any, image: str) -> None:
+    code = (
+        "import onnxruntime, time; time.sleep(0.2); from pathlib import Path as P;"
+        "print([str(f) for f in P('/home').rglob('*')])"
+    )
+    arguments = {"tmpfs": {"/home": "mode=1777"}, "environment": {"HOME": "/home"}}
+    told = run_python(client, image, code, **arguments)
+    assert told.strip() == "[]"  # it keeps what it has still to send in the home folder
+
+
+def test_the_image_serves_by_itself_from_verified_copies(
+    client: Any, image: str, tmp_path: Path, make_bundle, free_ports
+) -> None:
+    bundle = make_bundle(tmp_path / "models")
+    write_pointers(tmp_path, Pointers({"tiny": Pointer(version=3, epoch=3, digest=bundle.digest)}))
+    tmp_path.chmod(0o755)
+    (port,) = free_ports(1)
+    container = client.containers.run(
+        image,
+        ["standalone", "--root", "/srv", "--predictions", LOG, "--host", EVERYWHERE],
+        **{**CLOSED, "network_mode": "bridge"},
+        volumes={str(tmp_path): {"bind": "/srv", "mode": "ro"}},
+        tmpfs={LOG: "size=16m,mode=1777"},
+        ports={"8600/tcp": ("127.0.0.1", port)},
+        detach=True,
+    )
+    try:
+        answer = ask(f"http://127.0.0.1:{port}/v1/models/tiny:predict", bundle.rows)
+        assert answer.json()["predictions"] == pytest.approx(bundle.outputs, abs=1e-5)
+        assert answer.headers["x-model-version"] == "3"
+        container.stop(timeout=20)
+        assert container.wait(timeout=5)["StatusCode"] == 0
+    finally:
+        container.remove(force=True)
+
+
+def ask(url: str, rows: list[dict[str, Any]]) -> httpx.Response:
+    """The answer, as soon as somebody listens and has loaded the model."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            answer = httpx.post(url, json={"instances": rows}, trust_env=False)
+        except httpx.TransportError:
+            answer = None
+        if answer is not None and answer.status_code == 200:
+            return answer
+        assert time.monotonic() < deadline, answer and answer.text
+        time.sleep(0.05)
 
 
 def test_the_context_holds_no_more_than_the_dockerfile_copies() -> None:

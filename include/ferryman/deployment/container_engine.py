@@ -97,8 +97,8 @@ class ContainerEngine:
                 image = self._client.images.get(declared)
             except ImageNotFound:
                 self._refuse_absent(name, digest)
-            known = image.attrs.get("RepoDigests") or []
-            if image.id != digest and declared not in known:
+            known = [known.rpartition("@")[2] for known in image.attrs.get("RepoDigests") or []]
+            if digest not in (image.id, *known):
                 raise PolicyRefused(
                     f"the engine gives {image.id} for the declared image {declared}",
                     remedy="Declare the digest of the image that was built and tested.",
