@@ -84,10 +84,14 @@ class KubernetesApi:
     def __exit__(self, *_: object) -> None:
         self._running.__exit__(None, None, None)
 
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
     def cluster(self) -> Cluster:
         """The adapter's client of the namespace."""
-        host = f"http://127.0.0.1:{self._server.server_address[1]}"
-        return Cluster(ApiClient(Configuration(host=host)), NAMESPACE)
+        return Cluster(ApiClient(Configuration(host=self.url)), NAMESPACE)
 
     def kinds(self) -> list[str]:
         """The kinds and names of all objects that are no pods."""

@@ -147,10 +147,10 @@ class ClusterServer:
             now = time.monotonic()
             if rollout is not None:
                 self._raise_final(rollout)
+                # The deadline may have passed in an earlier attempt: this one gets its time, too.
                 lasting = any(trouble.lasting for trouble in rollout.troubles)
-                since = (since or now) if lasting else None
-            stuck = since is not None and now - since > self._patience.trouble
-            if now > end or stuck or (rollout is not None and rollout.deadline_passed):
+                since = (since or now) if lasting or rollout.deadline_passed else None
+            if now > end or (since is not None and now - since > self._patience.trouble):
                 raise DependencyUnavailable(
                     f"server {self.name!r} in namespace {self.cluster.namespace} does not come up: "
                     f"{rollout or 'the cluster has made no Deployment of it'}",
