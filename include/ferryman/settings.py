@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     serving_port: int = 8600
     serving_admin_port: int = 8601
     prometheus_url: str = Field(
-        default="", description="Prometheus that scrapes the servers; default: autoscaling does."
+        default="",
+        description="Prometheus of the servers; without it autoscaling reads them itself.",
     )
     prometheus_window: float = Field(
         default=60, gt=0, le=3600, description="Seconds of its rates; at least four scrapes."
