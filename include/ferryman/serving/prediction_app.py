@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -32,6 +31,7 @@ from ferryman.serving.gathering import Gathering
 from ferryman.serving.log_writer import Entry, PredictionLog
 from ferryman.serving.metrics import UNKNOWN, ServingMetrics
 from ferryman.serving.onnx_model import OnnxModel, Scores
+from ferryman.serving.request_heads import json_length, read_headers, route_at_once
 from ferryman.serving.requests import Answer, Asked, Request
 from ferryman.serving.routes import Route, find_route
 from ferryman.serving.rows import RowError
@@ -41,8 +41,6 @@ MAX_BODY = 8 * 1024 * 1024
 _INLINE_BODY = 64 * 1024
 _BODY_SECONDS = 30.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
-_READ = frozenset({b"x-request-id", b"content-encoding", b"inference-header-content-length"})
-_NO_HEADERS: Mapping[bytes, bytes] = {}
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +53,7 @@ class PredictionApp:
 
     `page` gives the whole page of metrics; without it the page is this replica's own. `begun` holds
     every request that has begun, also those that the loop will turn to next: a server's tasks.
+    `connections` holds those that requests come on.
     """
 
     def __init__(
@@ -65,12 +64,14 @@ class PredictionApp:
         page: Page | None = None,
     ) -> None:
         self.begun: Collection[object] = ()
+        self.connections: Collection[object] = ()
         self._served = served
         self._log = log
         self._metrics = metrics
         self._page = page
         self._prefix = secrets.token_hex(8).encode()
         self._numbers = count(1)
+        self._turn = 0.0
         self._bodies = BodyReader(MAX_BODY, _BODY_SECONDS)
         self._gathering = Gathering(metrics)
         # Large batches are scored beside the loop, so that one row does not wait for thousands.
@@ -84,7 +85,7 @@ class PredictionApp:
         started = time.perf_counter()
         metrics = self._metrics
         metrics.in_flight += 1
-        given = _headers(scope["headers"])
+        given = read_headers(scope["headers"])
         request_id = self._request_id(given)
         headers: Headers = [(b"x-request-id", request_id)]
         route = find_route(scope["path"])
@@ -96,7 +97,7 @@ class PredictionApp:
                 headers += model.headers
             if route.kind == "predict" and model is not None and scope["method"] == "POST":
                 body = await self._bodies.read(receive)
-                request = Request(route, body, _json_length(given, len(body)))
+                request = Request(route, body, json_length(given, len(body)))
                 answer, scores = await self._predict(request, model)
                 self._remember(request_id, model, request, scores, started)
                 await send_answer(send, answer, headers)
@@ -126,16 +127,16 @@ class PredictionApp:
 
         The same as `__call__` sends, without what ASGI costs; what is refused is refused there.
         """
-        route = _route_at_once(url)
+        route = route_at_once(url)
         if route is None or len(body) > _INLINE_BODY:
             return None
         started = time.perf_counter()
         model = self._served.get(route.model, route.version, route.label)
-        if model is None or model.pace.gathers:
+        if model is None or (model.pace.gathers and self._is_crowded()):
             return None
-        given = _headers(headers)
+        given = read_headers(headers)
         try:
-            request = Request(route, body, _json_length(given, len(body)))
+            request = Request(route, body, json_length(given, len(body)))
             asked = dialects.read(request, model.schema)
             if model.pace.is_long(asked.rows.size):
                 return None
@@ -150,6 +151,15 @@ class PredictionApp:
         request_id = self._request_id(given)
         self._remember(request_id, model, request, scores, started)
         return write_answer(answer, [(b"x-request-id", request_id), *model.headers])
+
+    def _is_crowded(self) -> bool:
+        """Whether requests of several clients come so close together that they may share a run.
+
+        uvloop's clock stands still, for a millisecond at least, while it turns to each of them.
+        """
+        now = asyncio.get_running_loop().time()
+        is_close, self._turn = now == self._turn, now
+        return len(self.connections) != 1 and (is_close or len(self.begun) > 0)
 
     def close(self) -> None:
         """End the scoring threads."""
@@ -260,40 +270,6 @@ def _read(request: Request, model: OnnxModel) -> tuple[Asked, Mapping[str, Any]]
     return asked, model.schema.feed(asked.rows)
 
 
-@lru_cache(maxsize=1024)
-def _route_at_once(url: bytes) -> Route | None:
-    """The route of a prediction's plain path."""
-    if b"%" in url or b"?" in url or not url.isascii():
-        return None
-    route = find_route(url.decode("ascii"))
-    return route if route.kind == "predict" else None
-
-
-def _headers(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
-    """The few headers that matter; of one that is there twice the last counts."""
-    given = _NO_HEADERS
-    for key, value in headers:
-        if key in _READ:
-            given = {**given, key: value}
-    return given
-
-
 def _name(route: Route) -> str:
     """The route's name in the metrics, one of a few."""
     return f"{route.dialect}_{route.verb}" if route.kind == "predict" else route.kind
-
-
-def _json_length(given: Mapping[bytes, bytes], size: int) -> int | None:
-    """Where the JSON of a body with binary tensors ends; Refusal 400 for a senseless one."""
-    if not given:
-        return None
-    packing = given.get(b"content-encoding", b"identity")
-    if packing.lower() != b"identity":
-        accept = (b"accept-encoding", b"identity")
-        raise Refusal(415, "a packed body is not read; send it as it is", [accept])
-    length = given.get(b"inference-header-content-length")
-    if length is None:
-        return None
-    if not length.isdigit() or len(length) > 9 or int(length) > size:
-        raise Refusal(400, "inference-header-content-length is not a length of this body")
-    return int(length)
