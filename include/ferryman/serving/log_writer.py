@@ -26,7 +26,7 @@ _TICK_SECONDS = 0.2
 _SAY_SECONDS = 10.0
 _CAPACITY = 200_000  # rows in the queue
 _CAPACITY_BYTES = 64 * 1024 * 1024
-_FILE_ROWS = 50_000
+_FILE_ROWS = 20_000
 _PIECE_ROWS = 512
 
 logger = logging.getLogger(__name__)
