@@ -127,7 +127,7 @@ def _container(workload: Workload, name: str, arguments: list[str]) -> Manifest:
         "name": name,
         "image": workload.cluster.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "ferryman.serving"],
+        # The image's entry point is the serving program.
         "args": arguments,
         # Its last words are the reason that is told when it ends badly.
         "terminationMessagePolicy": "FallbackToLogsOnError",
