@@ -1,6 +1,5 @@
 """`ferryman serve`: start, look at, scale and end a declared server."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -38,8 +37,9 @@ def serve(
 
 
 def _stay(server: str) -> None:
-    """Become the server's front: one process less, and signals reach it as they are."""
-    from ferryman.runtime.serving_command import front_command
+    """Be the server's front until TERM or INT."""
+    from ferryman.runtime.serving_command import front_arguments
+    from ferryman.serving.__main__ import main as serve_here
 
     settings = load_settings()
     declared = find_server(settings.zoo, server)
@@ -48,8 +48,7 @@ def _stay(server: str) -> None:
             f"server {server!r} runs in a {declared.place}, not in the foreground",
             remedy=f"ferryman serve --server {server} --detach",
         )
-    command = front_command(settings, server, declared)
-    os.execv(command[0], command)  # noqa: S606  - no shell, and nothing but our own program
+    raise typer.Exit(serve_here(["front", *front_arguments(settings, server, declared)]))
 
 
 def _tell(deployment: Deployment) -> None:
