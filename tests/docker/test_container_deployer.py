@@ -186,6 +186,24 @@ def test_what_a_killed_deployer_left_is_reaped(make: Make, settings: Settings, c
     assert left_behind(client, settings) == []
 
 
+def test_a_container_that_hangs_is_told_and_replaced(make: Make, client: Any) -> None:
+    deployer = make(2)
+    deployer.start()
+    name, container = next(iter(containers_of(client, deployer).items()))
+    client.containers.get(container).pause()
+    assert (name, "silent", "paused") in [
+        (one.name, one.state, one.detail) for one in deployer.status().replicas
+    ]
+    started = deployer.start()
+    assert [one.state for one in started.replicas] == ["ready", "ready"]
+    assert name not in {one.name for one in started.replicas}
+    (other, *_) = containers_of(client, deployer).values()
+    client.containers.get(other).pause()
+    before = time.monotonic()
+    assert deployer.stop().state == "stopped"
+    assert time.monotonic() - before < 15
+
+
 def test_a_deployer_that_is_killed_while_it_starts_is_made_good_by_the_next(
     make: Make, settings: Settings, image: str, client: Any
 ) -> None:

@@ -97,6 +97,9 @@ class ContainerDeployer:
     def stop(self) -> Deployment:
         """End the front, which lets its replicas finish, and every container of this server."""
         with self._alone(), ContainerEngine() as engine:
+            for held in engine.held(self._labels):
+                if held.state == "paused":  # it would hear no signal
+                    engine.end(held.id, 0)
             stopped = self._front.stop()
             for held in engine.held(self._labels):
                 engine.end(held.id, _TERM_SECONDS)

@@ -25,6 +25,8 @@ def name_of(held: Held) -> str:
 
 def why_ended(engine: ContainerEngine, held: Held) -> str:
     """Why a container ended, or ended before it was started again; "" when it never did."""
+    if held.state == "paused":
+        return "paused"
     if held.is_alive and not held.restarts:
         return ""
     ends = engine.ends(held.id)
@@ -54,6 +56,8 @@ def _replica(engine: ContainerEngine, held: Held, entry: Mapping[str, Any] | Non
 
 
 def _state(held: Held, entry: Mapping[str, Any] | None) -> DeploymentState:
+    if held.state == "paused":
+        return "silent"
     if not held.is_alive:
         return "stopped"
     if entry is None:
