@@ -54,8 +54,8 @@ class PrometheusFigures:
     def read(self) -> Figures:
         """Seven instant queries; nothing is kept between two calls."""
         own, rate = f'server="{self._server}"', f"[{self._window:g}s]"
-        asked = f'{own},route!~"{"|".join(NO_PREDICTIONS)}"'
         replica = f'{own},replica!~"|{FRONT}"'
+        asked = f'{replica},route!~"{"|".join(NO_PREDICTIONS)}"'
         # A proxy from the environment must not get between us and a Prometheus that is near.
         with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
             there = self._ask(client, f"sum by (replica) ({IN_FLIGHT}{{{replica}}})")
@@ -80,7 +80,8 @@ class PrometheusFigures:
                         "cpu": cpu[name] / self._cores if name in cpu else None,
                         "requests": load.get(name, 0.0),
                     }
-                    for name in there
+                    # Replicas that have gone had their part of the load, too.
+                    for name in {**load, **there}
                 },
                 "ready": ready.get(""),
                 "p95_ms": slow[""] * 1000 if "" in slow else None,

@@ -3,8 +3,8 @@
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from ferryman.deployment.autoscaling_decision import Figures, ReplicaFigures
 from ferryman.deployment.autoscaling_figures import (
@@ -64,7 +64,7 @@ class ScrapedFigures:
             self._sleep(_PAUSE)
         page = self._page()
         self._pages.append(page)
-        return _between(self._pages[0], page, self._cores)
+        return _between(self._pages[0], _latest(self._pages), self._cores)
 
     def _page(self) -> _Page:
         at = self._clock()
@@ -101,6 +101,19 @@ def _parse(text: str, at: float) -> _Page:
     return _Page(at, cpu, requests, buckets, in_flight, ready)
 
 
+def _latest(pages: Iterable[_Page]) -> _Page:
+    """The newest reading, with the last counters of replicas that have gone meanwhile."""
+    merged, *later = pages
+    for page in later:
+        merged = replace(
+            page,
+            cpu={**merged.cpu, **page.cpu},
+            requests={**merged.requests, **page.requests},
+            buckets={**merged.buckets, **page.buckets},
+        )
+    return merged
+
+
 def _between(old: _Page, new: _Page, cores: float) -> Figures:
     """What happened from one reading to the next."""
     seconds = max(new.at - old.at, 1e-3)
@@ -118,7 +131,7 @@ def _between(old: _Page, new: _Page, cores: float) -> Figures:
             ),
             requests=_grown(old.requests.get(name), new.requests.get(name, 0.0)) / seconds,
         )
-        for name in new.in_flight
+        for name in {**new.requests, **new.in_flight}
     }
     return Figures(
         window=seconds,

@@ -175,7 +175,7 @@ def test_replicas_follow_the_latency_up_and_down(world: World) -> None:
         world.declare(f"{{kind: latency, p95_ms: {target:.1f}, release: 0.3}}", 2)
         with world.autoscaled():
             wait_until(lambda: world.wanted == 2, 60)
-            wait_until(lambda: world.p95_ms < target, 60)
+            wait_until(lambda: world.p95_ms < target, 120)
             load.become(connections=1)
             wait_until(lambda: world.wanted == 1, 90)
             time.sleep(3)

@@ -70,6 +70,23 @@ def test_a_new_replica_has_requests_and_no_share_of_its_cores_yet(api: JsonApi) 
     assert (figures.replicas["r3"].cpu, figures.replicas["r3"].requests) == (None, 0.2)
 
 
+def test_a_replica_that_went_had_its_part_of_the_load(api: JsonApi) -> None:
+    def work(fleet: Fleet) -> None:
+        for metrics in fleet.replicas.values():
+            for _ in range(50):
+                metrics.count("tiny", "v1_predict", 200, 0.03)
+
+    fleet = Fleet(api, work)
+    source = fleet.source()
+    assert source.read().load == 20.0
+    del fleet.replicas["r2"]
+    fleet.sleep(5)
+    gone = source.read()
+    assert gone.load == 15.0 and gone.p95_ms is not None  # 150 requests in ten seconds
+    fleet.sleep(31)
+    assert source.read().replicas.keys() == {"r1"}
+
+
 def test_a_counter_that_began_anew_is_not_negative(api: JsonApi) -> None:
     def work(fleet: Fleet) -> None:
         fleet.replicas["r1"] = ServingMetrics("r1")
