@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from ferryman.serving.rows import Rows, RowSchema
 
-# What it costs to hand a request to a common run and to wake it again, with the merging.
-_GATHERING = 12e-6
+# What a run of its own must cost more than a further row of a common run, so that gathering pays.
+# Between other work, with cold caches, a run takes two to ten times as long as in this measurement.
+_GATHERING = 8e-6
 _MANY = 16
 _ROUNDS = 5
 # A run that is longer than this would keep other requests waiting: it is made beside the loop.
