@@ -14,6 +14,7 @@ with KubernetesApi() as api:
 import json
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -141,10 +142,10 @@ class KubernetesApi:
 
     def _write(self, method: str, plural: str, body: Thing) -> Thing:
         if body["kind"] not in _CUSTOM:
-            try:
-                kubernetes_validate.validate(body, "1.35.0", strict=True)
-            except kubernetes_validate.ValidationError as error:
-                raise Refused(422, f"{body['kind']} is invalid: {error.message}") from error
+            known = {key: body["metadata"][key] for key in ("name", "namespace")}
+            fault = _fault(json.dumps({**body, "metadata": known}, sort_keys=True))
+            if fault is not None:
+                raise Refused(422, f"{body['kind']} is invalid: {fault}")
         if body["metadata"]["namespace"] != NAMESPACE:
             raise Refused(400, "the namespace of the object is not that of the request")
         key = (plural, body["metadata"]["name"])
@@ -239,6 +240,16 @@ class KubernetesApi:
         pod = {"metadata": metadata, "status": {"phase": "Pending"}}
         self.objects["pods", name] = pod
         pod["status"] = pod_status(pod, self.fate(pod))
+
+
+@lru_cache(maxsize=256)
+def _fault(manifest: str) -> str | None:
+    """What the published schema finds wrong; remembered, since it is read anew with each look."""
+    try:
+        kubernetes_validate.validate(json.loads(manifest), "1.35.0", strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error.message)
+    return None
 
 
 def _owner(plural: str, thing: Thing) -> dict[str, str]:
