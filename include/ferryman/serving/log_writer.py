@@ -186,6 +186,8 @@ class PredictionLog:
 
     def _write(self) -> None:
         """Put all that is pending into files. A full disk must not end logging: it is lost then."""
+        import pyarrow as pa
+
         pending, self._pending, self._pending_rows = self._pending, {}, 0
         journal, self._journal = self._journal, Journal(self._root, self._replica)
         full = self._upload is not None and self._upload.is_full
@@ -196,6 +198,8 @@ class PredictionLog:
         rows = sum(batch.num_rows for batches in failed.values() for batch in batches)
         if rows:
             self._drop(rows, OSError("too many files wait to be uploaded") if full else None)
+        del pending, failed
+        pa.default_memory_pool().release_unused()  # 14 MB, which the next file needs in a minute
         if self._upload:
             self._upload.wake()
 
