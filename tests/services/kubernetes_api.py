@@ -135,7 +135,8 @@ class KubernetesApi:
             self._play()
         if not named:
             wanted = dict(pair.split("=") for pair in query["labelSelector"].split(","))
-            return {"items": [one for one in self._all(plural) if _bears(one, wanted)]}
+            items = [one for one in self._all(plural) if _bears(one, wanted)]
+            return {"kind": "List", "items": items}
         if (plural, named[0]) not in self.objects:
             raise Refused(404, f'{plural} "{named[0]}" not found')
         return self.objects[plural, named[0]]
@@ -179,7 +180,7 @@ class KubernetesApi:
             owners = thing["metadata"].get("ownerReferences", [])
             if any((owner["plural"], owner["name"]) == (plural, name) for owner in owners):
                 self._delete(*key)
-        return {}
+        return {"kind": "Status", "status": "Success"}
 
     def _all(self, plural: str) -> list[Thing]:
         return [thing for (kind, _), thing in self.objects.items() if kind == plural]
@@ -196,6 +197,7 @@ class KubernetesApi:
         name = f"{service['metadata']['name']}-predictor"
         template = {key: predictor[key] for key in ("labels", "annotations")}
         made = {
+            "kind": "Deployment",
             "metadata": {
                 "name": name,
                 "labels": service["metadata"]["labels"],

@@ -18,6 +18,7 @@ from ferryman.spec.servers import KubernetesSpec
 
 _OWNER = "ferryman"
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 30.0
+_NO_SUCH_API = "404 page not found"
 _TEXT = 600  # characters of what the cluster says
 
 logger = logging.getLogger(__name__)
@@ -131,6 +132,12 @@ class Cluster:
             ) from error
         what = f"{kind} {self.namespace}/{name or ''}"
         answer = _read(content)
+        if not _is_kubernetes(answer):
+            raise DependencyUnavailable(
+                f"what answers at {self._api.configuration.host} is no cluster "
+                f"(status {response.status})",
+                remedy="Look at the kubeconfig's context, and for a proxy on the way.",
+            )
         if response.status == 404 and method in ("GET", "DELETE"):
             return None
         if response.status >= 300:
@@ -162,6 +169,11 @@ def connect(spec: KubernetesSpec) -> Cluster:
             remedy="Set KUBECONFIG, or name an existing context in servers.yaml.",
         ) from error
     return Cluster(ApiClient(chosen), spec.namespace)
+
+
+def _is_kubernetes(answer: Manifest) -> bool:
+    """Every answer names its kind, but that to a path whose API it does not have."""
+    return "kind" in answer or str(answer.get("message", "")).startswith(_NO_SUCH_API)
 
 
 def _read(content: bytes) -> Manifest:

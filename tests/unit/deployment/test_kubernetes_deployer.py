@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from services import cluster_scenarios as scenarios
 from services.cluster_world import ClusterWorld, settings_in
+from services.json_api import JsonApi, status
 from services.kubernetes_api import KubernetesApi
 
 from ferryman.deployment.kubernetes_cluster import Cluster, connect
@@ -119,6 +120,16 @@ def test_a_cluster_that_is_away_is_told_in_bounded_time(world: ClusterWorld, fre
     away = Cluster(ApiClient(Configuration(host=f"http://127.0.0.1:{port}")), "ferryman")
     with pytest.raises(DependencyUnavailable, match="does not answer"):
         away.get("Deployment", "main")
+
+
+def test_what_is_no_cluster_has_no_objects_to_miss() -> None:
+    """A proxy's 404 must not read as if the server were not deployed."""
+    from kubernetes.client import ApiClient, Configuration
+
+    with JsonApi(always=status(404)) as stranger:
+        cluster = Cluster(ApiClient(Configuration(host=stranger.url)), "ferryman")
+        with pytest.raises(DependencyUnavailable, match=r"is no cluster \(status 404\)"):
+            cluster.get("Deployment", "main")
 
 
 def test_without_a_way_to_a_cluster(tmp_path: Path) -> None:
