@@ -9,6 +9,7 @@ from small_bundles import free_ports
 
 from ferryman.deployment.deployer import Deployer
 from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.errors import DependencyUnavailable
 from ferryman.settings import Settings
 
 __all__ = ["free_ports"]
@@ -38,3 +39,17 @@ def test_life_of_a_deployment(deployer: Deployer) -> None:
         httpx.get(url, trust_env=False)
     again = deployer.start()
     assert again.state == "ready" and again.process != first.process
+
+
+def test_a_server_is_scaled_up_and_down(deployer: Deployer) -> None:
+    with pytest.raises(DependencyUnavailable):
+        deployer.scale(2)  # there is none
+    assert (deployer.start().wanted, len(deployer.status().replicas)) == (1, 1)
+    for count in (3, 1):
+        scaled = deployer.scale(count)
+        assert (scaled.state, scaled.wanted) == ("ready", count)
+        assert [replica.state for replica in scaled.replicas] == ["ready"] * count
+        assert len({replica.name for replica in scaled.replicas}) == count
+    deployer.scale(2)
+    deployer.stop()
+    assert len(deployer.start().replicas) == 2  # remembered until the next time
