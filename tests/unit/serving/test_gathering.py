@@ -84,6 +84,20 @@ def test_a_lone_request_and_a_quick_model_are_scored_at_once(
     assert serving.runs() == [f"{together}.0", f"{together}.0"]
 
 
+def test_the_short_cut_leaves_requests_that_may_share_a_run(serving: Serving) -> None:
+    serving.model.pace = Pace(gathers=True)
+    body = json.dumps({"instances": serving.bundle.rows}).encode()
+
+    async def ask() -> bytes | None:
+        return serving.app.answer_at_once(V1.encode(), [], body)
+
+    assert asyncio.run(ask()) is not None
+    serving.app.begun = [object()]
+    assert asyncio.run(ask()) is None
+    serving.app.connections = [object()]  # whose only client waits for its answer
+    assert asyncio.run(ask()) is not None
+
+
 def test_a_long_run_is_made_beside_the_loop(serving: Serving) -> None:
     serving.model.pace = Pace(one=1.0)
 
