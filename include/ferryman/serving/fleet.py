@@ -108,6 +108,8 @@ class Fleet:
         def hear(message: Message, descriptor: int | None) -> None:
             if found:
                 self._hear(found[0], message, descriptor)
+            elif message["kind"] == "hello" and self.ending:
+                channel.send({"kind": "leave", "hand_back": False})
             elif message["kind"] == "hello":
                 found.append(self._join(channel, message, descriptor))
 

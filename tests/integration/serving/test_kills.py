@@ -118,8 +118,8 @@ def test_a_replica_that_hangs_is_replaced(served: Any, wait_for: Any) -> None:
     wait_for(lambda: server.deployer.status().detail == "")
 
 
-def test_a_replica_above_its_memory_is_replaced_and_told(served: Any, wait_for: Any) -> None:
-    server, _ = served(replicas=1, resources={"memory": "40Mi"})
+def test_a_replica_above_its_memory_is_replaced_and_told(start_server: Any, wait_for: Any) -> None:
+    server = start_server(replicas=1, resources={"memory": "40Mi"})
     wait_for(lambda: "more than the declared 40 MiB (resources.memory)" in server.log())
     assert re.search(r"it uses \d+ MiB of memory", server.admin.replicas()["last_words"])
 
