@@ -24,6 +24,7 @@ from serving_containers import (
 
 from ferryman.deployment.container_config import HOME_LABEL, REPLICA_LABEL, home_digest
 from ferryman.deployment.container_deployer import ContainerDeployer
+from ferryman.deployment.process_deployer import ProcessDeployer
 from ferryman.errors import DependencyUnavailable, PolicyRefused
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
@@ -184,6 +185,9 @@ def test_what_a_killed_deployer_left_is_reaped(make: Make, settings: Settings, c
     assert deployer.start().replicas[0].state == "ready"
     deployer.stop()
     assert left_behind(client, settings) == []
+    processes = ProcessDeployer(settings)  # the same server in another place
+    assert processes.start().state == "ready"
+    processes.stop()
 
 
 def test_a_container_that_hangs_is_told_and_replaced(make: Make, client: Any) -> None:

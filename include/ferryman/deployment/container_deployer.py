@@ -22,7 +22,7 @@ from ferryman.deployment.container_config import (
     replica_user,
 )
 from ferryman.deployment.container_engine import ContainerEngine
-from ferryman.deployment.container_folders import give_folders, opened_channel
+from ferryman.deployment.container_folders import close_channel, give_folders, opened_channel
 from ferryman.deployment.container_report import name_of, report, why_ended
 from ferryman.deployment.deployer import Deployment
 from ferryman.deployment.front_admin import FrontAdmin
@@ -103,6 +103,7 @@ class ContainerDeployer:
             stopped = self._front.stop()
             for held in engine.held(self._labels):
                 engine.end(held.id, _TERM_SECONDS)
+            close_channel(self._channel)
             return stopped
 
     def _start_front(self) -> None:

@@ -1,6 +1,7 @@
 """The folders that replicas in containers share with this machine, and whose they are."""
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,12 @@ def opened_channel(channel: Path, owner: tuple[int, int]) -> Iterator[None]:
         done.set()
         giver.join(_POLL_END_SECONDS)
     _give(channel, owner)
+
+
+def close_channel(channel: Path) -> None:
+    """Take the folder of a channel away, so that a server of processes may make its own."""
+    if os.getuid() == 0:
+        shutil.rmtree(channel.parent, ignore_errors=True)
 
 
 def _give_soon(channel: Path, owner: tuple[int, int], done: threading.Event) -> None:
