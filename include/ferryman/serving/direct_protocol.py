@@ -13,8 +13,8 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-# (url, headers, body) -> the bytes of an HTTP/1.1 answer, or None.
-AtOnce = Callable[[bytes, list[tuple[bytes, bytes]], bytes], bytes | None]
+# (url, headers, body, open connections) -> the bytes of an HTTP/1.1 answer, or None.
+AtOnce = Callable[[bytes, list[tuple[bytes, bytes]], bytes, int], bytes | None]
 
 
 class DirectProtocol(HttpToolsProtocol):
@@ -72,7 +72,7 @@ class DirectProtocol(HttpToolsProtocol):
         if self._held is not None and self._answer_at_once is not None:
             held, self._held = self._held, None
             body = held[0] if len(held) == 1 else b"".join(held)
-            answer = self._answer_at_once(self.url, self.headers, body)
+            answer = self._answer_at_once(self.url, self.headers, body, len(self.connections))
             if answer is not None:
                 self.transport.write(answer)
                 self.on_response_complete()

@@ -53,7 +53,6 @@ class PredictionApp:
 
     `page` gives the whole page of metrics; without it the page is this replica's own. `begun` holds
     every request that has begun, also those that the loop will turn to next: a server's tasks.
-    `connections` holds those that requests come on.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class PredictionApp:
         page: Page | None = None,
     ) -> None:
         self.begun: Collection[object] = ()
-        self.connections: Collection[object] = ()
         self._served = served
         self._log = log
         self._metrics = metrics
@@ -121,9 +119,11 @@ class PredictionApp:
         await send_json(send, status, content, headers)
 
     def answer_at_once(
-        self, url: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes
+        self, url: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, clients: int
     ) -> bytes | None:
         """The HTTP/1.1 answer to a good, small, whole prediction; None for every other request.
+
+        `clients` is how many connections are open.
 
         The same as `__call__` sends, without what ASGI costs; what is refused is refused there.
         """
@@ -132,7 +132,7 @@ class PredictionApp:
             return None
         started = time.perf_counter()
         model = self._served.get(route.model, route.version, route.label)
-        if model is None or (model.pace.gathers and self._is_crowded()):
+        if model is None or (model.pace.gathers and clients > 1 and self._is_crowded()):
             return None
         given = read_headers(headers)
         try:
@@ -159,7 +159,7 @@ class PredictionApp:
         """
         now = asyncio.get_running_loop().time()
         is_close, self._turn = now == self._turn, now
-        return len(self.connections) != 1 and (is_close or len(self.begun) > 0)
+        return is_close or len(self.begun) > 0
 
     def close(self) -> None:
         """End the scoring threads."""

@@ -88,14 +88,13 @@ def test_the_short_cut_leaves_requests_that_may_share_a_run(serving: Serving) ->
     serving.model.pace = Pace(gathers=True)
     body = json.dumps({"instances": serving.bundle.rows}).encode()
 
-    async def ask() -> bytes | None:
-        return serving.app.answer_at_once(V1.encode(), [], body)
+    async def ask(clients: int) -> bytes | None:
+        return serving.app.answer_at_once(V1.encode(), [], body, clients)
 
-    assert asyncio.run(ask()) is not None
+    assert asyncio.run(ask(32)) is not None
     serving.app.begun = [object()]
-    assert asyncio.run(ask()) is None
-    serving.app.connections = [object()]  # whose only client waits for its answer
-    assert asyncio.run(ask()) is not None
+    assert asyncio.run(ask(32)) is None
+    assert asyncio.run(ask(1)) is not None  # its only client waits for it
 
 
 def test_a_long_run_is_made_beside_the_loop(serving: Serving) -> None:
