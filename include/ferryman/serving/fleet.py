@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
@@ -16,7 +15,7 @@ from ferryman.serving.channel import Channel, Message
 MemberState = Literal["joining", "ready", "leaving"]
 
 STAY = 64  # requests that a connection stays with one replica, while there are several
-SILENT_SECONDS = 3.0
+SILENT_PINGS = 3  # one a second
 _WAITING = 4096
 _FORGOTTEN = 0.1
 _LEAST_BIAS, _MOST_BIAS = 2.0, 0.4
@@ -38,7 +37,7 @@ class Member:
         self.turn = 0
         self.answered = 0
         self.forgiven = 0.0
-        self.heard = time.monotonic()
+        self.unanswered = 0
         self.served: dict[str, int] = {}
         self.problems: dict[str, str] = {}
         self.gone = asyncio.Event()
@@ -51,8 +50,11 @@ class Member:
 
     @property
     def hangs(self) -> bool:
-        """Whether it has not been heard for longer than a pause explains."""
-        return time.monotonic() - self.heard > SILENT_SECONDS
+        """Whether it has not been heard for longer than a pause explains.
+
+        Pings are counted, not seconds: a front that got no time itself must not blame others.
+        """
+        return self.unanswered > SILENT_PINGS
 
     def count(self, message: Message) -> None:
         """Take over what it says of its connections."""
@@ -216,7 +218,7 @@ class Fleet:
         self._on_change()
 
     def _hear(self, member: Member, message: Message, descriptor: int | None) -> None:
-        member.heard = time.monotonic()
+        member.unanswered = 0
         kind = message["kind"]
         if kind in ("back", "count"):
             member.count(message)

@@ -15,7 +15,7 @@ from ferryman.serving.fleet import Fleet, Member
 
 _ROUND_SECONDS = 0.25
 _PING_SECONDS = 1.0
-_HANG_SECONDS = 10.0
+_HANG_PINGS = 10
 _LEAVE_SECONDS = 40.0
 _OVERWEIGHT_SECONDS = 3.0
 _STEADY_SECONDS = 10.0
@@ -175,14 +175,15 @@ class Children:
             self._pinged = now
             self._fleet.forget()
         for member in list(self._fleet.members.values()):
-            if now - member.heard > _HANG_SECONDS:
-                self.end(member, f"it has not answered for {_HANG_SECONDS:.0f} s")
+            if member.unanswered > _HANG_PINGS:
+                self.end(member, f"it has not answered for {_HANG_PINGS * _PING_SECONDS:.0f} s")
                 continue
             if member.state == "leaving":
                 self._hasten(member, now)
             elif ping:
                 self._weigh(member, now)
             if ping:
+                member.unanswered += 1
                 task = asyncio.get_running_loop().create_task(_ping(member))
                 self._pings.add(task)
                 task.add_done_callback(self._pings.discard)
@@ -219,7 +220,7 @@ def resident_bytes(pid: int) -> int:
 
 async def _ping(member: Member) -> None:
     try:
-        await member.channel.ask({"kind": "ping"}, _HANG_SECONDS)
+        await member.channel.ask({"kind": "ping"}, _HANG_PINGS * _PING_SECONDS)
     except DependencyUnavailable as error:
         logger.debug("replica %s: %s", member.name, error)
 
