@@ -221,6 +221,7 @@ def resident_bytes(pid: int) -> int:
 async def _ping(member: Member) -> None:
     try:
         await member.channel.ask({"kind": "ping"}, _HANG_PINGS * _PING_SECONDS)
+        member.unanswered = 0  # an answer goes to who asked, past the fleet
     except DependencyUnavailable as error:
         logger.debug("replica %s: %s", member.name, error)
 
