@@ -26,10 +26,10 @@ import pyarrow.ipc
 import pyarrow.parquet  # noqa: F401  - a server imports it before it answers
 
 from ferryman.runtime.bundle import FeatureColumn, Signature
-from ferryman.serving.log_writer import Entry, PredictionLog
-from ferryman.serving.onnx_model import Identity, OnnxModel
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
+from ferryman.serving.log.writer import Entry, PredictionLog
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 ROWS = 40_000
 PER_REQUEST = (1, 64)

@@ -73,7 +73,7 @@ class AutoscaleServer(BaseOperator):  # type: ignore[misc] # Airflow is untyped 
 
     def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002
         """Scale; skipped where a `ferryman autoscale` has its turn. No figures is no failure."""
-        from ferryman.deployment.autoscaling import autoscaler_of, files_of
+        from ferryman.deployment.autoscaling.autoscaler import autoscaler_of, files_of
 
         settings = load_settings()
         try:

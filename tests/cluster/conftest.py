@@ -15,7 +15,7 @@ from services.cluster_world import ClusterWorld, Patience, settings_in
 from services.played_node import PlayedNode
 from small_bundles import _small_bundles, free_ports, make_bundle
 
-from ferryman.deployment.kubernetes_cluster import Cluster
+from ferryman.deployment.cluster.connection import Cluster
 
 __all__ = ["_small_bundles", "free_ports", "make_bundle"]
 

@@ -5,9 +5,9 @@ from kubernetes.client import ApiClient
 from services import cluster_scenarios as scenarios
 from services.cluster_world import ClusterWorld, server_spec
 
-from ferryman.deployment.kubernetes_cluster import Cluster
-from ferryman.deployment.kubernetes_deployer import declared_workload
-from ferryman.deployment.kubernetes_manifests import manifests
+from ferryman.deployment.cluster.connection import Cluster
+from ferryman.deployment.cluster.kubernetes_deployer import declared_workload
+from ferryman.deployment.cluster.manifests import manifests
 from ferryman.errors import SpecError
 
 RULES = [{"kind": "requests", "per_replica": 50}, {"kind": "latency", "p95_ms": 20}]

@@ -10,7 +10,7 @@ from kubernetes import client
 from services import cluster_scenarios as scenarios
 from services.cluster_world import ClusterWorld
 
-from ferryman.deployment.kubernetes_cluster import Cluster
+from ferryman.deployment.cluster.connection import Cluster
 from ferryman.errors import PolicyRefused
 
 ROLE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "role.yaml"

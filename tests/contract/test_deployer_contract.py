@@ -8,7 +8,7 @@ import pytest
 from small_bundles import free_ports
 
 from ferryman.deployment.deployer import Deployer
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import DependencyUnavailable
 from ferryman.settings import Settings
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.deployment.autoscaling_log import AutoscalingFiles
+from ferryman.deployment.autoscaling.log import AutoscalingFiles
 from ferryman.steps.pipelines import PIPELINES
 
 IMAGE = "registry.example/ferryman@sha256:" + "a" * 64

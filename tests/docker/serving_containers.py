@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from ferryman.deployment.container_config import REPLICA_LABEL
-from ferryman.deployment.container_deployer import ContainerDeployer
+from ferryman.deployment.container.config import REPLICA_LABEL
+from ferryman.deployment.container.container_deployer import ContainerDeployer
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings

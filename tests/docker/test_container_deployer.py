@@ -22,13 +22,13 @@ from serving_containers import (
     wait_until,
 )
 
-from ferryman.deployment.container_config import HOME_LABEL, REPLICA_LABEL, home_digest
-from ferryman.deployment.container_deployer import ContainerDeployer
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.container.config import HOME_LABEL, REPLICA_LABEL, home_digest
+from ferryman.deployment.container.container_deployer import ContainerDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import DependencyUnavailable, PolicyRefused
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.settings import Settings
 from ferryman.spec.serving import MAIN
 
@@ -212,7 +212,8 @@ def test_a_deployer_that_is_killed_while_it_starts_is_made_good_by_the_next(
     make: Make, settings: Settings, image: str, client: Any
 ) -> None:
     code = (
-        "import sys; from ferryman.deployment.container_deployer import ContainerDeployer;"
+        "import sys;"
+        "from ferryman.deployment.container.container_deployer import ContainerDeployer;"
         "from ferryman.settings import Settings; from ferryman.spec.servers import ServerSpec;"
         "ContainerDeployer(Settings.model_validate_json(sys.argv[1]), 'main',"
         "ServerSpec.model_validate_json(sys.argv[2])).start()"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ferryman.deployment.container_config import replica_config
-from ferryman.deployment.container_engine import ContainerEngine, Held
-from ferryman.deployment.container_report import report, why_ended
+from ferryman.deployment.container.config import replica_config
+from ferryman.deployment.container.engine import ContainerEngine, Held
+from ferryman.deployment.container.report import report, why_ended
 from ferryman.errors import DependencyUnavailable, PolicyRefused
 from ferryman.spec.servers import ResourcesSpec
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ferryman.deployment.container_config import IMAGE_USER
-from ferryman.serving.served_pointers import Pointer, Pointers, write_pointers
+from ferryman.deployment.container.config import IMAGE_USER
+from ferryman.serving.models.served_pointers import Pointer, Pointers, write_pointers
 
 PYTHON = "/opt/ferryman/bin/python3"
 TRAINING = ["sklearn", "mlflow", "airflow", "tensorflow", "pandas", "scipy", "sqlalchemy", "duckdb"]
@@ -35,7 +35,8 @@ def test_the_image_holds_what_serving_imports_and_nothing_of_training(
 ) -> None:
     code = (
         "import importlib.metadata as m, importlib.util as u, json, pkgutil, ferryman;"
-        "import ferryman.serving.__main__, ferryman.serving.onnx_model, pyarrow.parquet, boto3;"
+        "import ferryman.serving.__main__, ferryman.serving.models.onnx_model;"
+        "import pyarrow.parquet, boto3;"
         f"print(json.dumps([[n for n in {TRAINING} + ['pip', 'setuptools'] if u.find_spec(n)],"
         "[d.name for d in m.distributions()],"
         "[p.name for p in pkgutil.iter_modules(ferryman.__path__)]]))"

@@ -10,9 +10,9 @@ import pytest
 from services.cluster_world import server_spec
 from services.s3_server import KEY, SECRET, S3Server
 
-from ferryman.deployment.kubernetes_deployer import declared_workload
-from ferryman.deployment.kubernetes_pod import pod_spec
-from ferryman.deployment.kubernetes_workload import PORT, RELEASE_NOTE
+from ferryman.deployment.cluster.kubernetes_deployer import declared_workload
+from ferryman.deployment.cluster.pod import pod_spec
+from ferryman.deployment.cluster.workload import PORT, RELEASE_NOTE
 from ferryman.runtime.bundle_store import ReleasedModel, upload_bundle
 from ferryman.runtime.data_store import open_object_store
 from ferryman.settings import Settings

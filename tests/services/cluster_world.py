@@ -7,10 +7,10 @@ from typing import Any
 
 from services.played_pods import Fate
 
-from ferryman.deployment.kubernetes_cluster import Cluster
-from ferryman.deployment.kubernetes_deployer import KubernetesDeployer, declared_workload
-from ferryman.deployment.kubernetes_model_server import KubernetesModelServer
-from ferryman.deployment.kubernetes_server import ClusterServer, Patience
+from ferryman.deployment.cluster.connection import Cluster
+from ferryman.deployment.cluster.kubernetes_deployer import KubernetesDeployer, declared_workload
+from ferryman.deployment.cluster.kubernetes_model_server import KubernetesModelServer
+from ferryman.deployment.cluster.server import ClusterServer, Patience
 from ferryman.runtime.memory_object_store import MemoryObjectStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.settings import Settings

@@ -24,7 +24,7 @@ from kubernetes.client import ApiClient, Configuration
 from services.played_pods import Fate, all_ready, pod_status
 from services.server_thread import in_thread
 
-from ferryman.deployment.kubernetes_cluster import Cluster
+from ferryman.deployment.cluster.connection import Cluster
 
 Thing = dict[str, Any]
 NAMESPACE = "ferryman"

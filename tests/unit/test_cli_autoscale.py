@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ferryman.cli import main as cli
-from ferryman.deployment.autoscaling_decision import Decision, Figures, ReplicaFigures
-from ferryman.deployment.autoscaling_log import AutoscalingFiles
+from ferryman.deployment.autoscaling.decision import Decision, Figures, ReplicaFigures
+from ferryman.deployment.autoscaling.log import AutoscalingFiles
 from ferryman.settings import load_settings
 
 IMAGE = "registry.example/ferryman@sha256:" + "a" * 64

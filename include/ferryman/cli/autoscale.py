@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ferryman.cli.options import out
-from ferryman.deployment.autoscaling_decision import EVERY, Decision
+from ferryman.deployment.autoscaling.decision import EVERY, Decision
 from ferryman.errors import DependencyUnavailable
 from ferryman.settings import load_settings
 from ferryman.spec.serving import MAIN
@@ -23,7 +23,7 @@ def autoscale(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two decisions.")] = EVERY,
 ) -> None:
     """Keep the replicas of a server at what its load asks for, until interrupted."""
-    from ferryman.deployment.autoscaling import autoscaled, autoscaler_of, files_of
+    from ferryman.deployment.autoscaling.autoscaler import autoscaled, autoscaler_of, files_of
 
     settings = load_settings()
     if log:

@@ -30,8 +30,8 @@ def manifests(
     """Print what would be applied, as YAML, with the released models of the ledger."""
     from dataclasses import replace
 
-    from ferryman.deployment.kubernetes_deployer import declared_workload
-    from ferryman.deployment.kubernetes_manifests import manifests as made
+    from ferryman.deployment.cluster.kubernetes_deployer import declared_workload
+    from ferryman.deployment.cluster.manifests import manifests as made
 
     settings = load_settings()
     workload = declared_workload(settings, server)
@@ -55,7 +55,7 @@ def apply(
 
     It serves what was released to it; `ferryman reconcile` releases what the ledger says.
     """
-    from ferryman.deployment.kubernetes_deployer import KubernetesDeployer
+    from ferryman.deployment.cluster.kubernetes_deployer import KubernetesDeployer
 
     if stop and replicas is not None:
         raise SpecError("--stop and --replicas exclude each other", remedy="Give one of them.")
@@ -69,7 +69,7 @@ def apply(
 @app.command()
 def status(server: ServerOption = MAIN) -> None:
     """Say what the cluster knows of a server and of each of its pods."""
-    from ferryman.deployment.kubernetes_deployer import KubernetesDeployer
+    from ferryman.deployment.cluster.kubernetes_deployer import KubernetesDeployer
 
     deployment = KubernetesDeployer(load_settings(), server).status()
     out.print(str(deployment), highlight=False)

@@ -43,10 +43,10 @@ def serve_queue(
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics; 0: none.")] = 0,
 ) -> None:
     """Answer requests from one stream on another, each id once, until SIGTERM."""
-    from ferryman.serving.queue_metrics import QueueMetrics
-    from ferryman.serving.queue_scorer import QueueScorer
-    from ferryman.serving.queue_streams import QueueStreams, Topics
-    from ferryman.serving.queue_worker import QueueWorker
+    from ferryman.serving.queueing.queue_metrics import QueueMetrics
+    from ferryman.serving.queueing.scorer import QueueScorer
+    from ferryman.serving.queueing.streams import QueueStreams, Topics
+    from ferryman.serving.queueing.worker import QueueWorker
 
     settings = load_settings()
     topics = Topics(

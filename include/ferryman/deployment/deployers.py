@@ -10,13 +10,13 @@ def deployer_of(settings: Settings, name: str = MAIN) -> Deployer:
     """The deployer of a server; SpecError (exit 2) for one that is not declared."""
     server = find_server(settings.zoo, name)
     if server.place == "container":
-        from ferryman.deployment.container_deployer import ContainerDeployer
+        from ferryman.deployment.container.container_deployer import ContainerDeployer
 
         return ContainerDeployer(settings, name, server)
     if server.place == "kubernetes":
-        from ferryman.deployment.kubernetes_deployer import KubernetesDeployer
+        from ferryman.deployment.cluster.kubernetes_deployer import KubernetesDeployer
 
         return KubernetesDeployer(settings, name, server)
-    from ferryman.deployment.process_deployer import ProcessDeployer
+    from ferryman.deployment.process.process_deployer import ProcessDeployer
 
     return ProcessDeployer(settings, name, server)

@@ -49,7 +49,7 @@ def ingest_days(plan: ReplayPlan, start: datetime, end: datetime, keep_going: Ke
 
 def live_policy(plan: ReplayPlan, policy: Policy, keep_going: KeepGoing) -> None:
     """Live one policy in its own home, with a serving process of its own that ends with it."""
-    from ferryman.deployment.process_deployer import ProcessDeployer
+    from ferryman.deployment.process.process_deployer import ProcessDeployer
     from ferryman.steps.reconcile import reconcile_all
 
     _settle()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ferryman.errors import FerrymanError
 
 if TYPE_CHECKING:
-    from ferryman.serving.replica import ReplicaOptions
+    from ferryman.serving.replica.replica import ReplicaOptions
 
 # Each program imports what it needs only: a front carries no onnxruntime, a replica no settings.
 
@@ -54,7 +54,7 @@ def _front(arguments: Sequence[str]) -> int:
     if given.root is None:
         given = parser.parse_args([*_declared(given), *arguments])
     from ferryman.runtime.serving_command import MODULE
-    from ferryman.serving.front import FrontOptions, run_front
+    from ferryman.serving.front.front import FrontOptions, run_front
 
     options = FrontOptions(
         root=given.root.resolve(),
@@ -89,7 +89,7 @@ def _replica(arguments: Sequence[str]) -> int:
     parser = _replica_parser("replica")
     parser.add_argument("--channel", type=Path, required=True, help="socket of the front")
     given = parser.parse_args(arguments)
-    from ferryman.serving.replica import run_replica
+    from ferryman.serving.replica.replica import run_replica
 
     run_replica(_replica_options(given), given.channel)
     return 0
@@ -100,14 +100,14 @@ def _standalone(arguments: Sequence[str]) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8600)
     given = parser.parse_args(arguments)
-    from ferryman.serving.server import run_standalone
+    from ferryman.serving.replica.standalone import run_standalone
 
     run_standalone(_replica_options(given), given.host, given.port)
     return 0
 
 
 def _replica_options(given: argparse.Namespace) -> "ReplicaOptions":
-    from ferryman.serving.replica import ReplicaOptions
+    from ferryman.serving.replica.replica import ReplicaOptions
 
     return ReplicaOptions(
         root=given.root,
@@ -132,7 +132,7 @@ def _replica_parser(name: str) -> argparse.ArgumentParser:
 
 
 def _fetch(arguments: Sequence[str]) -> int:
-    from ferryman.serving.fetch import main as fetch
+    from ferryman.serving.models.fetch import main as fetch
 
     return int(fetch(arguments))
 

@@ -14,7 +14,7 @@ from ferryman.monitoring.labels import JoinCounts, join, joined_schema
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.prediction_places import prediction_places
 from ferryman.runtime.score_column import label_type
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext, StepParams
 

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from ferryman.data.versions.retention import Item
 from ferryman.runtime.prediction_places import prediction_places
-from ferryman.serving.log_journal import recover
-from ferryman.serving.log_upkeep import compact, find_outdated, upkeep_lock
-from ferryman.serving.log_upload import upload_waiting
+from ferryman.serving.log.journal import recover
+from ferryman.serving.log.upkeep import compact, find_outdated, upkeep_lock
+from ferryman.serving.log.upload import upload_waiting
 from ferryman.steps.contract import StepContext
 
 

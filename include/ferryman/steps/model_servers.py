@@ -40,7 +40,7 @@ def named_model_server(
     if server.place != "kubernetes":
         return ServingClient(endpoint_of(settings, name, server))
     # The cluster's client is imported by those who have a cluster alone.
-    from ferryman.deployment.kubernetes_model_server import KubernetesModelServer
+    from ferryman.deployment.cluster.kubernetes_model_server import KubernetesModelServer
 
     return KubernetesModelServer.declared(settings, name, server, connections)
 
@@ -56,7 +56,7 @@ def named_endpoint(settings: Settings, name: str) -> Endpoint:
     near = endpoint_of(settings, name, server)
     if server.place != "kubernetes":
         return near
-    from ferryman.deployment.kubernetes_deployer import declared_url
+    from ferryman.deployment.cluster.kubernetes_deployer import declared_url
 
     return ClusterEndpoint(
         near.server, near.host, near.port, near.admin_port, near.root, declared_url(name, server)

@@ -18,7 +18,7 @@ from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.prediction_places import prediction_places
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.training.labels import encode_labels
 

@@ -9,7 +9,7 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.prediction_places import prediction_places
 from ferryman.serving.client import ServingClient
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.model_servers import endpoint_for, has_administration

@@ -13,9 +13,9 @@ from services.cluster_world import ClusterWorld, server_spec
 from services.kubernetes_api import KubernetesApi
 from services.s3_server import KEY, SECRET, S3Server
 
-from ferryman.deployment.kubernetes_deployer import declared_workload
-from ferryman.deployment.kubernetes_model_server import KubernetesModelServer
-from ferryman.deployment.kubernetes_server import ClusterServer
+from ferryman.deployment.cluster.kubernetes_deployer import declared_workload
+from ferryman.deployment.cluster.kubernetes_model_server import KubernetesModelServer
+from ferryman.deployment.cluster.server import ClusterServer
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.data_store import open_object_store
 from ferryman.settings import Settings

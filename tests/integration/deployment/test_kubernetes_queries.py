@@ -8,8 +8,8 @@ import pytest
 import yaml
 from services.cluster_world import server_spec
 
-from ferryman.deployment.kubernetes_autoscaling import latency_query, requests_query
-from ferryman.deployment.kubernetes_workload import Workload
+from ferryman.deployment.cluster.autoscaling import latency_query, requests_query
+from ferryman.deployment.cluster.workload import Workload
 from ferryman.runtime.connection_url import parse_connection
 from ferryman.spec.servers import LatencyFeedback
 

@@ -9,7 +9,7 @@ import pytest
 from services.s3_server import S3Server
 from small_bundles import _small_bundles, make_bundle
 
-from ferryman.serving.onnx_model import Identity, OnnxModel
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
 
 __all__ = ["_small_bundles", "make_bundle"]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from logged_requests import answered
 
-from ferryman.serving.log_journal import Journal
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.onnx_model import Identity, OnnxModel
+from ferryman.serving.log.journal import Journal
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
 
 
 def die(*_: Any) -> Any:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ferryman.serving.log_writer import Entry
-from ferryman.serving.onnx_model import OnnxModel
-from ferryman.serving.prediction_log import read_predictions
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
+from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.serving.log.writer import Entry
+from ferryman.serving.models.onnx_model import OnnxModel
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NEXT = datetime(2013, 1, 2, tzinfo=UTC)

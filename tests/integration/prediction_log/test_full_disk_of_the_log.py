@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from logged_requests import answered, files, logged, until
 
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.onnx_model import OnnxModel
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.onnx_model import OnnxModel
 
 
 def test_rows_are_counted_while_the_disk_is_full(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from logged_requests import answered, files, logged, until
 
-from ferryman.serving.log_journal import recover
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.onnx_model import OnnxModel
+from ferryman.serving.log.journal import recover
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.onnx_model import OnnxModel
 
 DRIVER = Path(__file__).with_name("log_driver.py")
 LOST_SECONDS = 1.0  # the log thread wakes five times a second, on a busy machine less often

@@ -14,10 +14,10 @@ from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.prediction_places import log_destination, prediction_places
 from ferryman.runtime.s3_object_store import S3ObjectStore
-from ferryman.serving import log_upload
-from ferryman.serving.log_upkeep import compact
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.onnx_model import OnnxModel
+from ferryman.serving.log import upload as log_upload
+from ferryman.serving.log.upkeep import compact
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.onnx_model import OnnxModel
 from ferryman.settings import Settings
 
 

@@ -11,10 +11,10 @@ import pytest
 from logged_requests import DAY, NEXT, answered, files
 
 from ferryman.errors import SpecError
-from ferryman.serving.log_journal import Journal, write_file
-from ferryman.serving.log_rows import batches_of, place_of
-from ferryman.serving.onnx_model import Identity, OnnxModel
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.journal import Journal, write_file
+from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.serving.log.rows import batches_of, place_of
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
 from ferryman.settings import Settings
 from ferryman.steps.journey import Journey
 

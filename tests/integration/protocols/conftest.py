@@ -17,7 +17,7 @@ from small_bundles import (
     make_task_bundle,
 )
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.runtime.bundle import MANIFEST, seal
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient

@@ -4,7 +4,7 @@ import pytest
 from release_world import Release, candidate, fill
 from small_bundles import _small_bundles, free_ports, make_bundle
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.settings import Settings
 
 __all__ = ["_small_bundles", "free_ports", "make_bundle"]

@@ -10,7 +10,7 @@ import pytest
 from crash_driver import KILLED
 from release_world import candidate, copy_world
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
 from ferryman.registry.mlflow_registry import MlflowRegistry

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from release_world import FIRST_DAY, ROWS, Release, candidate, copy_world, declare
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import (
     DependencyUnavailable,
     GateRefused,
@@ -27,7 +27,7 @@ from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.messages import StepRequest
 from ferryman.runtime.run_store import run_folder
 from ferryman.serving.client import ServingClient
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.settings import Settings
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import run_step

@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import (
     DataRejected,
     DependencyUnavailable,
@@ -29,7 +29,7 @@ from ferryman.errors import (
 )
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.settings import Settings
 
 
@@ -74,7 +74,7 @@ def test_start_status_stop_are_safe_to_repeat(deployer: ProcessDeployer, client)
 
 def test_the_server_outlives_its_starter(settings: Settings, deployer: ProcessDeployer) -> None:
     code = (
-        "import sys; from ferryman.deployment.process_deployer import ProcessDeployer;"
+        "import sys; from ferryman.deployment.process.process_deployer import ProcessDeployer;"
         "from ferryman.settings import Settings;"
         "ProcessDeployer(Settings(home=sys.argv[1], serving_port=int(sys.argv[2]),"
         "serving_admin_port=int(sys.argv[3]))).start()"

@@ -21,7 +21,7 @@ from ferryman.replay import run_replay
 from ferryman.replay.day_book import DayBook
 from ferryman.replay.plan import POLICIES, Policy, ReplayPlan, make_plan
 from ferryman.runtime.files import read_json
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.settings import Settings
 from ferryman.spec.windows import DAY
 

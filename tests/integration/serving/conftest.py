@@ -9,8 +9,8 @@ import httpx
 import pytest
 from small_bundles import SmallBundle, _small_bundles, free_ports, make_bundle
 
-from ferryman.deployment.front_admin import FrontAdmin
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.front_admin import FrontAdmin
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.runtime.endpoints import endpoint_of
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings

@@ -15,10 +15,10 @@ from typing import Any
 import redis
 from services.redis_server import RedisServer
 
-from ferryman.serving.queue_metrics import QueueMetrics
-from ferryman.serving.queue_scorer import QueueScorer
-from ferryman.serving.queue_streams import QueueStreams, Topics
-from ferryman.serving.queue_worker import QueueWorker
+from ferryman.serving.queueing.queue_metrics import QueueMetrics
+from ferryman.serving.queueing.scorer import QueueScorer
+from ferryman.serving.queueing.streams import QueueStreams, Topics
+from ferryman.serving.queueing.worker import QueueWorker
 
 REQUESTS, ANSWERS = "asked", "told"
 GROUP = "ferryman:tiny"

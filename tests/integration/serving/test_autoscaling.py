@@ -15,10 +15,10 @@ import pytest
 from services.prometheus import Prometheus
 from services.request_load import RequestLoad, post
 
-from ferryman.deployment.autoscaling import autoscaler_of, files_of
-from ferryman.deployment.autoscaling_decision import Decision
-from ferryman.deployment.autoscaling_figures import PrometheusFigures
-from ferryman.deployment.autoscaling_scrape import ScrapedFigures
+from ferryman.deployment.autoscaling.autoscaler import autoscaler_of, files_of
+from ferryman.deployment.autoscaling.decision import Decision
+from ferryman.deployment.autoscaling.figures import PrometheusFigures
+from ferryman.deployment.autoscaling.scrape import ScrapedFigures
 from ferryman.deployment.deployers import deployer_of
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.endpoints import main_endpoint

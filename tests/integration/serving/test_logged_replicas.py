@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from small_bundles import BundleMaker
 
-from ferryman.serving.prediction_log import read_predictions
+from ferryman.serving.log.prediction_log import read_predictions
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NEXT = datetime(2013, 1, 2, tzinfo=UTC)

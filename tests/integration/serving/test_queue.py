@@ -11,7 +11,7 @@ import pytest
 from queue_line import ANSWERS, GROUP, REQUESTS, QueueLine, queue_line, wait_for
 from services.redis_server import MISSING, RedisServer, is_installed
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings

@@ -21,13 +21,13 @@ from queue_line import (
 from services.command import Command
 from services.redis_server import MISSING, RedisServer, is_installed
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import PolicyRefused, SpecError
 from ferryman.runtime.connection_url import parse_connection
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
-from ferryman.serving.queue_metrics import QueueMetrics
-from ferryman.serving.queue_streams import QueueStreams
+from ferryman.serving.queueing.queue_metrics import QueueMetrics
+from ferryman.serving.queueing.streams import QueueStreams
 from ferryman.settings import Settings
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason=MISSING)
@@ -176,7 +176,7 @@ def test_what_a_vanished_worker_took_is_claimed(line: QueueLine, url: str, bundl
 
 
 def test_settling_twice_or_late_changes_nothing(line: QueueLine) -> None:
-    from ferryman.serving.queue_messages import refuse
+    from ferryman.serving.queueing.messages import refuse
 
     slow = QueueStreams(line.redis.connection, TOPICS, "slow")
     fast = QueueStreams(line.redis.connection, replace(TOPICS, claim_after=0), "fast")

@@ -12,12 +12,12 @@ from queue_line import ANSWERS, REQUESTS, TOPICS, QueueLine, queue_line, wait_fo
 from services.redis_server import MISSING, RedisServer, is_installed
 from services.server_thread import in_thread
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.connection_url import parse_connection
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
-from ferryman.serving.queue_streams import QueueStreams
+from ferryman.serving.queueing.streams import QueueStreams
 from ferryman.settings import Settings
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason=MISSING)

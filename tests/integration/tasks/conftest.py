@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from task_sources import brews, homes
 
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.settings import Settings
 
 ZOO = Path(__file__).parents[2] / "zoo"

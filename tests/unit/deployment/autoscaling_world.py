@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from ferryman.deployment.autoscaling_decision import Decision, Figures, Memory, ReplicaFigures
-from ferryman.deployment.autoscaling_policy import Moment, decide
+from ferryman.deployment.autoscaling.decision import Decision, Figures, Memory, ReplicaFigures
+from ferryman.deployment.autoscaling.policy import Moment, decide
 from ferryman.spec.servers import AutoscalingSpec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from autoscaling_world import REQUESTS, autoscaling, measured
 
-from ferryman.deployment.autoscaling import Autoscaler, autoscaled, autoscaler_of
-from ferryman.deployment.autoscaling_decision import Decision, Figures, Memory
-from ferryman.deployment.autoscaling_log import LOG, AutoscalingFiles
+from ferryman.deployment.autoscaling.autoscaler import Autoscaler, autoscaled, autoscaler_of
+from ferryman.deployment.autoscaling.decision import Decision, Figures, Memory
+from ferryman.deployment.autoscaling.log import LOG, AutoscalingFiles
 from ferryman.deployment.deployer import Deployment, DeploymentState
 from ferryman.errors import DependencyUnavailable, LostRace, PolicyRefused, SpecError
 from ferryman.settings import Settings

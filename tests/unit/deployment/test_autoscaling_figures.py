@@ -7,12 +7,12 @@ from typing import get_args
 import pytest
 from services.json_api import JsonApi, answer_with, status
 
-from ferryman.deployment.autoscaling_figures import NO_PREDICTIONS, PrometheusFigures
-from ferryman.deployment.autoscaling_scrape import ScrapedFigures, quantile
+from ferryman.deployment.autoscaling.figures import NO_PREDICTIONS, PrometheusFigures
+from ferryman.deployment.autoscaling.scrape import ScrapedFigures, quantile
 from ferryman.errors import DependencyUnavailable
-from ferryman.serving.merged_metrics import merge_pages
-from ferryman.serving.metrics import UNKNOWN, ServingMetrics
-from ferryman.serving.routes import Kind
+from ferryman.serving.answering.metrics import UNKNOWN, ServingMetrics
+from ferryman.serving.front.merged_metrics import merge_pages
+from ferryman.serving.protocols.routes import Kind
 
 FRONT = '# TYPE ferryman_replicas gauge\nferryman_replicas{state="ready"} 2.0\n'
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from autoscaling_world import CPU, LATENCY, REQUESTS, START, World, autoscaling, changes, measured
 
-from ferryman.deployment.autoscaling_decision import Figures, Memory, ReplicaFigures
-from ferryman.deployment.autoscaling_policy import Moment, decide
+from ferryman.deployment.autoscaling.decision import Figures, Memory, ReplicaFigures
+from ferryman.deployment.autoscaling.policy import Moment, decide
 
 
 def decided(spec, current, figures, memory=None, at=START):

@@ -19,8 +19,8 @@ from autoscaling_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferryman.deployment.autoscaling_decision import Figures, Memory, ReplicaFigures
-from ferryman.deployment.autoscaling_policy import Moment, decide
+from ferryman.deployment.autoscaling.decision import Figures, Memory, ReplicaFigures
+from ferryman.deployment.autoscaling.policy import Moment, decide
 
 RULES = [CPU, REQUESTS, LATENCY]
 SETTLED = 15  # rounds after a step of the load, at most, until the number of replicas stands

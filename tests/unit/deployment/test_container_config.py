@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.deployment import container_config
-from ferryman.deployment.container_config import CONFIG_LABEL, Mount, replica_config
+from ferryman.deployment.container import config as container_config
+from ferryman.deployment.container.config import CONFIG_LABEL, Mount, replica_config
 from ferryman.spec.servers import ResourcesSpec
 
 MOUNTS = (Mount(Path("/a"), target=Path("/srv/a")), Mount(Path("/b"), writable=True))

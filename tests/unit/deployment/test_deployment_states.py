@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from ferryman.deployment.deployer import Deployment
-from ferryman.deployment.process_deployer import ProcessDeployer
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.settings import Settings
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from test_kubernetes_manifests import made, workload
 
-from ferryman.deployment.kubernetes_manifests import manifests
+from ferryman.deployment.cluster.manifests import manifests
 from ferryman.errors import SpecError
 
 

@@ -9,8 +9,8 @@ from services.cluster_world import ClusterWorld, settings_in
 from services.json_api import JsonApi, status
 from services.kubernetes_api import KubernetesApi
 
-from ferryman.deployment.kubernetes_cluster import Cluster, connect
-from ferryman.deployment.kubernetes_deployer import declared_workload
+from ferryman.deployment.cluster.connection import Cluster, connect
+from ferryman.deployment.cluster.kubernetes_deployer import declared_workload
 from ferryman.errors import DependencyUnavailable, PolicyRefused, SpecError
 from ferryman.spec.servers import ServerSpec
 

@@ -9,9 +9,9 @@ import kubernetes_validate
 import pytest
 from services.cluster_world import IMAGE, server_spec, settings_in
 
-from ferryman.deployment.kubernetes_deployer import declared_url, declared_workload
-from ferryman.deployment.kubernetes_manifests import manifests
-from ferryman.deployment.kubernetes_workload import Workload
+from ferryman.deployment.cluster.kubernetes_deployer import declared_url, declared_workload
+from ferryman.deployment.cluster.manifests import manifests
+from ferryman.deployment.cluster.workload import Workload
 from ferryman.errors import SpecError
 from ferryman.runtime.bundle_store import ReleasedModel
 from ferryman.runtime.connection_url import parse_connection

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ferryman.serving.admin_app import AdminApp
-from ferryman.serving.served_models import ServedModels
-from ferryman.serving.served_pointers import Pointer
+from ferryman.serving.front.admin_app import AdminApp
+from ferryman.serving.models.served_models import ServedModels
+from ferryman.serving.models.served_pointers import Pointer
 
 TOKEN = "t" * 40
 KEY = {"authorization": f"Bearer {TOKEN}"}

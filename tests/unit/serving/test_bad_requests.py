@@ -11,10 +11,10 @@ from linear_bundle import LINE, make_linear_bundle
 from serving_requests.bad_request import BadRequest
 from serving_requests.table import BEGIN, END, PAGE, REQUESTS, table
 
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.metrics import ServingMetrics
-from ferryman.serving.prediction_app import PredictionApp
-from ferryman.serving.served_models import Pointer, ServedModels
+from ferryman.serving.answering.metrics import ServingMetrics
+from ferryman.serving.answering.prediction_app import PredictionApp
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.served_models import Pointer, ServedModels
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ferryman.errors import SpecError
 from ferryman.runtime.bundle import FeatureColumn, Signature
-from ferryman.serving.blocks import MAX_TEXT, RowError, cell_block
-from ferryman.serving.rows import RowSchema
+from ferryman.serving.models.blocks import MAX_TEXT, RowError, cell_block
+from ferryman.serving.models.rows import RowSchema
 
 MIXED = Signature.model_validate(
     {

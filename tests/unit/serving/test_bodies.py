@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ferryman.serving.answers import Refusal
-from ferryman.serving.bodies import BodyReader
+from ferryman.serving.protocols.answers import Refusal
+from ferryman.serving.protocols.bodies import BodyReader
 
 
 def _client(pieces: list[bytes], *, ends: bool = True, pause: float = 0.0) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ferryman.errors import DependencyUnavailable, IntegrityBroken
-from ferryman.serving.channel import Channel
-from ferryman.serving.merged_metrics import merge_pages
+from ferryman.serving.front.merged_metrics import merge_pages
+from ferryman.serving.sockets.channel import Channel
 
 
 class End:

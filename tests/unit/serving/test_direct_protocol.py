@@ -10,11 +10,11 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from ferryman.serving.direct_protocol import DirectProtocol
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.metrics import ServingMetrics
-from ferryman.serving.prediction_app import PredictionApp
-from ferryman.serving.served_models import Pointer, ServedModels
+from ferryman.serving.answering.metrics import ServingMetrics
+from ferryman.serving.answering.prediction_app import PredictionApp
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.served_models import Pointer, ServedModels
+from ferryman.serving.sockets.direct_protocol import DirectProtocol
 
 V1 = "/v1/models/tiny:predict"
 

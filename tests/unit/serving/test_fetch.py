@@ -11,8 +11,8 @@ from ferryman.runtime.bundle_store import RELEASE, ReleasedModel, upload_bundle
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.memory_object_store import MemoryObjectStore
 from ferryman.runtime.object_store import ObjectStore
-from ferryman.serving import fetched_models
-from ferryman.serving.fetch import fetch_release, main, read_release
+from ferryman.serving.models import fetched_models
+from ferryman.serving.models.fetch import fetch_release, main, read_release
 
 
 @pytest.fixture

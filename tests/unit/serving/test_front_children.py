@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ferryman.serving import front_children
-from ferryman.serving.channel import Channel
-from ferryman.serving.fleet import Fleet
-from ferryman.serving.front_children import Children
+from ferryman.serving.front import children as front_children
+from ferryman.serving.front.children import Children
+from ferryman.serving.front.fleet import Fleet
+from ferryman.serving.sockets.channel import Channel
 
 HELLO = {"kind": "hello", "name": "r1", "ready": True, "served": {}, "problems": {}}
 NUMBERS = {"has": 0, "got": 0, "answered": 0}
@@ -23,16 +23,14 @@ def test_a_quiet_replica_is_left_alone_and_one_that_hangs_is_ended(
     for name, seconds in (("_PING_SECONDS", 0.05), ("_ROUND_SECONDS", 0.02)):
         monkeypatch.setattr(front_children, name, seconds)
     ended: list[str] = []
-    monkeypatch.setattr(Children, "end", lambda self, member, why: ended.append(why))
+    monkeypatch.setattr(Children, "end", lambda *told: ended.append(told[-1]))
     asyncio.run(_watch(answers, ended))
     assert bool(ended) is not answers
 
 
 async def _watch(answers: bool, ended: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        fleet = Fleet(
-            listener, {"kind": "welcome", "front": []}, lambda m: None, _nothing, _nothing
-        )
+        fleet = Fleet(listener, {"kind": "welcome", "front": []}, _nothing, _nothing, _nothing)
         children = Children(fleet, 1, 0, None)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         fleet.meet(ours)
@@ -55,5 +53,5 @@ async def _watch(answers: bool, ended: list[str]) -> None:
         await asyncio.sleep(0.02)
 
 
-def _nothing() -> None:
+def _nothing(*_: Any) -> None:
     return None

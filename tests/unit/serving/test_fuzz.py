@@ -9,10 +9,10 @@ from asking import HEADERS, JSON, ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.metrics import ServingMetrics
-from ferryman.serving.prediction_app import PredictionApp
-from ferryman.serving.served_models import Pointer, ServedModels
+from ferryman.serving.answering.metrics import ServingMetrics
+from ferryman.serving.answering.prediction_app import PredictionApp
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.served_models import Pointer, ServedModels
 
 PATHS = (
     "/v1/models/tiny:predict",

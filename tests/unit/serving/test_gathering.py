@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from asking import Got, ask_within
 
-from ferryman.serving.gathering import Gathering
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.metrics import ServingMetrics
-from ferryman.serving.onnx_model import Identity, OnnxModel
-from ferryman.serving.pace import Pace
-from ferryman.serving.prediction_app import PredictionApp
-from ferryman.serving.rows import RowError
-from ferryman.serving.served_models import Pointer, ServedModels
+from ferryman.serving.answering.gathering import Gathering
+from ferryman.serving.answering.metrics import ServingMetrics
+from ferryman.serving.answering.prediction_app import PredictionApp
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
+from ferryman.serving.models.pace import Pace
+from ferryman.serving.models.rows import RowError
+from ferryman.serving.models.served_models import Pointer, ServedModels
 
 V1 = "/v1/models/tiny:predict"
 

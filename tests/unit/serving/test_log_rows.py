@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from ferryman.runtime.bundle import FeatureColumn, Signature
-from ferryman.serving import log_columns
-from ferryman.serving.log_rows import Entry, batches_of
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.onnx_model import Identity, OnnxModel
-from ferryman.serving.prediction_log import read_predictions
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
-from ferryman.serving.rows import RowSchema
+from ferryman.serving.log import columns as log_columns
+from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.serving.log.rows import Entry, batches_of
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
+from ferryman.serving.models.rows import RowSchema
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NEXT = datetime(2013, 1, 2, tzinfo=UTC)

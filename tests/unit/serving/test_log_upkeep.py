@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ferryman.runtime.local_object_store import LocalObjectStore
-from ferryman.serving.log_journal import Journal, write_file
-from ferryman.serving.log_rows import Entry, batches_of, place_of
-from ferryman.serving.log_upkeep import compact, find_outdated, upkeep_lock
-from ferryman.serving.onnx_model import Identity, OnnxModel
-from ferryman.serving.prediction_log import read_predictions
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
+from ferryman.serving.log.journal import Journal, write_file
+from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.serving.log.rows import Entry, batches_of, place_of
+from ferryman.serving.log.upkeep import compact, find_outdated, upkeep_lock
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 ROW = {"carrier": "UA", "distance": 100, "hour": 5, "event_time": "2013-01-01T10:15:00Z"}

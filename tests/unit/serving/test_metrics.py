@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from ferryman.serving.metrics import Distribution, ServingMetrics
+from ferryman.serving.answering.metrics import Distribution, ServingMetrics
 
 
 def _samples(metrics: ServingMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

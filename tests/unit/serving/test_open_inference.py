@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferryman.serving import dialects
-from ferryman.serving.answers import Refusal
-from ferryman.serving.onnx_model import Identity, OnnxModel, open_verified
-from ferryman.serving.requests import Answer, Request
-from ferryman.serving.routes import find_route
-from ferryman.serving.rows import MAX_ROWS, RowError
+from ferryman.serving.models.onnx_model import Identity, OnnxModel, open_verified
+from ferryman.serving.models.rows import MAX_ROWS, RowError
+from ferryman.serving.protocols import dialects
+from ferryman.serving.protocols.answers import Refusal
+from ferryman.serving.protocols.requests import Answer, Request
+from ferryman.serving.protocols.routes import find_route
 
 PATH = "/v2/models/tiny/infer"
 COLUMNS: dict[str, Any] = {"carrier": ["UA", "B6"], "distance": [719.0, 100.0], "hour": [15, 5]}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ferryman.runtime.bundle import Signature
-from ferryman.serving.pace import Pace, measure_pace
-from ferryman.serving.rows import RowSchema
+from ferryman.serving.models.pace import Pace, measure_pace
+from ferryman.serving.models.rows import RowSchema
 
 SIGNATURE = Signature.model_validate(
     {"features": [{"name": "x", "type": "number"}], "entity": [], "output": "y"}

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from ferryman.serving.log_writer import PredictionLog
-from ferryman.serving.metrics import ServingMetrics
-from ferryman.serving.prediction_app import MAX_BODY, PredictionApp
-from ferryman.serving.served_models import Pointer, ServedModels
+from ferryman.serving.answering.metrics import ServingMetrics
+from ferryman.serving.answering.prediction_app import MAX_BODY, PredictionApp
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.served_models import Pointer, ServedModels
 
 V1 = "/v1/models/tiny:predict"
 

@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ferryman.serving import log_journal
-from ferryman.serving.log_rows import batches_of
-from ferryman.serving.log_writer import Entry, PredictionLog
-from ferryman.serving.onnx_model import Identity, OnnxModel
-from ferryman.serving.prediction_log import read_predictions
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
+from ferryman.serving.log import journal as log_journal
+from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.serving.log.rows import batches_of
+from ferryman.serving.log.writer import Entry, PredictionLog
+from ferryman.serving.models.onnx_model import Identity, OnnxModel
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NEXT = datetime(2013, 1, 2, tzinfo=UTC)

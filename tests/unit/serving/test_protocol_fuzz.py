@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from linear_bundle import LINE, make_linear_bundle
 
-from ferryman.serving import dialects
-from ferryman.serving.answers import Refusal, bad_row
-from ferryman.serving.onnx_model import Identity, OnnxModel, open_verified
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
-from ferryman.serving.rows import RowError
+from ferryman.serving.models.onnx_model import Identity, OnnxModel, open_verified
+from ferryman.serving.models.rows import RowError
+from ferryman.serving.protocols import dialects
+from ferryman.serving.protocols.answers import Refusal, bad_row
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 PATHS = [
     "/v1/models/line:predict",

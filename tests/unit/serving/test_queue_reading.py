@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from ferryman.serving.queue_messages import Answer, Dead, Request, read_message
+from ferryman.serving.queueing.messages import Answer, Dead, Request, read_message
 
 
 def test_rows_and_bodies_are_requests() -> None:

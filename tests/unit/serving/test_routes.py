@@ -2,7 +2,7 @@
 
 import pytest
 
-from ferryman.serving.routes import NOWHERE, Route, find_route
+from ferryman.serving.protocols.routes import NOWHERE, Route, find_route
 
 
 @pytest.mark.parametrize(

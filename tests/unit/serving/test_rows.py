@@ -9,7 +9,7 @@ import pytest
 
 from ferryman.errors import SpecError
 from ferryman.runtime.bundle import Signature
-from ferryman.serving.rows import MAX_ROWS, RowError, RowSchema
+from ferryman.serving.models.rows import MAX_ROWS, RowError, RowSchema
 
 SIGNATURE = Signature.model_validate(
     {

@@ -8,7 +8,7 @@ import pytest
 
 from ferryman.errors import IntegrityBroken, SpecError, Superseded
 from ferryman.runtime.bundle import GOLDEN, ONNX, seal
-from ferryman.serving.served_models import Pointer, ServedModels
+from ferryman.serving.models.served_models import Pointer, ServedModels
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from small_bundles import CLASSES
 
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.bundle import GOLDEN
-from ferryman.serving import dialects
-from ferryman.serving.log_writer import Entry, PredictionLog
-from ferryman.serving.onnx_model import Identity, OnnxModel, open_verified
-from ferryman.serving.prediction_log import read_predictions
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
-from ferryman.serving.rows import RowError
+from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.serving.log.writer import Entry, PredictionLog
+from ferryman.serving.models.onnx_model import Identity, OnnxModel, open_verified
+from ferryman.serving.models.rows import RowError
+from ferryman.serving.protocols import dialects
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 DAY, NEXT = (datetime(2013, 1, day, tzinfo=UTC) for day in (1, 2))
 PREDICT = "/v1/models/tiny:predict"

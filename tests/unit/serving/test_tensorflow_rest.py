@@ -8,12 +8,12 @@ import pytest
 from linear_bundle import LINE, make_linear_bundle
 from small_bundles import CLASSES
 
-from ferryman.serving import dialects
-from ferryman.serving.answers import Refusal
-from ferryman.serving.onnx_model import Identity, OnnxModel, open_verified
-from ferryman.serving.requests import Request
-from ferryman.serving.routes import find_route
-from ferryman.serving.rows import MAX_ROWS, RowError
+from ferryman.serving.models.onnx_model import Identity, OnnxModel, open_verified
+from ferryman.serving.models.rows import MAX_ROWS, RowError
+from ferryman.serving.protocols import dialects
+from ferryman.serving.protocols.answers import Refusal
+from ferryman.serving.protocols.requests import Request
+from ferryman.serving.protocols.routes import find_route
 
 EXAMPLE = {"carrier": "UA", "distance": 719.0, "hour": 15}
 

@@ -21,7 +21,7 @@ from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
-from ferryman.serving.prediction_log import own_fields
+from ferryman.serving.log.prediction_log import own_fields
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel, MonitorSpec
 from ferryman.spec.windows import Window, day_window

@@ -1,0 +1,1 @@
+"""How many replicas a server should have, by its load; every decision is kept."""

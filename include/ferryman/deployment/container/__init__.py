@@ -1,0 +1,1 @@
+"""A server as containers of this machine's engine, hardened, behind a front."""

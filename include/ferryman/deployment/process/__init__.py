@@ -1,0 +1,1 @@
+"""A server as processes of this machine: a front, and the replicas that it starts."""

@@ -1,0 +1,170 @@
+"""What the server counts. Labels come from bounded sets: loaded models, routes, code classes.
+
+Counting happens on the path of every answer, so it is a dictionary and a few whole numbers; the
+library that writes Prometheus' text is loaded when somebody asks for the page.
+"""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ferryman.serving.models.onnx_model import OnnxModel
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 10_000)
+UNKNOWN = "unknown"
+
+
+class Distribution:
+    """How often a value fell between bounds, and their sum."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def buckets(self) -> tuple[list[tuple[str, float]], float]:
+        """(upper bound, count up to it) in order, the last one "+Inf"; and the sum."""
+        total, found = 0, []
+        for bound, count in zip((*map(float, self._bounds), "+Inf"), self._counts, strict=True):
+            total += count
+            found.append((str(bound), float(total)))
+        return found, self._sum
+
+
+class ServingMetrics:
+    """The counters of one replica. All but `dropped` belong to the event loop's thread.
+
+    With a `replica` every sample carries its name; without one, who merges pages adds it.
+    """
+
+    def __init__(self, replica: str = "") -> None:
+        self._labels = {"replica": replica} if replica else {}
+        self.in_flight = 0
+        self.waiting_rows = 0
+        # Asked when the page is made: they know it themselves.
+        self.models: Callable[[], Iterable[OnnxModel]] = list
+        self.log_queue: Callable[[], int] = int
+        self._requests: dict[tuple[str, str, int], int] = {}
+        self._seconds: dict[tuple[str, str], Distribution] = {}
+        self._predictions: dict[str, int] = {}
+        self._batches: dict[str, Distribution] = {}
+        self._dropped = 0
+        self._lock = threading.Lock()
+
+    def count(self, model: str, route: str, status: int, seconds: float) -> None:
+        """Record one answered request; `model` must be a loaded model's name or UNKNOWN."""
+        key = (model, route, status // 100)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        timer = self._seconds.get(key[:2])
+        if timer is None:
+            timer = self._seconds[key[:2]] = Distribution(_SECONDS)
+        timer.observe(seconds)
+
+    def scored(self, model: str, rows: int) -> None:
+        """Record rows that were answered."""
+        self._predictions[model] = self._predictions.get(model, 0) + rows
+
+    def ran(self, model: str, rows: int) -> None:
+        """Record one run of a model; it may answer several requests."""
+        batches = self._batches.get(model)
+        if batches is None:
+            batches = self._batches[model] = Distribution(_ROWS)
+        batches.observe(rows)
+
+    def dropped(self, rows: int) -> None:
+        """Record rows that the prediction log lost; from any thread."""
+        with self._lock:
+            self._dropped += rows
+
+    def page(self) -> bytes:
+        """The text that Prometheus reads."""
+        from prometheus_client import generate_latest
+
+        return generate_latest(self)  # it asks for `collect` only
+
+    def collect(self) -> Iterator[Any]:
+        """Prometheus' families."""
+        from prometheus_client.process_collector import ProcessCollector
+
+        for family in [
+            *self._traffic(),
+            *self._state(),
+            *ProcessCollector(registry=None).collect(),
+        ]:
+            family.samples = [
+                sample._replace(labels={**sample.labels, **self._labels})
+                for sample in family.samples
+            ]
+            yield family
+
+    def _traffic(self) -> list[Any]:
+        from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+
+        requests = CounterMetricFamily(
+            "ferryman_requests", "Requests.", labels=["model", "route", "code"]
+        )
+        for (model, route, code), number in list(self._requests.items()):
+            requests.add_metric([model, route, f"{code}xx"], number)
+        seconds = HistogramMetricFamily(
+            "ferryman_request_seconds",
+            "Seconds from the request's headers to its answer.",
+            labels=["model", "route"],
+        )
+        for names, timer in list(self._seconds.items()):
+            seconds.add_metric(list(names), *timer.buckets())
+        rows = CounterMetricFamily(
+            "ferryman_predictions", "Rows that were answered.", labels=["model"]
+        )
+        for model, number in list(self._predictions.items()):
+            rows.add_metric([model], number)
+        batches = HistogramMetricFamily(
+            "ferryman_batch_rows", "Rows of one run of a model.", labels=["model"]
+        )
+        for model, batch in list(self._batches.items()):
+            batches.add_metric([model], *batch.buckets())
+        dropped = CounterMetricFamily(
+            "ferryman_prediction_log_dropped",
+            "Rows that were answered but could not be logged.",
+            value=self._dropped,
+        )
+        return [requests, seconds, rows, batches, dropped]
+
+    def _state(self) -> list[Any]:
+        from prometheus_client.metrics_core import GaugeMetricFamily
+
+        epochs = GaugeMetricFamily("ferryman_model_epoch", "Served epoch.", labels=["model"])
+        infos = GaugeMetricFamily(
+            "ferryman_model_info",
+            "Which version of a model is served.",
+            labels=["model", "version", "digest", "task"],
+        )
+        for model in self.models():
+            found = model.identity
+            epochs.add_metric([found.name], found.epoch)
+            task = model.signature.task
+            infos.add_metric([found.name, str(found.version), found.digest, task], 1)
+        return [
+            epochs,
+            infos,
+            GaugeMetricFamily(
+                "ferryman_requests_in_flight", "Requests that wait.", value=self.in_flight
+            ),
+            GaugeMetricFamily(
+                "ferryman_scoring_queue", "Rows that wait to be scored.", value=self.waiting_rows
+            ),
+            GaugeMetricFamily(
+                "ferryman_prediction_log_queue",
+                "Rows that wait to be logged.",
+                value=self.log_queue(),
+            ),
+        ]

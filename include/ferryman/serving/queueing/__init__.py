@@ -1,0 +1,1 @@
+"""Predictions by message queue: each request answered once."""

@@ -1,0 +1,1 @@
+"""One process that answers: given its connections by a front, or standing alone."""

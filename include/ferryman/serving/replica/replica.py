@@ -1,0 +1,178 @@
+"""A replica: one process, one event loop, that answers predictions on connections it is given."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ferryman.errors import DependencyUnavailable
+from ferryman.runtime.object_store import ObjectStore
+from ferryman.serving.answering.metrics import ServingMetrics
+from ferryman.serving.answering.prediction_app import Page, PredictionApp
+from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.served_models import ServedModels
+from ferryman.serving.models.served_pointers import Pointer
+from ferryman.serving.replica.front_link import FrontLink, connect_path
+from ferryman.serving.sockets.channel import Message
+from ferryman.serving.sockets.file_limit import raise_file_limit
+from ferryman.serving.sockets.handed_connections import Connections
+
+_GRACE_SECONDS = 35.0  # longer than the body of a request may take to arrive
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReplicaOptions:
+    """What the command line says."""
+
+    root: Path
+    predictions: Path
+    name: str
+    threads: int = 1
+    public_key: Path | None = None
+    upload: bool = False
+
+
+class Answering:
+    """What every replica is made of, whoever gives it its connections."""
+
+    def __init__(self, options: ReplicaOptions) -> None:
+        raise_file_limit()
+        self.metrics = ServingMetrics(options.name)
+        self.served = ServedModels(
+            options.root, public_key=options.public_key, threads=options.threads
+        )
+        self.served.recall()
+        store, spool = _destination() if options.upload else (None, 0)
+        self.log = PredictionLog(
+            options.predictions,
+            self.metrics.dropped,
+            replica=options.name,
+            open_store=store,
+            spool_bytes=spool,
+        )
+        self.metrics.log_queue = lambda: self.log.queued
+
+    async def load(self) -> None:
+        """Load what is remembered, and begin to log."""
+        self.log.start()
+        await asyncio.to_thread(self.served.restore)
+        # What is alive now stays: the collector need not look at it again with every thousandth
+        # request, and requests make no cycles of their own.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 10, 10)
+
+    def app(self, page: Page | None = None) -> PredictionApp:
+        """The application (ASGI); `page` gives the metrics of all replicas."""
+        return PredictionApp(self.served, self.log, self.metrics, page)
+
+    async def answer_begun(self, connections: Connections) -> None:
+        """Wait until every connection is gone; cut what has not ended within the grace."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _GRACE_SECONDS
+        while connections.count or connections.state.tasks:
+            if loop.time() > deadline:
+                logger.warning("cutting %d connections", connections.count)
+                connections.cut()
+                await asyncio.sleep(0.1)
+                return
+            await asyncio.sleep(0.002)
+
+
+class Replica:
+    """A replica that a front gives connections to."""
+
+    def __init__(self, options: ReplicaOptions, channel: Path) -> None:
+        self._name = options.name
+        self._parts = Answering(options)
+        self._app = self._parts.app(self._page)
+        self._connections = Connections(self._app, self._count_changed)
+        self._app.begun = self._connections.state.tasks
+        self._leave = asyncio.Event()
+        self._link = FrontLink(
+            connect_path(channel),
+            self._connections,
+            self._state,
+            self._handle,
+            self._leave.set,
+        )
+
+    async def run(self) -> None:
+        """Answer until told to end; then finish what is begun, and the prediction log."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._link.tell_leaving)
+        await self._link.join()
+        await self._parts.load()
+        self._link.tell_ready()
+        await self._leave.wait()
+        self._connections.leave()
+        await self._parts.answer_begun(self._connections)
+        await asyncio.to_thread(self._parts.log.close)
+        await self._link.close()
+        self._app.close()
+
+    def _count_changed(self) -> None:
+        self._link.tell_count()
+
+    async def _page(self) -> bytes:
+        """The page of all replicas, or this one's own while there is no front."""
+        return await self._link.page() or self._parts.metrics.page()
+
+    def _state(self) -> Message:
+        served = self._parts.served
+        return {
+            "name": self._name,
+            "ready": served.restored,
+            "served": {model.identity.name: model.identity.epoch for model in served.loaded},
+            "problems": served.problems,
+        }
+
+    async def _handle(self, message: Message) -> Any:
+        served, kind = self._parts.served, message["kind"]
+        if kind == "ping":
+            return True
+        if kind == "metrics":
+            return self._parts.metrics.page().decode()
+        if kind == "flush":
+            if not await asyncio.to_thread(self._parts.log.flush):
+                raise DependencyUnavailable("the prediction log did not flush in time")
+            return True
+        name = message["model"]
+        if kind == "try":
+            await asyncio.to_thread(served.try_out, name, message["digest"])
+        elif kind == "discard":
+            served.discard(name)
+        else:
+            pointer = Pointer.model_validate(message["pointer"])
+            if kind == "prepare":
+                await asyncio.to_thread(served.prepare, name, pointer)
+            else:
+                served.swap(name, pointer)
+        return True
+
+
+def _destination() -> tuple[Callable[[], ObjectStore] | None, int]:
+    """Where the prediction log is brought to, and how many bytes may wait for it."""
+    from ferryman.runtime.prediction_places import log_destination
+    from ferryman.settings import load_settings
+
+    settings = load_settings()
+    return log_destination(settings), settings.predictions_spool_mb << 20
+
+
+def run_replica(options: ReplicaOptions, channel: Path) -> None:
+    """Run one replica until it is told to end; DependencyUnavailable (exit 6) without a front."""
+    import uvloop
+
+    async def live() -> None:
+        await Replica(options, channel).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(live())

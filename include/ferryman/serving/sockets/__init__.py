@@ -1,0 +1,1 @@
+"""Ports, channels, and connections that are handed from process to process."""
