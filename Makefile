@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export FERRYMAN_ROOT := $(CURDIR)
 
-.PHONY: help run down test test-unit test-docker lint types layers format lock replay bench clean
+.PHONY: help run down test test-unit test-docker test-cluster lint types layers format lock replay bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-unit: $(READY) ## the unit tests (under a minute)
 test-docker: $(READY) ## the image and the container deployer, on this machine's Docker engine
 	$(PYTEST) tests/docker
 
+test-cluster: $(READY) ## servers in the cluster of KUBECONFIG (a control plane without nodes)
+	$(PYTEST) tests/cluster
+
 lint: $(READY) ## ruff: style and known mistakes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -48,11 +51,13 @@ format: $(READY) ## let ruff rewrite the layout
 replay: $(READY) ## live 2013 in minutes: three retraining policies, a table and a picture
 	$(BIN)/ferryman replay --model flights --from 2013-01-29 --to 2013-12-31
 
-bench: $(READY) ## measure: Airflow against a plain script, a search's trials, checking, profiling
+bench: $(READY) ## measure: serving, its log, Airflow against a plain script, a search, checking, profiling
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.csv_check
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.orchestration
+	$(BIN)/python -m benchmarks.prediction_log
+	$(BIN)/python -m benchmarks.serving
 
 lock: $(READY) ## resolve requirements.in anew into the hashed locks
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

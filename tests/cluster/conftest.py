@@ -22,7 +22,11 @@ __all__ = ["_small_bundles", "free_ports", "make_bundle"]
 
 @pytest.fixture(scope="session")
 def api() -> ApiClient:
-    found = config.new_client_from_config()
+    try:
+        found = config.new_client_from_config()
+    except config.ConfigException as error:
+        how = "set KUBECONFIG to that of a control plane without nodes, then `make test-cluster`"
+        pytest.fail(f"no cluster: {how} ({error})", pytrace=False)
     nodes = CoreV1Api(found).list_node().items
     assert not nodes, "these tests play the nodes: use a control plane that has none"
     return found

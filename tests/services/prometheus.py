@@ -14,8 +14,13 @@ from pathlib import Path
 import httpx
 import yaml
 
-_PROGRAM = shutil.which("prometheus") or "/usr/bin/prometheus"
+MISSING = "Prometheus is not installed: apt install prometheus"
 _START_SECONDS = 60.0
+
+
+def is_installed() -> bool:
+    """Whether there is a Prometheus to start."""
+    return shutil.which("prometheus") is not None
 
 
 class Prometheus:
@@ -42,7 +47,7 @@ class Prometheus:
         with (self._folder / "prometheus.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    _PROGRAM,
+                    "prometheus",
                     f"--config.file={config}",
                     f"--storage.tsdb.path={self._folder / 'data'}",
                     f"--web.listen-address=127.0.0.1:{self._port}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from services.prometheus import Prometheus
+from services.prometheus import MISSING, Prometheus, is_installed
 from services.request_load import RequestLoad, post
 
 from ferryman.deployment.autoscaling.autoscaler import autoscaler_of, files_of
@@ -25,6 +25,7 @@ from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
 
+pytestmark = pytest.mark.skipif(not is_installed(), reason=MISSING)
 logger = logging.getLogger(__name__)
 PATH = "/v1/models/tiny:predict"
 DECLARED = """
