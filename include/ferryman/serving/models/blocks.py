@@ -61,6 +61,14 @@ class NumberBlock:
 
     def array(self, cells: list[Any], rows: int) -> Any:
         """Cells, row by row, as an array [rows, columns]; RowError names the first bad one."""
+        return self.tensor(self.check(cells, rows), rows)
+
+    def tensor(self, checked: Any, rows: int) -> Any:  # noqa: ARG002  - one port with TextBlock
+        """What `check` gave, as what the model takes."""
+        return checked if self._dtype is np.float64 else checked.astype(self._dtype)
+
+    def check(self, cells: list[Any], rows: int) -> Any:
+        """Cells as float64 [rows, columns], null as NaN; RowError names the first bad one."""
         kinds = set(map(type, cells))
         if not kinds <= _NUMBERS:
             _check_each(cells, self.names, self._fault)
@@ -77,7 +85,7 @@ class NumberBlock:
             _check_each(cells, self.names, self._fault)
         if float in kinds and self._wholes is not None:
             self._check_whole(known.reshape(rows, self.width), cells)
-        return block if self._dtype is np.float64 else block.astype(self._dtype)
+        return block
 
     def _without_nulls(self, block: Any, cells: list[Any]) -> Any:
         nulls = np.isnan(block)
@@ -115,14 +123,22 @@ class TextBlock:
 
     def array(self, cells: list[Any], rows: int) -> Any:
         """Cells, row by row, as an array [rows, columns]; RowError names the first bad one."""
+        return self.tensor(self.check(cells, rows), rows)
+
+    def tensor(self, checked: list[Any], rows: int) -> Any:
+        """What `check` gave, as what the model takes: null as the empty text."""
+        texts = ["" if cell is None else cell for cell in checked] if None in checked else checked
+        return np.array(texts, dtype=np.object_).reshape(rows, self.width)
+
+    def check(self, cells: list[Any], rows: int) -> list[Any]:  # noqa: ARG002  - as NumberBlock
+        """Cells as they are; RowError names the first bad one."""
         if not set(map(type, cells)) <= _TEXTS:
             _check_each(cells, self.names, self._fault)
         if self._some_required and not all(cells):
             _check_each(cells, self.names, self._fault)
-        texts = ["" if cell is None else cell for cell in cells] if None in cells else cells
-        if max(map(len, texts)) > MAX_TEXT:
+        if max(map(len, filter(None, cells)), default=0) > MAX_TEXT:
             _check_each(cells, self.names, self._fault)
-        return np.array(texts, dtype=np.object_).reshape(rows, self.width)
+        return cells
 
     def _fault(self, value: Any, column: int) -> str | None:
         if type(value) not in _TEXTS:

@@ -39,7 +39,11 @@ _A_ROW = "a row must be an object of column: value, or a list of values in the m
 
 
 class Rows:
-    """Checked rows. `given` holds, by column, what is logged but is no feature."""
+    """Rows as they were read. `given` holds, by column, what is logged but is no feature.
+
+    `checked` is set by `RowSchema.feed`: the good cells, a block at a time, in the schema's order:
+    float64 [rows, columns] with NaN for null, or a list of texts and None, row by row.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Rows:
         self.size = size
         self.cells = cells  # a list a block, row by row
         self.given = given
+        self.checked: Sequence[Any] = ()
         self._blocks = blocks
 
     @cached_property
@@ -95,14 +100,14 @@ class RowSchema:
             else _column_layout(signature, input_types)
         )
         columns = {column.name: column for column in signature.features}
-        self._blocks = [
+        self.blocks = [
             cell_block(kind, [columns[name] for name in names]) for kind, names in layout.items()
         ]
         # How the cells of a block are taken out of an object, and out of a list.
-        self._by_name = [_picker(block.names) for block in self._blocks]
+        self._by_name = [_picker(block.names) for block in self.blocks]
         self._by_place = [
             None if block.names == self.names else _picker([*map(self.names.index, block.names)])
-            for block in self._blocks
+            for block in self.blocks
         ]
 
     def read_rows(self, instances: object) -> Rows:
@@ -121,7 +126,7 @@ class RowSchema:
         if kinds == _LISTS:
             return self._read_lists(instances)
         if len(self.names) == 1 and kinds.isdisjoint((dict, list)):
-            return Rows(len(instances), [instances], self._blocks)
+            return Rows(len(instances), [instances], self.blocks)
         wanted = dict if type(instances[0]) is dict else list
         index = next((i for i, row in enumerate(instances) if type(row) is not wanted), 0)
         raise RowError(_A_ROW, row=index)
@@ -143,24 +148,25 @@ class RowSchema:
         given = {name: inputs[name] for name in self._beside if name in inputs}
         cells = [
             list(chain.from_iterable(zip(*(inputs[name] for name in block.names), strict=True)))
-            for block in self._blocks
+            for block in self.blocks
         ]
-        return Rows(count, cells, self._blocks, self._checked_beside(given))
+        return Rows(count, cells, self.blocks, self._checked_beside(given))
 
     def feed(self, rows: Rows) -> dict[str, Any]:
         """The ONNX inputs of rows: [rows, columns] a block or [rows, 1] a column.
 
         RowError names the first bad value.
         """
-        size = rows.size
+        size, pairs = rows.size, zip(self.blocks, rows.cells, strict=True)
+        rows.checked = checked = [block.check(cells, size) for block, cells in pairs]
         if self.takes_blocks:
             return {
-                block.kind: block.array(cells, size)
-                for block, cells in zip(self._blocks, rows.cells, strict=True)
+                block.kind: block.tensor(cells, size)
+                for block, cells in zip(self.blocks, checked, strict=True)
             }
         feed: dict[str, Any] = {}
-        for block, cells in zip(self._blocks, rows.cells, strict=True):
-            columns = block.array(cells, size).T.reshape(block.width, size, 1)
+        for block, cells in zip(self.blocks, checked, strict=True):
+            columns = block.tensor(cells, size).T.reshape(block.width, size, 1)
             feed.update(zip(block.names, columns, strict=True))
         return feed
 
@@ -181,7 +187,7 @@ class RowSchema:
                 self._check_keys(row, index)
             raise
         given = self._read_beside(instances) if surplus else _NOTHING
-        return Rows(size, cells, self._blocks, given)
+        return Rows(size, cells, self.blocks, given)
 
     def _read_lists(self, instances: list[list[Any]]) -> Rows:
         size, width = len(instances), len(self.names)
@@ -195,7 +201,7 @@ class RowSchema:
             else list(chain.from_iterable(map(pick, instances)))
             for pick in self._by_place
         ]
-        return Rows(size, cells, self._blocks)
+        return Rows(size, cells, self.blocks)
 
     def _check_keys(self, row: Mapping[str, Any], index: int | None) -> None:
         unknown = row.keys() - self._known
