@@ -205,8 +205,8 @@ def test_words_of_a_run_stay_words(tmp_path: Path) -> None:
             ingest(tmp_path, "parquet", 0.2, **{name: "s3://elsewhere/rows"})
 
 
-def test_a_million_bad_rows_are_told_in_a_few_words() -> None:
-    count = 1_000_000
+def test_many_bad_rows_are_told_in_a_few_words() -> None:
+    count = 200_000
     spec = FilesSourceSpec.model_validate(
         {
             "kind": "files",
@@ -232,6 +232,6 @@ def test_a_million_bad_rows_are_told_in_a_few_words() -> None:
         MemorySource("rows", spec, table).read(window, window)
     error = caught.value
     assert len(str(error)) < 1_500
-    assert "column 'heat': 1000000 rows, the first in row 1: 11.0 is above 10" in error.text
-    assert "(1000000 of 1000000 rows are bad: 1000000 to drop)" in error.text
+    assert f"column 'heat': {count} rows, the first in row 1: 11.0 is above 10" in error.text
+    assert f"({count} of {count} rows are bad: {count} to drop)" in error.text
     assert error.cleaning.quarantine.num_rows == 2 * count

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,25 +54,43 @@ class RunningServer:
         return (self.endpoint.root / "server.log").read_text()
 
 
-@pytest.fixture
-def start_server(tmp_path: Path, free_ports: Any) -> Iterator[Callable[..., RunningServer]]:
-    """start_server(**declaration): a running server; it is ended with the test."""
+@contextmanager
+def starting(folder: Path, free_ports: Any) -> Iterator[Callable[..., RunningServer]]:
+    """start(**declaration): a running server; it is ended with the block."""
     started: list[RunningServer] = []
 
     def start(**declared: Any) -> RunningServer:
         port, admin_port = free_ports(2)
         settings = Settings(
-            home=tmp_path / f"home{len(started)}", serving_port=port, serving_admin_port=admin_port
+            home=folder / f"home{len(started)}", serving_port=port, serving_admin_port=admin_port
         )
         server = RunningServer(settings, ServerSpec(**declared))
         started.append(server)
         server.deployer.start()
         return server
 
-    yield start
-    for server in started:
-        server.client.close()
-        server.deployer.stop()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.client.close()
+            server.deployer.stop()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path, free_ports: Any) -> Iterator[Callable[..., RunningServer]]:
+    """start_server(**declaration): a running server; it is ended with the test."""
+    with starting(tmp_path, free_ports) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_server(
+    tmp_path_factory: pytest.TempPathFactory, free_ports: Any
+) -> Iterator[Callable[..., RunningServer]]:
+    """As `start_server`, for servers that the tests of a module share."""
+    with starting(tmp_path_factory.mktemp("shared"), free_ports) as start:
+        yield start
 
 
 @pytest.fixture

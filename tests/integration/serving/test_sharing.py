@@ -9,17 +9,24 @@ import pytest
 from client_load import Clients, read_answer, request_of, shares
 
 
+@pytest.fixture(scope="module")
+def served(start_shared_server: Any, make_bundle: Any) -> tuple[Any, Any]:
+    """A server of three replicas, and the bundle that it serves."""
+    server = start_shared_server(replicas=3)
+    bundle = make_bundle(server.settings.bundles_root)
+    server.load(bundle, 1)
+    return server, bundle
+
+
 @pytest.mark.parametrize(
     ("connections", "close", "requests"),
     [(32, False, 160), (1, False, 2_400), (4, True, 150)],
     ids=["32 connections", "1 connection", "a connection a request"],
 )
 def test_three_replicas_share_the_load(
-    start_server: Any, make_bundle: Any, connections: int, close: bool, requests: int
+    served: tuple[Any, Any], connections: int, close: bool, requests: int
 ) -> None:
-    server = start_server(replicas=3)
-    bundle = make_bundle(server.settings.bundles_root)
-    server.load(bundle, 1)
+    server, bundle = served
     before = server.answered()
     clients = Clients(server.endpoint.port, bundle.rows[0], connections, close=close)
     asyncio.run(clients.run(threading.Event(), requests))
@@ -32,11 +39,10 @@ def test_three_replicas_share_the_load(
 
 
 def test_pipelined_requests_and_single_bytes_survive_being_handed_on(
-    start_server: Any, make_bundle: Any
+    served: tuple[Any, Any],
 ) -> None:
-    server = start_server(replicas=3)
-    bundle = make_bundle(server.settings.bundles_root)
-    server.load(bundle, 1)
+    server, bundle = served
+    before = server.answered()
     asked = [number % 20 for number in range(600)]
 
     async def pipelined() -> list[float]:
@@ -71,4 +77,5 @@ def test_pipelined_requests_and_single_bytes_survive_being_handed_on(
     for scores in asyncio.run(all_at_once()):
         expected = [bundle.outputs[row] for row in asked[: len(scores)]]
         assert scores == pytest.approx(expected, abs=1e-5)
-    assert len([name for name, count in server.answered().items() if count]) == 3
+    assert all(count > before.get(name, 0) for name, count in server.answered().items())
+    assert len(server.answered()) == 3
