@@ -1,5 +1,6 @@
 """Finds the server that answers for a model, whatever place it runs in."""
 
+import logging
 from dataclasses import dataclass
 
 from ferryman.runtime.connections import Connections
@@ -11,6 +12,8 @@ from ferryman.spec.loader import load_model
 from ferryman.spec.model import ModelSpec
 from ferryman.spec.servers import find_server
 from ferryman.spec.serving import MAIN
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,23 @@ def named_model_server(
     from ferryman.deployment.cluster.kubernetes_model_server import KubernetesModelServer
 
     return KubernetesModelServer.declared(settings, name, server, connections)
+
+
+def ensure_deployed(settings: Settings, name: str) -> None:
+    """Start a declared server that does not run yet.
+
+    The processes of `main` are their operator's: `make run`, `ferryman serve`, a service manager.
+    Pods come with the first release to a cluster. Raises what the place's deployer raises.
+    """
+    server = find_server(settings.zoo, name)
+    if server.place == "kubernetes" or (server.place == "process" and name == MAIN):
+        return
+    from ferryman.deployment.deployers import deployer_of
+
+    deployer = deployer_of(settings, name)
+    if deployer.status().state == "stopped":
+        logger.info("server %s does not run: it is started", name)
+        deployer.start()
 
 
 def endpoint_for(settings: Settings, spec: ModelSpec) -> Endpoint:

@@ -1,10 +1,13 @@
-"""Lets the running server load the candidate beside what it serves, and replay its golden rows."""
+"""Lets the model's server load the candidate beside what it serves, and replay its golden rows.
+
+A declared server that does not run yet is deployed first.
+"""
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
 from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
-from ferryman.steps.model_servers import model_server_of
+from ferryman.steps.model_servers import ensure_deployed, model_server_of
 from ferryman.steps.release_op import gated_op
 
 
@@ -27,6 +30,7 @@ def run(context: StepContext) -> StepResult:
             text=f"already done (epoch {done.epoch})", outputs={"digest": candidate.digest}
         )
     if op.state is State.GATED:
+        ensure_deployed(context.settings, context.spec.serving.server)
         with model_server_of(context.settings, context.spec, context.connections) as server:
             server.check(op.model, candidate.bundle, candidate.digest)
     ledger.advance(op.op_id, State.STAGED, {"digest": candidate.digest}, base_epoch=base)

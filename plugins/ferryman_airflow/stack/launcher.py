@@ -97,19 +97,27 @@ class Launcher:
             self.group.stop(first="scheduler")
         for folder in (self.stack.home, self.settings.home):
             require_space(folder)
-        for port, use, variable in (
+        ports = [
             (self.stack.airflow_port, "Airflow", "FERRYMAN_AIRFLOW_PORT"),
             (self.stack.mlflow_port, "MLflow", "FERRYMAN_MLFLOW_PORT"),
-            (self.settings.serving_port, "serving", "FERRYMAN_SERVING_PORT"),
-            (self.settings.serving_admin_port, "serving's admin", "FERRYMAN_SERVING_ADMIN_PORT"),
-        ):
+        ]
+        if self._serves_here():
+            serving, admin = self.settings.serving_port, self.settings.serving_admin_port
+            ports.append((serving, "serving", "FERRYMAN_SERVING_PORT"))
+            ports.append((admin, "serving's admin", "FERRYMAN_SERVING_ADMIN_PORT"))
+        for port, use, variable in ports:
             require_free(port, use, variable)
+
+    def _serves_here(self) -> bool:
+        """Whether `main` is a process of this stack; elsewhere, the first release deploys it."""
+        return find_server(self.settings.zoo, MAIN).place == "process"
 
     def _start(self) -> None:
         write_config(self.stack, self.settings)
-        server = find_server(self.settings.zoo, MAIN)
-        serving = front_command(self.settings, MAIN, server, ["--watched"])
-        self.group.start("serving", serving, self.environment)
+        if self._serves_here():
+            server = find_server(self.settings.zoo, MAIN)
+            serving = front_command(self.settings, MAIN, server, ["--watched"])
+            self.group.start("serving", serving, self.environment)
         self._prepare_databases()
         self.group.start("mlflow", self._mlflow_command(), self.environment)
         for part in AIRFLOW_PARTS:
@@ -187,10 +195,9 @@ class Launcher:
             "triggerer": "triggerer",
         }
         waiting = [part for part in AIRFLOW_PARTS if states.get(names[part]) != "healthy"]
-        others = {
-            "mlflow": f"{self.stack.mlflow_url}/health",
-            "serving": f"{self.settings.serving_url}/v2/health/live",
-        }
+        others = {"mlflow": f"{self.stack.mlflow_url}/health"}
+        if self._serves_here():
+            others["serving"] = f"{self.settings.serving_url}/v2/health/live"
         return waiting + [name for name, url in others.items() if not _answers(url)]
 
     def _watch(self) -> None:

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# A program of its own: pytest is not here to say where the tests' modules are.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from release_world import Release
 
 from ferryman.settings import Settings

@@ -1,11 +1,13 @@
 """A small installation with one registered, released model and a better candidate for it."""
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 
@@ -158,6 +160,29 @@ class Release:
     def run_all(self) -> StepResult:
         """Run every step; the last one's result."""
         return [self.run(step) for step in STEPS][-1]
+
+
+def released_elsewhere(
+    settings: Settings, make_bundle: Callable[..., Any], server: dict[str, Any], ports: list[int]
+) -> None:
+    """Release two versions of `tiny` to a server `lane` that nobody has started; it must answer."""
+    model = declare(settings.zoo)
+    text = model.file.read_text()
+    model.file.write_text(f"{text}serving: {{server: lane}}\n")
+    lane = {**server, "port": ports[0], "admin_port": ports[1]}
+    declared = {"spec_version": 1, "servers": {"lane": lane}}
+    (settings.zoo / "servers.yaml").write_text(json.dumps(declared))
+    fill(settings, make_bundle)
+    for version in (1, 2):
+        bundle = make_bundle(settings.bundles_root, CANDIDATES[version][0])
+        given = candidate(settings, version, make_bundle)
+        done = Release(settings, f"v{version}", given).run_all()
+        url = str(done.outputs["served"])
+        assert url == f"http://127.0.0.1:{ports[0]}"
+        with httpx.Client(base_url=url, trust_env=False) as http:
+            answer = http.post("/v1/models/tiny:predict", json={"instances": bundle.rows})
+        assert answer.headers["x-model-version"] == str(version)
+        assert np.allclose(answer.json()["predictions"], bundle.outputs, atol=1e-5)
 
 
 def _day_tables(day: int) -> tuple[pa.Table, pa.Table]:
