@@ -113,11 +113,13 @@ def test_odd_http_is_answered(server: Any, what: str, data: bytes, answers: int)
     assert answer.count(b"HTTP/1.1 200 ") == answers, answer
 
 
-def test_a_long_header_does_no_harm(server: Any) -> None:
-    for size in (10_000, 1_000_000):
-        data = (
-            HEAD + b"x: " + b"y" * size + b"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n[1]"
-        )
-        answer = send(server.address, data)
-        assert answer == b"" or answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 4"))
+@pytest.mark.parametrize("size", [10_000, 1_000_000, 30_000_000])
+def test_a_long_header_is_refused(server: Any, size: int) -> None:
+    data = HEAD + b"x: " + b"y" * size + b"\r\nContent-Length: 3\r\nConnection: close\r\n\r\n[1]"
+    answer = send(server.address, data)
+    if size > 64 * 1024:
+        # Where it hung up with much still on its way, its answer may be lost.
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+    else:
+        assert answer.startswith(b"HTTP/1.1 200 ")
     assert send(server.address, GOOD).startswith(b"HTTP/1.1 200 ")

@@ -1,11 +1,13 @@
 """The short cut gives the very answers that the usual way gives, in the order of the requests."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -13,8 +15,12 @@ from uvicorn.server import ServerState
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.prediction_app import PredictionApp
 from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.models.onnx_model import OnnxModel
+from ferryman.serving.models.pace import Pace
+from ferryman.serving.models.rows import RowError
 from ferryman.serving.models.served_models import Pointer, ServedModels
-from ferryman.serving.sockets.direct_protocol import DirectProtocol
+from ferryman.serving.sockets import direct_protocol
+from ferryman.serving.sockets.direct_protocol import MAX_HEAD, DirectProtocol
 
 V1 = "/v1/models/tiny:predict"
 
@@ -23,6 +29,10 @@ class CountingApp(PredictionApp):
     """Counts what goes the usual way."""
 
     usual = 0
+    shared = False
+
+    def answer_at_once(self, url: Any, headers: Any, body: Any, clients: int, later: Any) -> Any:
+        return super().answer_at_once(url, headers, body, 2 if self.shared else clients, later)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.usual += 1
@@ -126,7 +136,11 @@ def test_everything_else_goes_the_usual_way(
     assert app.usual == 1
 
 
-def test_requests_sent_together_are_answered_in_their_order(app: CountingApp) -> None:
+@pytest.mark.parametrize("gathers", [False, True])
+def test_requests_sent_together_are_answered_in_their_order(
+    app: CountingApp, gathers: bool
+) -> None:
+    _let_gather(app, gathers)
     good, bad = _request(_body(app)), _request(b"{", more="x-request-id: bad\r\n")
     many = [good, good, bad, good, _request(b"", "/healthz", method="GET"), good]
     answers = _talk(app, [b"".join(many)], len(many))
@@ -135,23 +149,101 @@ def test_requests_sent_together_are_answered_in_their_order(app: CountingApp) ->
     assert answers[2][1]["x-request-id"] == "bad"
 
 
+def _let_gather(app: CountingApp, gathers: bool) -> None:
+    app.shared = True
+    for model in app._served.loaded:
+        model.pace = Pace(gathers=gathers)
+
+
+class _Overflowing(OnnxModel):
+    """Has no answer where a distance is beyond the world."""
+
+    def run(self, feed: Any, size: int) -> Any:
+        if max(float(cells.max()) for cells in feed.values() if cells.dtype != np.object_) > 1e6:
+            raise RowError("the model gives no finite score for this row", row=0)
+        return super().run(feed, size)
+
+
+def test_a_row_that_the_model_cannot_answer_is_refused_the_usual_way(app: CountingApp) -> None:
+    _let_gather(app, True)
+    for model in app._served.loaded:
+        model.__class__ = _Overflowing
+    good, bad = _request(_body(app)), _request(_body(app, 1e7), more="x-request-id: far\r\n")
+    answers = _talk(app, [b"".join([good, bad, good, bad])], 4)
+    assert [status for status, _, _ in answers] == [200, 400, 200, 400]
+    assert answers[1][1]["x-request-id"] == "far" and "finite" in answers[1][2]["error"]
+    # What came after the first bad one in the same packet waited for it, the usual way.
+    assert app.usual == 3
+
+
+def test_a_good_request_before_nonsense_is_answered_first(app: CountingApp) -> None:
+    _let_gather(app, True)
+    reply = _raw(app, _request(_body(app)) + b"no HTTP\r\n\r\n")
+    assert reply.startswith(b"HTTP/1.1 200 OK") and reply.count(b"HTTP/1.1 400 ") == 1
+
+
+def test_a_client_that_says_no_more_is_answered(app: CountingApp) -> None:
+    _let_gather(app, True)
+    reply = _raw(app, _request(_body(app)), ends=True)
+    assert reply.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("pieces", [1, 50])
+def test_the_head_of_a_request_is_bounded(app: CountingApp, pieces: int) -> None:
+    head = b"POST / HTTP/1.1\r\n" + b"x: " + b"y" * (MAX_HEAD * 8)
+    step = len(head) // pieces
+    parts = [head[place : place + step] for place in range(0, len(head), step)]
+    reply = _raw(app, *parts)
+    assert reply == b"" or reply.startswith(b"HTTP/1.1 400 ")
+    good = _request(_body(app), more=f"x: {'y' * 10_000}\r\n")
+    ((status, _, _),) = _talk(app, [good], 1)
+    assert status == 200
+
+
+def test_the_head_after_a_large_body_is_not_counted_with_it(app: CountingApp) -> None:
+    rows = json.loads(_body(app))["instances"] * 1_500
+    large = _request(json.dumps({"instances": rows}).encode())
+    assert len(large) > MAX_HEAD
+    next_one = _request(_body(app))
+    (first, second) = _talk(app, [large + next_one[:30], next_one[30:]], 2)
+    assert (first[0], second[0]) == (200, 200)
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST / HTTP/1.1\r\nhost"])
+def test_a_head_that_never_comes_is_not_awaited_for_ever(
+    app: CountingApp, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct_protocol, "HEAD_SECONDS", 0.1)
+    assert _raw(app, begun, idle=0.1 if not begun else 60) == b""
+
+
 def test_who_closes_is_answered_and_closed(app: CountingApp) -> None:
     reply = _raw(app, _request(_body(app), more="connection: close\r\n"))
     assert reply.startswith(b"HTTP/1.1 200") and b"connection: close" in reply
 
 
-def _raw(app: Any, request_bytes: bytes) -> bytes:
+def _raw(app: Any, *pieces: bytes, ends: bool = False, idle: float = 5) -> bytes:
     """All that comes until the server closes."""
 
     async def run() -> bytes:
         loop = asyncio.get_running_loop()
         config = Config(app, http="httptools", ws="none", lifespan="off", log_config=None)
+        config.timeout_keep_alive = idle  # type: ignore[assignment]
         server = await loop.create_server(
             lambda: DirectProtocol(config, ServerState(), {}, loop), "127.0.0.1", 0
         )
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(request_bytes)
-        reply = await asyncio.wait_for(reader.read(), 10)
+        reply = b""
+        with contextlib.suppress(ConnectionError):  # it hung up with much still on its way
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            if ends:
+                writer.write_eof()
+            async with asyncio.timeout(10):
+                while read := await reader.read(65536):
+                    reply += read
         writer.close()
         server.close()
         await server.wait_closed()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from asking import Got, ask_within
 
-from ferryman.serving.answering.gathering import Gathering
+from ferryman.serving.answering.gathering import MOST_ROWS, Gathering
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.prediction_app import PredictionApp
 from ferryman.serving.log.writer import PredictionLog
@@ -45,9 +46,7 @@ class Serving:
     def ask_together(self, bodies: Sequence[Any]) -> list[Got]:
         async def both() -> list[Got]:
             asked = [ask_within(self.app, V1, [json.dumps(body).encode()]) for body in bodies]
-            tasks = [asyncio.ensure_future(each) for each in asked]
-            self.app.begun = tasks
-            return list(await asyncio.gather(*tasks))
+            return list(await asyncio.gather(*asked))
 
         return asyncio.run(both())
 
@@ -62,7 +61,7 @@ def serving(tmp_path: Path, make_bundle: Any) -> Iterator[Serving]:
 
 def test_requests_of_one_turn_share_a_run_and_get_their_own_answers(serving: Serving) -> None:
     serving.model.pace = Pace(gathers=True)
-    rows, outputs = serving.bundle.rows, serving.bundle.outputs
+    rows, outputs = serving.bundle.rows[:MOST_ROWS], serving.bundle.outputs[:MOST_ROWS]
     bad = {"instances": [{**rows[0], "hour": "x"}]}
     good = [{"instances": [row]} for row in rows]
     answers = serving.ask_together([*good, bad, {"instances": rows}])
@@ -84,17 +83,49 @@ def test_a_lone_request_and_a_quick_model_are_scored_at_once(
     assert serving.runs() == [f"{together}.0", f"{together}.0"]
 
 
-def test_the_short_cut_leaves_requests_that_may_share_a_run(serving: Serving) -> None:
+def test_the_short_cut_shares_a_run_where_there_are_several_clients(serving: Serving) -> None:
     serving.model.pace = Pace(gathers=True)
-    body = json.dumps({"instances": serving.bundle.rows}).encode()
+    row, many = (
+        json.dumps({"instances": rows}).encode()
+        for rows in (serving.bundle.rows[:1], serving.bundle.rows[:1] * (MOST_ROWS + 1))
+    )
+    told: list[bytes | None] = []
 
-    async def ask(clients: int) -> bytes | None:
-        return serving.app.answer_at_once(V1.encode(), [], body, clients)
+    def ask(body: bytes, clients: int) -> Any:
+        return serving.app.answer_at_once(V1.encode(), [], body, clients, told.append)
 
-    assert asyncio.run(ask(32)) is not None
-    serving.app.begun = [object()]
-    assert asyncio.run(ask(32)) is None
-    assert asyncio.run(ask(1)) is not None  # its only client waits for it
+    async def turn() -> None:
+        assert b" 200 OK" in ask(row, 1)  # its only client waits for it
+        assert b" 200 OK" in ask(many, 32)  # a run of its own costs it little
+        assert serving.runs() == ["2.0", f"{MOST_ROWS + 2.0}"]
+        first, second = ask(row, 32), ask(row, 32)
+        assert told == [] and callable(first) and callable(second)
+        await asyncio.sleep(0)
+        assert len(told) == 2 and serving.runs()[0] == "3.0"
+        ask(row, 32)()  # whoever cannot wait is answered now
+        assert len(told) == 3
+
+    asyncio.run(turn())
+    assert all(answer is not None and b" 200 OK" in answer for answer in told)
+    assert serving.metrics.waiting_rows == 0
+
+
+def test_what_a_request_waited_in_a_turn_of_the_loop_is_in_its_latency(serving: Serving) -> None:
+    body = json.dumps({"instances": serving.bundle.rows[:1]}).encode()
+
+    async def ask(waits: float) -> float:
+        for _ in range(2):
+            serving.app.answer_at_once(V1.encode(), [], body, 2, lambda _: None)
+            time.sleep(waits)  # what the loop does between the two
+        await asyncio.sleep(0)
+        lines = serving.metrics.page().decode().splitlines()
+        return next(
+            float(x.split()[1]) for x in lines if x.startswith("ferryman_request_seconds_sum")
+        )
+
+    first = asyncio.run(ask(0.05))
+    assert first > 0.05
+    assert asyncio.run(ask(0.0)) < first + 0.05  # and a new turn begins anew
 
 
 def test_a_long_run_is_made_beside_the_loop(serving: Serving) -> None:

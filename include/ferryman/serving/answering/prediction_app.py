@@ -8,16 +8,16 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from ferryman.serving.answering.gathering import Gathering
+from ferryman.serving.answering.gathering import MOST_ROWS, Gathering
 from ferryman.serving.answering.metrics import UNKNOWN, ServingMetrics
 from ferryman.serving.log.writer import Entry, PredictionLog
 from ferryman.serving.models.onnx_model import OnnxModel, Scores
-from ferryman.serving.models.rows import RowError
+from ferryman.serving.models.rows import RowError, Rows
 from ferryman.serving.models.served_models import ServedModels
 from ferryman.serving.protocols import dialects
 from ferryman.serving.protocols.answers import (
@@ -48,11 +48,20 @@ logger = logging.getLogger(__name__)
 Page = Callable[[], Awaitable[bytes]]
 
 
+class _Call(NamedTuple):
+    """A prediction that was read and can be scored."""
+
+    given: Mapping[bytes, bytes]
+    request: Request
+    asked: Asked
+    model: OnnxModel
+    started: float
+
+
 class PredictionApp:
     """Answers predictions, states and metrics from the served models.
 
-    `page` gives the whole page of metrics; without it the page is this replica's own. `begun` holds
-    every request that has begun, also those that the loop will turn to next: a server's tasks.
+    `page` gives the whole page of metrics; without it the page is this replica's own.
     """
 
     def __init__(
@@ -62,14 +71,12 @@ class PredictionApp:
         metrics: ServingMetrics,
         page: Page | None = None,
     ) -> None:
-        self.begun: Collection[object] = ()
         self._served = served
         self._log = log
         self._metrics = metrics
         self._page = page
         self._prefix = secrets.token_hex(8).encode()
         self._numbers = count(1)
-        self._turn = 0.0
         self._bodies = BodyReader(MAX_BODY, _BODY_SECONDS)
         self._gathering = Gathering(metrics)
         # Large batches are scored beside the loop, so that one row does not wait for thousands.
@@ -80,7 +87,7 @@ class PredictionApp:
         """One request (ASGI)."""
         if scope["type"] != "http":
             return
-        started = time.perf_counter()
+        started = self._gathering.turn_began()
         metrics = self._metrics
         metrics.in_flight += 1
         given = read_headers(scope["headers"])
@@ -96,8 +103,8 @@ class PredictionApp:
             if route.kind == "predict" and model is not None and scope["method"] == "POST":
                 body = await self._bodies.read(receive)
                 request = Request(route, body, json_length(given, len(body)))
-                answer, scores = await self._predict(request, model)
-                self._remember(request_id, model, request, scores, started)
+                answer, rows, scores = await self._predict(request, model)
+                self._remember(request_id, model, request, rows, scores, started)
                 await send_answer(send, answer, headers)
                 return
             if route.kind == "metrics" and scope["method"] in ("GET", "HEAD"):
@@ -119,53 +126,66 @@ class PredictionApp:
         await send_json(send, status, content, headers)
 
     def answer_at_once(
-        self, url: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes, clients: int
-    ) -> bytes | None:
+        self,
+        url: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        clients: int,
+        later: Callable[[bytes | None], None],
+    ) -> bytes | Callable[[], None] | None:
         """The HTTP/1.1 answer to a good, small, whole prediction; None for every other request.
 
-        `clients` is how many connections are open.
+        `clients` is how many connections are open. Where several may share a run, `later` gets the
+        answer at the end of the event loop's turn, or as soon as what is returned is called.
 
         The same as `__call__` sends, without what ASGI costs; what is refused is refused there.
         """
         route = route_at_once(url)
         if route is None or len(body) > _INLINE_BODY:
             return None
-        started = time.perf_counter()
+        started = self._gathering.turn_began()
         model = self._served.get(route.model, route.version, route.label)
-        if model is None or (model.pace.gathers and clients > 1 and self._is_crowded()):
+        if model is None:
             return None
-        given = read_headers(headers)
         try:
+            given = read_headers(headers)
             request = Request(route, body, json_length(given, len(body)))
             asked = dialects.read(request, model.schema)
-            if model.pace.is_long(asked.rows.size):
+            call = _Call(given, request, asked, model, started)
+            size = asked.rows.size
+            if model.pace.is_long(size):
                 return None
-            scores = self._run(model, model.schema.feed(asked.rows), asked.rows.size)
-            answer = dialects.answer(request, asked, model, scores)
-        except (RowError, Refusal):
+            feed = model.schema.feed(asked.rows)
+            if model.pace.gathers and clients > 1 and size <= MOST_ROWS:
+                self._gathering.add(model, feed, size, lambda found: later(self._end(call, found)))
+                return self._gathering.run_all
+            return self._finish(call, self._run(model, feed, size))
+        except Exception as error:  # noqa: BLE001 - told
+            _tell_what_nobody_expects(error)
             return None
-        except Exception:
-            # It is answered, and counted, as every request that fails.
-            logger.exception("a prediction failed; it is tried once more")
+
+    def _end(self, call: _Call, found: Scores | Exception) -> bytes | None:
+        """The answer's bytes after a common run; None where it is for `__call__` to refuse."""
+        try:
+            return None if isinstance(found, Exception) else self._finish(call, found)
+        except Exception as error:  # noqa: BLE001 - told
+            _tell_what_nobody_expects(error)
             return None
+
+    def _finish(self, call: _Call, scores: Scores) -> bytes:
+        """The answer's bytes, counted and logged; Refusal where there is none."""
+        given, request, asked, model, started = call
+        answer = dialects.answer(request, asked, model, scores)
         request_id = self._request_id(given)
-        self._remember(request_id, model, request, scores, started)
-        return write_answer(answer, [(b"x-request-id", request_id), *model.headers])
-
-    def _is_crowded(self) -> bool:
-        """Whether requests of several clients come so close together that they may share a run.
-
-        uvloop's clock stands still, for a millisecond at least, while it turns to each of them.
-        """
-        now = asyncio.get_running_loop().time()
-        is_close, self._turn = now == self._turn, now
-        return is_close or len(self.begun) > 0
+        written = write_answer(answer, [(b"x-request-id", request_id), *model.headers])
+        self._remember(request_id, model, request, asked.rows, scores, started)
+        return written
 
     def close(self) -> None:
         """End the scoring threads."""
         self._pool.shutdown(wait=True)
 
-    async def _predict(self, request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
+    async def _predict(self, request: Request, model: OnnxModel) -> tuple[Answer, Rows, Scores]:
         """The answer to a request, the usual small and lone one without leaving this function."""
         if len(request.body) > _INLINE_BODY:
             return await self._predict_large(request, model)
@@ -174,31 +194,41 @@ class PredictionApp:
         feed = model.schema.feed(asked.rows)
         if model.pace.is_long(size):
             scores = await self._run_beside(model, feed, size)
-        elif model.pace.gathers and len(self.begun) > 1:
+        elif model.pace.gathers and size <= MOST_ROWS:
             scores = await self._gathering.score(model, feed, size)
         else:
             scores = self._run(model, feed, size)
-        return dialects.answer(request, asked, model, scores), scores
+        return dialects.answer(request, asked, model, scores), asked.rows, scores
 
     def _run(self, model: OnnxModel, feed: Mapping[str, Any], size: int) -> Scores:
         scores = model.run(feed, size)
         self._metrics.ran(model.identity.name, size)
         return scores
 
-    def _remember(
-        self, request_id: bytes, model: OnnxModel, request: Request, scores: Scores, started: float
+    def _remember(  # noqa: PLR0913, PLR0917  - all that is told of one answer
+        self,
+        request_id: bytes,
+        model: OnnxModel,
+        request: Request,
+        rows: Rows,
+        scores: Scores,
+        started: float,
     ) -> None:
         """Count an answered request, and log it."""
         seconds = time.perf_counter() - started
         name = model.identity.name
         self._metrics.scored(name, len(scores))
         self._metrics.count(name, _name(request.route), 200, seconds)
-        self._log.put(Entry(request_id, model, request, scores, time.time(), seconds=seconds))
+        checked, given = rows.checked, rows.given
+        self._log.put(Entry(request_id, model, checked, given, scores, time.time(), seconds))
 
-    async def _predict_large(self, request: Request, model: OnnxModel) -> tuple[Answer, Scores]:
+    async def _predict_large(
+        self, request: Request, model: OnnxModel
+    ) -> tuple[Answer, Rows, Scores]:
         asked, feed = await self._beside(_read, request, model)
         scores = await self._run_beside(model, feed, asked.rows.size)
-        return await self._beside(dialects.answer, request, asked, model, scores), scores
+        answer = await self._beside(dialects.answer, request, asked, model, scores)
+        return answer, asked.rows, scores
 
     async def _run_beside(self, model: OnnxModel, feed: Mapping[str, Any], size: int) -> Scores:
         self._metrics.waiting_rows += size
@@ -268,6 +298,12 @@ class PredictionApp:
 def _read(request: Request, model: OnnxModel) -> tuple[Asked, Mapping[str, Any]]:
     asked = dialects.read(request, model.schema)
     return asked, model.schema.feed(asked.rows)
+
+
+def _tell_what_nobody_expects(error: Exception) -> None:
+    """The usual way answers the request, and counts it, as every one that fails."""
+    if not isinstance(error, RowError | Refusal):
+        logger.error("a prediction failed; it is tried once more", exc_info=error)
 
 
 def _name(route: Route) -> str:

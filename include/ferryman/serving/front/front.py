@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ferryman.errors import DependencyUnavailable
@@ -38,6 +37,7 @@ from ferryman.serving.front.front_models import FrontModels
 from ferryman.serving.front.merged_metrics import merge_pages
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import Pointer
+from ferryman.serving.sockets.direct_protocol import BoundedProtocol
 from ferryman.serving.sockets.file_limit import raise_file_limit
 from ferryman.serving.sockets.handed_connections import protocol_config
 from ferryman.serving.sockets.inherited_socket import Met, open_public
@@ -107,7 +107,7 @@ class Front:
         token = make_token(self._options.root / "admin.token")
         config, state = protocol_config(AdminApp(self, token)), ServerState()
         server = await loop.create_server(
-            lambda: HttpToolsProtocol(config, state, {}, loop), sock=admin
+            lambda: BoundedProtocol(config, state, {}, loop), sock=admin
         )
         loop.add_reader(channel.fileno(), accept_from, channel, self._fleet.meet)
         loop.add_reader(self._public.fileno(), accept_from, self._public, self._take)

@@ -4,16 +4,14 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ferryman.errors import DependencyUnavailable
-from ferryman.runtime.object_store import ObjectStore
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.prediction_app import Page, PredictionApp
-from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.log.writer import SPOOL_BYTES, PredictionLog
 from ferryman.serving.models.served_models import ServedModels
 from ferryman.serving.models.served_pointers import Pointer
 from ferryman.serving.replica.front_link import FrontLink, connect_path
@@ -48,13 +46,12 @@ class Answering:
             options.root, public_key=options.public_key, threads=options.threads
         )
         self.served.recall()
-        store, spool = _destination() if options.upload else (None, 0)
         self.log = PredictionLog(
             options.predictions,
             self.metrics.dropped,
             replica=options.name,
-            open_store=store,
-            spool_bytes=spool,
+            upload=options.upload,
+            spool_bytes=_spool_bytes() if options.upload else SPOOL_BYTES,
         )
         self.metrics.log_queue = lambda: self.log.queued
 
@@ -93,7 +90,6 @@ class Replica:
         self._parts = Answering(options)
         self._app = self._parts.app(self._page)
         self._connections = Connections(self._app, self._count_changed)
-        self._app.begun = self._connections.state.tasks
         self._leave = asyncio.Event()
         self._link = FrontLink(
             connect_path(channel),
@@ -142,7 +138,8 @@ class Replica:
             return self._parts.metrics.page().decode()
         if kind == "flush":
             if not await asyncio.to_thread(self._parts.log.flush):
-                raise DependencyUnavailable("the prediction log did not flush in time")
+                why = self._parts.log.problem or "it takes too long"
+                raise DependencyUnavailable(f"the prediction log did not flush: {why}")
             return True
         name = message["model"]
         if kind == "try":
@@ -158,13 +155,11 @@ class Replica:
         return True
 
 
-def _destination() -> tuple[Callable[[], ObjectStore] | None, int]:
-    """Where the prediction log is brought to, and how many bytes may wait for it."""
-    from ferryman.runtime.prediction_places import log_destination
+def _spool_bytes() -> int:
+    """How much of the prediction log may wait here while its place is away."""
     from ferryman.settings import load_settings
 
-    settings = load_settings()
-    return log_destination(settings), settings.predictions_spool_mb << 20
+    return load_settings().predictions_spool_mb << 20
 
 
 def run_replica(options: ReplicaOptions, channel: Path) -> None:

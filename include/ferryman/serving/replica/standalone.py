@@ -27,7 +27,6 @@ async def _serve(options: ReplicaOptions, listener: socket.socket) -> None:
     parts = Answering(options)
     app = parts.app()
     connections = Connections(app, lambda: None)
-    app.begun = connections.state.tasks
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -29,6 +29,7 @@ def protocol_config(app: object) -> Config:
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,  # who asks is nobody's business here, and told by nobody
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
 
@@ -143,4 +144,4 @@ class _HandedConnection(DirectProtocol):
 
     def _is_idle(self) -> bool:
         answered = self.cycle is None or self.cycle.response_complete
-        return answered and not self._in_request and not self.pipeline
+        return answered and not (self._in_request or self.is_waiting or self.pipeline)
