@@ -1,6 +1,14 @@
-"""One contender of the race test: takes its candidates through the ledger until each has an end."""
+"""Contenders of the race test: each takes its candidates through the ledger until each has an end.
 
+A process forks them all, kills some, and starts those again; what it imports, it imports once, so
+that they meet in the ledger and not in their imports.
+"""
+
+import json
+import os
+import signal
 import sys
+import time
 
 from ferryman.errors import LostRace, Superseded
 from ferryman.ledger.ledger import PROMOTE, Ledger
@@ -41,5 +49,36 @@ def _try(ledger: Ledger, candidate: Candidate) -> bool:
     return True
 
 
+def start(url: str, days: list[int]) -> int:
+    """A contender as a process of its own; its id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            contend(url, days)
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def end(processes: list[int]) -> list[int]:
+    """Wait for all: their exit codes."""
+    return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+
+
+def main() -> None:
+    """Read what to do; print the exit codes of the first contenders, and of those again."""
+    plan = json.loads(sys.argv[1])
+    url, shares, killed = plan["url"], plan["shares"], plan["killed"]
+    processes = [start(url, share) for share in shares]
+    time.sleep(plan["after"])
+    for number in killed:
+        os.kill(processes[number], signal.SIGKILL)
+    first = end(processes)
+    again = end([start(url, shares[number]) for number in killed])
+    json.dump([first, again], sys.stdout)
+
+
 if __name__ == "__main__":
-    contend(sys.argv[1], [int(day) for day in sys.argv[2].split(",")])
+    main()

@@ -1,9 +1,10 @@
 """Many contenders, shuffled cut-offs, random kills: the newest cut-off wins, each decided once."""
 
+import json
 import random
+import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,14 +38,17 @@ def test_the_newest_cut_off_wins(url: str, seed: int) -> None:
     shares = [days[number::6] for number in range(6)]
     shares[0].append(12)  # two contenders for the newest one: it is still decided once
     killed = chance.sample(range(6), 2)
-    racers = [_start(url, share) for share in shares]
-    time.sleep(chance.uniform(0.3, 1.2))
-    for number in killed:
-        racers[number].kill()
-    endings = [racer.wait(timeout=120) for racer in racers]
-    assert all(code == 0 for n, code in enumerate(endings) if n not in killed)
-    again = [_start(url, shares[number]) for number in killed]
-    assert [racer.wait(timeout=120) for racer in again] == [0, 0]
+    plan = {"url": url, "shares": shares, "killed": killed, "after": chance.uniform(0.02, 0.15)}
+    done = subprocess.run(
+        [sys.executable, str(RACER), json.dumps(plan)],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=240,
+    )
+    endings, again = json.loads(done.stdout)
+    assert all(code == 0 for number, code in enumerate(endings) if number not in killed)
+    assert -signal.SIGKILL in endings  # not all had finished
+    assert again == [0, 0]
 
     ledger = Ledger(url)
     assert ledger.verify() == []
@@ -70,7 +74,3 @@ def test_twelve_open_a_ledger_that_is_not_there_yet(url: str) -> None:
 
     with ThreadPoolExecutor(12) as threads:
         assert list(threads.map(open_it, range(12))) == [[]] * 12
-
-
-def _start(url: str, days: list[int]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(RACER), url, ",".join(map(str, days))])
