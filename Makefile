@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export FERRYMAN_ROOT := $(CURDIR)
 
-.PHONY: help run down test test-unit test-docker test-cluster lint types layers format lock replay bench clean
+.PHONY: help run down test test-long test-unit test-docker test-cluster lint types layers format lock replay bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ down: $(READY) ## end what an earlier `make run` left behind
 test: $(READY) lint types layers ## lint, types, layers, then every test
 	$(PYTEST) tests/unit tests/contract tests/dags tests/model_zoo tests/integration -n 2 --dist loadfile --durations=10
 	$(PYTEST) tests/e2e
+
+test-long: $(READY) ## every test of chance with all its seeds (make test: the first of each)
+	FERRYMAN_TEST_LONG=1 $(PYTEST) tests/contract tests/integration -n 2 --dist loadfile
 
 test-unit: $(READY) ## the unit tests (under a minute)
 	$(PYTEST) tests/unit -n 2 --dist loadfile

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from services.long_tests import seeds
 from services.postgres import PostgresServer
 
 from ferryman.ledger.ledger import Ledger
@@ -31,7 +32,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return address.render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", seeds(1, 2, 3))
 def test_the_newest_cut_off_wins(url: str, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - a test's order, not a secret
     days = chance.sample(DAYS, len(DAYS))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from queue_line import ANSWERS, GROUP, REQUESTS, QueueLine, queue_line, wait_for
+from services.long_tests import seeds
 from services.redis_server import MISSING, RedisServer, is_installed
 
 from ferryman.deployment.process.process_deployer import ProcessDeployer
@@ -77,7 +78,7 @@ def check_all_answered(line: QueueLine, bundle: Any) -> None:
     assert line.pending() == 0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", seeds(1, 2, 3))
 def test_killed_workers_lose_and_repeat_nothing(
     line: QueueLine, server: ServingClient, bundle: Any, seed: int
 ) -> None:

@@ -1,0 +1,13 @@
+"""How often a test of chance is repeated: once in `make test`, with every seed in `make test-long`.
+
+@pytest.mark.parametrize("seed", seeds(1, 2, 3))
+
+FERRYMAN_TEST_LONG=1 asks for all. A test that is written so must be able to fail in its first seed.
+"""
+
+import os
+
+
+def seeds(first: int, *more: int) -> list[int]:
+    """The seeds of this run."""
+    return [first, *more] if os.environ.get("FERRYMAN_TEST_LONG") == "1" else [first]
