@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from ferryman.catalog import load_catalog
+from ferryman.runtime.onnx_library import load_onnxruntime
 from ferryman.settings import load_settings
 from ferryman.steps.contract import STEP_NAMES
 from ferryman_airflow.lineage_events import source_lineage
@@ -181,7 +182,6 @@ def _expectations(_: Path) -> None:
 
 def _model(scratch: Path) -> None:
     import numpy as np
-    import onnxruntime
     import pandas as pd
     import scipy.stats
     import skops.io
@@ -203,6 +203,7 @@ def _model(scratch: Path) -> None:
         scores = fitted.predict_proba(values.reshape(-1, 1))[:, 1]
         log_loss(labels, scores), roc_auc_score(labels, scores), scipy.stats.norm.ppf(0.975)
         skops.io.dump(fitted, scratch / "model.skops")
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         content = to_onnx(fitted, values.reshape(-1, 1)).SerializeToString()

@@ -12,6 +12,8 @@ SOURCES = sorted(
 )
 # The environment is read where settings are made, nowhere else.
 READS_ENVIRONMENT = {"settings.py"}
+# These two set it for onnxruntime before they load it; the second one runs without the project.
+LOADS_ONNXRUNTIME = {"onnx_library.py", "pyfunc_model.py"}
 FORBIDDEN_ATTRIBUTES = {
     ("pickle", "load"),
     ("pickle", "loads"),
@@ -55,12 +57,28 @@ def test_no_silenced_exception(file: Path) -> None:
     ids=lambda file: file.relative_to(ROOT).as_posix(),
 )
 def test_the_environment_is_read_in_settings_alone(file: Path) -> None:
-    if file.name in READS_ENVIRONMENT:
+    if file.name in READS_ENVIRONMENT | LOADS_ONNXRUNTIME:
         return
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             name = (node.value.id, node.attr)
             assert name not in {("os", "environ"), ("os", "getenv")}, f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_nothing_loads_onnxruntime_past_its_one_door(file: Path) -> None:
+    """Its telemetry must be off before it is loaded."""
+    loads = [
+        alias.name if isinstance(node, ast.Import) else str(node.module)
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    found = any(name.partition(".")[0] == "onnxruntime" for name in loads)
+    assert found == (file.name in LOADS_ONNXRUNTIME), file
+    if found:
+        text = file.read_text()
+        assert text.index("ORT_DISABLE_TELEMETRY") < text.index("import onnxruntime")
 
 
 def test_modules_are_rooms_not_halls() -> None:

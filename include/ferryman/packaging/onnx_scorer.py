@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ferryman.errors import DataRejected, IntegrityBroken
 from ferryman.runtime.bundle import ONNX, SIGNATURE, FeatureColumn, Signature
 from ferryman.runtime.files import read_json
+from ferryman.runtime.onnx_library import load_onnxruntime
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +42,7 @@ class OnnxScorer:
 
 def open_session(graph: bytes, name: str) -> Any:
     """An onnxruntime session on one thread; IntegrityBroken (exit 7) where it is not a graph."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

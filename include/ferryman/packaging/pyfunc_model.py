@@ -5,13 +5,18 @@ unpickled: MLflow executes this file and reads the graph.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
-import onnxruntime
 import pandas as pd
+
+# Without it, onnxruntime tells Microsoft of every process that loads it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 
 class BundleModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.bundle import GOLDEN, ONNX, SERVING_ONNX, SIGNATURE, Golden, Signature
 from ferryman.runtime.files import read_json
+from ferryman.runtime.onnx_library import load_onnxruntime
 from ferryman.serving.models.pace import Pace, measure_pace
 from ferryman.serving.models.rows import RowError, Rows, RowSchema
 
@@ -91,6 +91,7 @@ class OnnxModel:
 
 
 def _open_session(folder: Path, graph: str, threads: int) -> Any:
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
