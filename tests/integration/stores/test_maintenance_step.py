@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kept_data import write
+from services.command import Command
 
 from ferryman.data.versions.dataset_version import DatasetVersion, manifest_key
 from ferryman.data.versions.snapshots import SnapshotStore
@@ -23,7 +22,7 @@ from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.files import SCRATCH, json_bytes
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.run_store import run_folder
-from ferryman.settings import Settings
+from ferryman.settings import Settings, load_settings
 from ferryman.spec.windows import day_window
 from ferryman.steps.journey import Journey
 
@@ -206,21 +205,22 @@ def test_the_declaration_decides_where_nobody_says(home: Home) -> None:
     assert home.store.snapshot_ids("rain") == [names["current"]]
 
 
-def test_the_command_prints_what_would_go_and_why(home: Home) -> None:
+def test_the_command_prints_what_would_go_and_why(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = fill(home)
-    command = [sys.executable, "-m", "ferryman.cli", "maintenance", "--model", "rain"]
     settings = home.settings
     variables = {
         "FERRYMAN_HOME": str(settings.home),
         "FERRYMAN_ZOO": str(settings.zoo),
-        "TMPDIR": tempfile.gettempdir(),
         "COLUMNS": "200",
     }
-    done = subprocess.run(
-        command, env={**os.environ, **variables}, capture_output=True, text=True, check=True
-    )
-    (line,) = [text for text in done.stdout.splitlines() if names["nobody"][:60] in text]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    said = Command(capsys, monkeypatch)("maintenance", "--model", "rain")
+    load_settings.cache_clear()
+    (line,) = [text for text in said.splitlines() if names["nobody"][:60] in text]
     assert "window 2013-02-05: superseded since 20" in line
-    assert "stays: 1 x snapshot: current of its window" in done.stdout
-    assert "nothing was removed (param apply: true does it)" in done.stdout
+    assert "stays: 1 x snapshot: current of its window" in said
+    assert "nothing was removed (param apply: true does it)" in said
     assert names["nobody"] in home.store.snapshot_ids("rain")
