@@ -4,7 +4,7 @@ from datetime import datetime
 
 from ferryman.data.versions.retention import Item
 from ferryman.runtime.prediction_places import prediction_places
-from ferryman.serving.log.journal import recover
+from ferryman.serving.log.finish import recover
 from ferryman.serving.log.upkeep import compact, find_outdated, upkeep_lock
 from ferryman.serving.log.upload import upload_waiting
 from ferryman.steps.contract import StepContext

@@ -3,7 +3,8 @@
 It writes the number of each request when it was answered. Manners:
 
 steady       a request a millisecond
-unremoved    as steady, with a flush after 300; dies of SIGKILL before the journal is removed
+unremoved    as steady, with a flush after 300, which finishes the journal in this process; dies of
+             SIGKILL before the journal is removed
 unrenamed    the same, before the Parquet file has its name
 """
 
@@ -15,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from logged_entries import FinishedHere
 from logged_requests import answered
 
-from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 
@@ -29,10 +30,15 @@ def die(*_: Any) -> Any:
 def main() -> None:
     root, bundle, digest, manner = sys.argv[1:]
     model = OnnxModel(Path(bundle), Identity("tiny", 3, 7, digest))
-    log = PredictionLog(Path(root), lambda rows: sys.exit(f"{rows} dropped"), replica="driver")
+    log = PredictionLog(
+        Path(root),
+        lambda rows: sys.exit(f"{rows} dropped"),
+        replica="driver",
+        finish=None if manner == "steady" else lambda: FinishedHere(Path(root)),
+    )
     log.start()
     if manner == "unremoved":
-        Journal.remove = die  # type: ignore[method-assign]
+        Path.unlink = die  # type: ignore[method-assign]
     if manner == "unrenamed":
         Path.rename = die  # type: ignore[method-assign]
     number = 0

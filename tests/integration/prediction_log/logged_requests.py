@@ -1,6 +1,5 @@
 """Requests to the model `tiny` as a server hands them to the prediction log."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -8,23 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from logged_entries import entry_of
+
 from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.serving.log.writer import Entry
 from ferryman.serving.models.onnx_model import OnnxModel
-from ferryman.serving.protocols.requests import Request
-from ferryman.serving.protocols.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NEXT = datetime(2013, 1, 2, tzinfo=UTC)
 ROW = {"carrier": "UA", "distance": 100, "hour": 5.0, "event_time": "2013-01-01T10:15:00Z"}
-_ROUTE = find_route("/v1/models/tiny:predict")
 
 
 def answered(model: OnnxModel, request: str, rows: int = 1) -> Entry:
     """A request of some rows that was answered just now."""
-    body = json.dumps({"instances": [ROW] * rows}).encode()
-    asked = Request(_ROUTE, body)
-    return Entry(request.encode(), model, asked, [0.25] * rows, time.time(), 0.001)
+    return entry_of(model, [ROW] * rows, request)
 
 
 def logged(places: Any) -> Counter[str]:

@@ -38,10 +38,10 @@ def test_rows_are_counted_while_the_disk_is_full(
     log.close()
 
 
-def test_a_journal_in_the_way_of_its_own_file_gives_its_room(
+def test_what_has_no_room_as_a_file_waits_in_its_journal(
     small_disk: Path, model: OnnxModel
 ) -> None:
-    """The disk takes the journal, and not the file beside it: the rows are kept all the same."""
+    """The disk takes the journal, and not the file beside it: the rows come when there is room."""
     root, drops = small_disk / "log", list[int]()
     log = PredictionLog(root, drops.append)
     log.start()
@@ -49,8 +49,13 @@ def test_a_journal_in_the_way_of_its_own_file_gives_its_room(
     journals = root / ".journals"
     until(lambda: log.queued == 0 and any(file.stat().st_size for file in journals.iterdir()))
     free = shutil.disk_usage(small_disk).free
-    (small_disk / "ballast").write_bytes(bytes(max(0, free - 4096)))
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(max(0, free - 4096)))
+    assert not log.flush(timeout=3.0)
+    assert "No space left" in log.problem
+    assert logged(root) == {}
+    ballast.unlink()
     assert log.flush()
-    assert drops == []
+    assert drops == [] and log.problem == ""
     assert logged(root) == {"wide": 2000}
     log.close()

@@ -1,5 +1,6 @@
 """What a killed server answered is in the log: nearly all of it, each row once."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from logged_requests import answered, files, logged, until
 
-from ferryman.serving.log.journal import recover
+from ferryman.serving.log.finish import recover
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import OnnxModel
 
@@ -26,7 +27,8 @@ def start(tmp_path: Path, model: OnnxModel, make_bundle: Any) -> Any:
     def start(manner: str = "steady") -> subprocess.Popen[str]:
         command = [sys.executable, str(DRIVER), str(tmp_path / "log")]
         command += [str(bundle.folder), bundle.digest, manner]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        paths = {**os.environ, "PYTHONPATH": str(DRIVER.parents[2])}
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=paths))
         return running[-1]
 
     yield start
@@ -61,13 +63,13 @@ def test_a_kill_loses_the_last_moment_at_most(start: Any, tmp_path: Path) -> Non
     assert before > 300
     log = tmp_path / "log"
     assert logged(log) == {}, "nothing was flushed yet: all of it is in the journal"
-    rows = recover(log)
+    rows = recover(log).rows
     found = logged(log)
     assert rows == len(found) and set(found.values()) == {1}
     assert {f"r{number}" for number in range(before + 1)} <= found.keys()
     assert len(found) <= last + 1
     assert not any(name.endswith(".journal") for name in files(log))
-    assert recover(log) == 0
+    assert recover(log).rows == 0
 
 
 @pytest.mark.parametrize("manner", ["unremoved", "unrenamed"])
@@ -78,7 +80,7 @@ def test_a_kill_while_a_file_is_written_doubles_nothing(
     log = tmp_path / "log"
     parquet = [name for name in files(log) if name.endswith(".parquet")]
     assert len(parquet) == (1 if manner == "unremoved" else 0)
-    assert recover(log) >= 300
+    assert recover(log).rows >= 300
     found = logged(log)
     assert set(found.values()) == {1}
     assert {f"r{number}" for number in range(300)} <= found.keys()
@@ -91,7 +93,7 @@ def test_what_a_kill_tore_is_left_out(
     (journal,) = (tmp_path / "log" / ".journals").iterdir()
     content = journal.read_bytes()
     journal.write_bytes(content[: len(content) - 100])
-    assert recover(tmp_path / "log") > 100
+    assert recover(tmp_path / "log").rows > 100
     assert "torn bytes at its end left out" in caplog.text
     assert set(logged(tmp_path / "log").values()) == {1}
 
@@ -113,5 +115,5 @@ def test_a_replica_recovers_the_dead_and_leaves_the_living_alone(
     (journal,) = (log / ".journals").iterdir()
     assert f"-driver-{living.pid}-" in journal.name
     before, _ = run_for(living, 1.5)
-    assert recover(log) > before
+    assert recover(log).rows > before
     replica.close()

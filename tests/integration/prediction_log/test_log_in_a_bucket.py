@@ -2,9 +2,12 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from logged_entries import FinishedHere
 from logged_requests import answered, files, logged, until
 from services import s3_server
 from services.s3_server import S3Server
@@ -14,7 +17,7 @@ from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.prediction_places import log_destination, prediction_places
 from ferryman.runtime.s3_object_store import S3ObjectStore
-from ferryman.serving.log import upload as log_upload
+from ferryman.serving.log import pauses
 from ferryman.serving.log.upkeep import compact
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import OnnxModel
@@ -23,6 +26,12 @@ from ferryman.settings import Settings
 
 def fail(rows: int) -> None:
     pytest.fail(f"{rows} rows lost")
+
+
+def uploading(root: Path, store: ObjectStore, **more: Any) -> PredictionLog:
+    """A log whose files go to a place, by way of this process."""
+    finish = partial(FinishedHere, root, open_store=lambda: store)
+    return PredictionLog(root, fail, upload=True, finish=finish, **more)
 
 
 @pytest.fixture
@@ -38,7 +47,7 @@ def test_files_go_to_the_bucket_and_are_read_from_there(
         settings, GivenConnections(s3.connection("lake/predictions", bucket=False))
     )
     root = settings.predictions_root
-    logs = [PredictionLog(root, fail, replica=name, open_store=lambda: store) for name in "ab"]
+    logs = [uploading(root, store, replica=name) for name in "ab"]
     for number, log in enumerate(logs):
         log.start()
         log.put(answered(model, f"r{number}", rows=3))
@@ -54,10 +63,10 @@ def test_a_bucket_that_is_away_costs_nothing_but_time(
     store: S3ObjectStore, s3: S3Server, model: OnnxModel, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(log_upload, "_SHORTEST_PAUSE", 0.1)
+    monkeypatch.setattr(pauses, "_SHORTEST", 0.1)
     s3.methods = ("PUT",)
     s3.faults += [s3_server.refused] * 3
-    log = PredictionLog(tmp_path / "log", fail, open_store=lambda: store)
+    log = uploading(tmp_path / "log", store)
     log.start()
     log.put(answered(model, "r0"))
     assert not log.flush(timeout=0.3)
@@ -73,7 +82,7 @@ def test_a_reply_that_is_lost_doubles_nothing(
 ) -> None:
     s3.methods = ("PUT",)
     s3.faults += [s3_server.lost_reply]
-    log = PredictionLog(tmp_path / "log", fail, open_store=lambda: store)
+    log = uploading(tmp_path / "log", store)
     log.start()
     log.put(answered(model, "r0"))
     assert log.flush()
@@ -88,7 +97,14 @@ def test_the_spool_is_bounded_and_what_is_beyond_is_counted(
         raise ConnectionError("no way to the bucket")
 
     drops: list[int] = []
-    log = PredictionLog(tmp_path / "log", drops.append, open_store=away, spool_bytes=10_000)
+    root = tmp_path / "log"
+    log = PredictionLog(
+        root,
+        drops.append,
+        upload=True,
+        spool_bytes=6_000,
+        finish=lambda: FinishedHere(root, open_store=away),
+    )
     log.start()
     for number in range(6):
         log.put(answered(model, f"r{number}", rows=10))
@@ -110,7 +126,7 @@ def test_what_waits_is_brought_by_the_next_server(
     first.put(answered(model, "r0"))
     first.close()
     assert len(files(tmp_path / "log")) == 1
-    second = PredictionLog(tmp_path / "log", fail, open_store=lambda: store)
+    second = uploading(tmp_path / "log", store)
     second.start()
     until(lambda: files(tmp_path / "log") == [])
     assert logged([store]) == {"r0": 1}
@@ -120,7 +136,7 @@ def test_what_waits_is_brought_by_the_next_server(
 def test_a_finished_day_is_merged_in_the_bucket(
     store: S3ObjectStore, model: OnnxModel, tmp_path: Path
 ) -> None:
-    log = PredictionLog(tmp_path / "log", fail, open_store=lambda: store)
+    log = uploading(tmp_path / "log", store)
     log.start()
     for number in range(3):
         log.put(answered(model, f"r{number}"))
@@ -139,3 +155,23 @@ def test_the_destination_is_opened_late(tmp_path: Path) -> None:
     assert open_store is not None
     assert open_store().create("tiny/date=2013-01-01/x.parquet", b"x")
     assert (tmp_path / "elsewhere" / "tiny" / "date=2013-01-01" / "x.parquet").exists()
+
+
+def test_the_process_that_makes_files_brings_them_away(
+    model: OnnxModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERRYMAN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FERRYMAN_PREDICTIONS_CONNECTION", "out")
+    monkeypatch.setenv("FERRYMAN_CONNECTION_OUT", f"file://{tmp_path}/elsewhere")
+    log = PredictionLog(tmp_path / "log", fail, upload=True)
+    log.start()
+    log.put(answered(model, "r0", rows=3))
+    assert log.flush()
+    assert files(tmp_path / "log") == []
+    assert logged(tmp_path / "elsewhere") == {"r0": 3}
+    monkeypatch.setenv("FERRYMAN_PREDICTIONS_CONNECTION", "nowhere")
+    log.put(answered(model, "r1"))
+    assert not log.flush(timeout=3.0)
+    assert "no connection 'nowhere'" in log.problem
+    assert logged(tmp_path / "log") == {"r1": 1}
+    log.close()

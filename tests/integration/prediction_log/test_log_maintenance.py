@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from logged_entries import append, write_entry
 from logged_requests import DAY, NEXT, answered, files
 
 from ferryman.errors import SpecError
-from ferryman.serving.log.journal import Journal, write_file
+from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
-from ferryman.serving.log.rows import batches_of, place_of
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 from ferryman.settings import Settings
 from ferryman.steps.journey import Journey
@@ -43,8 +43,7 @@ class Home:
         with monkeypatch.context() as patch:
             patch.setattr(time, "time_ns", lambda: int(logged * 1e9))
             name = Journal(self.root, request).name
-        (batch,) = batches_of(self.model, [answered(self.model, request)._replace(at=logged)])
-        write_file(self.root, name, place_of(batch), [batch])
+        write_entry(self.root, name, answered(self.model, request)._replace(at=logged))
 
     def maintain(self, **params: Any) -> Any:
         """Run the step; its result."""
@@ -97,14 +96,14 @@ def test_files_of_a_finished_day_are_merged_and_the_killed_recovered(
     for number in range(4):
         home.log(f"r{number}", 3, monkeypatch)
     killed = Journal(home.root, "killed")
-    killed.append(list(batches_of(home.model, [answered(home.model, "journaled")])))
+    append(killed, answered(home.model, "journaled"))
     (journal,) = (home.root / ".journals").iterdir()
     shutil.copy(journal, journal.with_name(f"{time.time_ns()}-of-the-dead-1.journal"))
     result = home.maintain()
     assert result.metrics["merged"] == 4
     assert home.requests() == ["journaled", "r0", "r1", "r2", "r3"]
     assert [file.name for file in (home.root / ".journals").iterdir()] == [journal.name]
-    killed.remove()
+    killed.close()
 
 
 def test_what_no_server_brings_to_the_bucket_is_brought(

@@ -2,19 +2,18 @@
 
 import json
 import struct
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from logged_entries import batches, entry_of
 
 from ferryman.runtime.bundle import FeatureColumn, Signature
 from ferryman.serving.log import columns as log_columns
 from ferryman.serving.log.prediction_log import read_predictions
-from ferryman.serving.log.rows import Entry, batches_of
-from ferryman.serving.log.writer import PredictionLog
+from ferryman.serving.log.writer import Entry, PredictionLog
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 from ferryman.serving.models.rows import RowSchema
 from ferryman.serving.protocols.requests import Request
@@ -40,8 +39,8 @@ def make_model(tmp_path: Path, make_bundle: Any) -> Maker:
     return make
 
 
-def entry(model: OnnxModel, request: Request, rows: int = 1, name: str = "r1") -> Entry:
-    return Entry(name.encode(), model, request, [0.25] * rows, time.time(), 0.002)
+def entry(model: OnnxModel, request: Request, name: str = "r1") -> Entry:
+    return entry_of(model, request, name)
 
 
 def asked(content: Any) -> Request:
@@ -49,7 +48,7 @@ def asked(content: Any) -> Request:
 
 
 def rows_of(*entries: Entry) -> list[dict[str, Any]]:
-    return [row for batch in batches_of(entries[0].model, entries) for row in batch.to_pylist()]
+    return [row for _, batch in batches(*entries) for row in batch.to_pylist()]
 
 
 def test_only_declared_columns_are_kept(make_model: Maker) -> None:
@@ -73,7 +72,7 @@ def test_only_declared_columns_are_kept(make_model: Maker) -> None:
     ],
 )  # fmt: skip
 def test_every_form_is_logged_alike(make_model: Maker, request_: Request) -> None:
-    found = rows_of(entry(make_model(), request_, 2))
+    found = rows_of(entry(make_model(), request_))
     cells = [(row["carrier"], row["distance"], row["hour"], row["event_time"]) for row in found]
     at = datetime(2013, 1, 1, 10, 15, tzinfo=UTC)
     assert cells == [("ÜA", 100.0, 5, at), (None, None, 6, at)]
@@ -101,7 +100,7 @@ def test_rows_as_lists_and_binary_tensors_are_logged(make_model: Maker) -> None:
 
 def test_requests_with_one_id_keep_all_their_rows(make_model: Maker) -> None:
     model = make_model()
-    found = rows_of(*[entry(model, asked({"instances": [ROW] * 2}), 2, "x")] * 2)
+    found = rows_of(*[entry(model, asked({"instances": [ROW] * 2}), "x")] * 2)
     assert [row["request_id"] for row in found] == ["x"] * 4
     assert [row["entity_key"] for row in found] == ["x#0", "x#1", "x#0", "x#1"]
 
@@ -122,16 +121,15 @@ def test_a_feature_may_have_the_name_of_a_newer_column(make_model: Maker, tmp_pa
     assert (found["model"], found["latency"], found["variant"]) == ("A320", 3, "champion")
 
 
-def test_one_request_that_cannot_be_read_again_costs_no_other(
-    make_model: Maker, tmp_path: Path
-) -> None:
+def test_one_request_that_makes_no_sense_costs_no_other(make_model: Maker, tmp_path: Path) -> None:
     drops: list[int] = []
     log = PredictionLog(tmp_path / "log", drops.append)
     model = make_model()
+    good = entry(model, asked({"instances": [ROW]}))
     for number in range(3):
-        log.put(entry(model, asked({"instances": [ROW]}), name=f"r{number}"))
-        log.put(entry(model, Request(V1, b"{not json"), rows=2, name="bad"))
-        log.put(entry(model, asked({"instances": [{**ROW, "carrier": 5}]}), name="odd"))
+        log.put(good._replace(request_id=b"r%d" % number))
+        log.put(good._replace(request_id=b"bad", scores=[0.1, 0.2]))
+        log.put(good._replace(request_id=b"odd", given={"event_time": [object()]}))
     log.start()
     assert log.flush()
     log.close()

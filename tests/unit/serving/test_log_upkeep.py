@@ -9,15 +9,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from logged_entries import entry_of, write_entry
 
 from ferryman.runtime.local_object_store import LocalObjectStore
-from ferryman.serving.log.journal import Journal, write_file
+from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
-from ferryman.serving.log.rows import Entry, batches_of, place_of
 from ferryman.serving.log.upkeep import compact, find_outdated, upkeep_lock
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
-from ferryman.serving.protocols.requests import Request
-from ferryman.serving.protocols.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 ROW = {"carrier": "UA", "distance": 100, "hour": 5, "event_time": "2013-01-01T10:15:00Z"}
@@ -37,15 +35,12 @@ def write(tmp_path: Path, models: list[OnnxModel], monkeypatch: pytest.MonkeyPat
     """Write a file of one row, logged at a moment, by the way that servers do it."""
 
     def write(request: str, logged: datetime = LOGGED, version: int = 1) -> None:
-        body = json.dumps({"instances": [ROW]}).encode()
-        asked = Request(find_route("/v1/models/tiny:predict"), body)
         model = models[version - 1]
-        entry = Entry(request.encode(), model, asked, [0.5], logged.timestamp())
+        entry = entry_of(model, [ROW], request, scores=[0.5], at=logged.timestamp())
         with monkeypatch.context() as patch:
             patch.setattr(time, "time_ns", lambda: int(logged.timestamp()) * 10**9)
             name = Journal(tmp_path / "log", "a").name
-        (batch,) = batches_of(model, [entry])
-        write_file(tmp_path / "log", name, place_of(batch), [batch])
+        write_entry(tmp_path / "log", name, entry)
 
     return write
 

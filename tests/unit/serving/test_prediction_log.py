@@ -1,27 +1,24 @@
 """The prediction log holds what was answered, in whole files, and never gets in the way."""
 
-import json
 import os
 import shutil
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from logged_entries import append, entry_of
 
-from ferryman.serving.log import journal as log_journal
+from ferryman.serving.log import finish as log_finish
+from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
-from ferryman.serving.log.rows import batches_of
 from ferryman.serving.log.writer import Entry, PredictionLog
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
-from ferryman.serving.protocols.requests import Request
-from ferryman.serving.protocols.routes import find_route
 
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 NEXT = datetime(2013, 1, 2, tzinfo=UTC)
-ROUTE = find_route("/v1/models/tiny:predict")
 ROW = {"carrier": "UA", "distance": 100, "hour": 5.0, "event_time": "2013-01-01T10:15:00Z"}
 
 
@@ -32,9 +29,7 @@ def model(tmp_path: Path, make_bundle) -> OnnxModel:
 
 
 def entry(model: OnnxModel, rows: list[dict[str, Any]], request: str = "r1") -> Entry:
-    body = json.dumps({"instances": rows}).encode()
-    scores = [0.25] * len(rows)
-    return Entry(request.encode(), model, Request(ROUTE, body), scores, time.time(), 0.002)
+    return entry_of(model, rows, request)
 
 
 @pytest.fixture
@@ -95,9 +90,8 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path, model, drops: list[int]) 
     log.put(entry(model, [ROW] * 2))  # the writer does not run yet
     log.put(entry(model, [ROW] * 2))
     assert drops == [2]
-    padded = entry(model, [ROW])
-    body = padded.request.body + b" " * 65_000_000 * 2
-    log.put(padded._replace(request=padded.request._replace(body=body)))
+    large = np.broadcast_to(np.float64(1), (1, 9_000_000))  # 72 MB, if they were written out
+    log.put(entry(model, [ROW])._replace(checked=[large]))
     assert drops == [2, 1]
     log.put(entry(model, [ROW]))
     log.start()
@@ -106,21 +100,23 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path, model, drops: list[int]) 
     log.close()
 
 
-def test_a_full_disk_drops_counts_and_recovers(
+def test_what_no_file_can_be_made_of_waits_in_its_journal(
     log, model, tmp_path: Path, drops: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(file: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(log_journal.os, "fsync", full)
+        patch.setattr(log_finish.os, "fsync", full)
         log.put(entry(model, [ROW] * 4))
-        assert log.flush()
-    assert drops == [4]
-    assert [file.name for file in (tmp_path / "log").rglob("*") if file.is_file()] == []
+        assert not log.flush(timeout=0.3)
+        assert "No space left on device" in log.problem
+    assert list((tmp_path / "log").rglob("*.parquet")) == []
     log.put(entry(model, [ROW]))
     assert log.flush()
-    assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 1
+    assert drops == [] and log.problem == ""
+    assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 5
+    assert list((tmp_path / "log" / ".journals").iterdir()) == []
 
 
 def test_unfinished_files_are_neither_read_nor_kept(model, tmp_path: Path, drops) -> None:
@@ -162,8 +158,8 @@ def test_it_may_end_before_it_began(tmp_path: Path, model, drops: list[int]) -> 
 
 
 def test_what_a_killed_replica_left_is_there_after_a_flush(log, model, tmp_path: Path) -> None:
-    journal = log_journal.Journal(tmp_path / "log", "other")
-    journal.append(list(batches_of(model, [entry(model, [ROW], "other")])))
+    journal = Journal(tmp_path / "log", "other")
+    append(journal, entry(model, [ROW], "other"))
     (file,) = (tmp_path / "log" / ".journals").iterdir()
     assert log.flush()
     assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 0  # it lives
@@ -171,7 +167,7 @@ def test_what_a_killed_replica_left_is_there_after_a_flush(log, model, tmp_path:
     assert log.flush()
     assert read_predictions(tmp_path / "log", "tiny", DAY, NEXT).num_rows == 1
     assert not left.exists()
-    journal.remove()
+    journal.close()
 
 
 def test_long_spans_are_read_as_short_ones_are(log, model, tmp_path: Path) -> None:

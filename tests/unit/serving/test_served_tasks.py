@@ -1,21 +1,21 @@
 """Models of several classes and of a number are served, described, and logged as what they are."""
 
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from logged_entries import entry_of
 from small_bundles import CLASSES
 
 from ferryman.errors import IntegrityBroken
-from ferryman.runtime.bundle import GOLDEN
+from ferryman.runtime.bundle import GOLDEN, FeatureColumn
 from ferryman.serving.log.prediction_log import read_predictions
-from ferryman.serving.log.writer import Entry, PredictionLog
+from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import Identity, OnnxModel, open_verified
-from ferryman.serving.models.rows import RowError
+from ferryman.serving.models.rows import RowError, RowSchema
 from ferryman.serving.protocols import dialects
 from ferryman.serving.protocols.requests import Request
 from ferryman.serving.protocols.routes import find_route
@@ -131,7 +131,7 @@ def log_scores(root: Path, model: OnnxModel, scores: Any) -> None:
     log.start()
     rows = [{"carrier": "UA", "distance": 1.0, "hour": 5, **TIMED} for _ in scores]
     request = asked(PREDICT, {"instances": rows})
-    log.put(Entry(f"r{model.identity.version}".encode(), model, request, scores, time.time()))
+    log.put(entry_of(model, request, f"r{model.identity.version}", scores=scores))
     log.close()
 
 
@@ -175,12 +175,17 @@ def test_a_feature_that_became_a_number_is_null_in_older_files(
 ) -> None:
     log_scores(tmp_path / "log", classifier, [[0.1, 0.2, 0.7]])
     classifier.identity = Identity("tiny", 2, 2, "0" * 64)
-    classifier.schema.types["carrier"], classifier.schema.types["hour"] = "number", "category"
+    types = {"carrier": "number", "distance": "number", "hour": "category"}
+    features = [FeatureColumn(name=name, type=kind) for name, kind in types.items()]
+    classifier.signature = classifier.signature.model_copy(update={"features": features})
+    tensors = {"number": "tensor(float)", "category": "tensor(string)"}
+    inputs = {name: tensors[kind] for name, kind in types.items()}
+    classifier.schema = RowSchema(classifier.signature, inputs)
     log = PredictionLog(tmp_path / "log", lambda rows: pytest.fail(f"{rows} rows lost"))
     log.start()
     row = {"carrier": 1.5, "distance": 1.0, "hour": "late", **TIMED}
     request = asked(PREDICT, {"instances": [row]})
-    log.put(Entry(b"r2", classifier, request, [[0.1, 0.2, 0.7]], time.time()))
+    log.put(entry_of(classifier, request, "r2", scores=[[0.1, 0.2, 0.7]]))
     log.close()
     table = read_predictions(tmp_path / "log", "tiny", DAY, NEXT).sort_by("version")
     assert table["carrier"].to_pylist() == [None, 1.5]

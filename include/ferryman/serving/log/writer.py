@@ -1,33 +1,42 @@
 """Writes the prediction log: what was asked and answered, off the request's path.
 
-Answers are queued; a thread of its own makes rows of them, keeps these in a journal a fraction of a
-second later, and now and then in a Parquet file, which is written beside and renamed: whole or
-absent. Where files belong elsewhere, another thread brings them there.
+Answers are queued; a thread of its own lays them into a journal a fraction of a second later. Now
+and then the journal is closed, and a child process turns it into Parquet files and brings these to
+where they belong: the replica loads nothing that this needs.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from weakref import WeakKeyDictionary
 
-from ferryman.runtime.object_store import ObjectStore
-from ferryman.serving.log.journal import Journal, recover, write_file
-from ferryman.serving.log.rows import CHAMPION, Entry, Place, batches_of, place_of
-from ferryman.serving.log.upload import LogUpload
+from ferryman.serving.log.child import Child, Run
+from ferryman.serving.log.entries import CHAMPION, Entry, weight
+from ferryman.serving.log.frames import Layout, pack
+from ferryman.serving.log.journal import Journal, journals_size, others
+from ferryman.serving.log.pauses import Pauses
+from ferryman.serving.log.upload import waiting_size
 from ferryman.serving.models.onnx_model import OnnxModel
 
-__all__ = ["CHAMPION", "FLUSH_SECONDS", "Entry", "PredictionLog"]
+__all__ = ["CHAMPION", "FLUSH_SECONDS", "SPOOL_BYTES", "Entry", "PredictionLog"]
 
 FLUSH_SECONDS = 60.0
+SPOOL_BYTES = 1 << 30
 _TICK_SECONDS = 0.2
+_CHILD_TICK_SECONDS = 0.05
+_FIRST_SECONDS = 3.0  # what the dead left waits until models are loaded
+_LAST_SECONDS = 30.0
 _SAY_SECONDS = 10.0
+_MEASURE_SECONDS = 1.0
 _CAPACITY = 200_000  # rows in the queue
 _CAPACITY_BYTES = 64 * 1024 * 1024
-_FILE_ROWS = 20_000
-_PIECE_ROWS = 512
+_JOURNAL_ROWS = 200_000
+_JOURNAL_BYTES = 48 * 1024 * 1024
+_PIECE_ROWS = 128
+_BREATH_SECONDS = 1e-4
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +45,9 @@ class PredictionLog:
     """A bounded queue and the thread that writes it. `put` never waits and never fails.
 
     `on_drop` is called with the number of rows that could not be kept, from either thread.
-    `replica` tells this process's files from those of others in the same folder. `open_store` opens
-    the place that finished files are brought to; until then at most `spool_bytes` of them wait.
+    `replica` tells this process's files from those of others in the same folder. With `upload`,
+    finished files are brought to where the settings say. `spool_bytes` may wait for either.
+    `finish` begins to turn journals into files; a child process, if none is given.
     """
 
     def __init__(  # noqa: PLR0913  - what bounds it, and where it goes
@@ -47,30 +57,34 @@ class PredictionLog:
         *,
         replica: str = "",
         capacity: int = _CAPACITY,
-        open_store: Callable[[], ObjectStore] | None = None,
-        spool_bytes: int = 1 << 30,
+        upload: bool = False,
+        spool_bytes: int = SPOOL_BYTES,
+        finish: Callable[[], Run] | None = None,
     ) -> None:
         self._root, self._replica = root, replica
         self._on_drop = on_drop
         self._capacity = capacity
-        self._entries: deque[Entry] = deque()
+        self._upload, self._spool_bytes = upload, spool_bytes
+        self._begin_finish = finish or (lambda: Child(root, upload=upload))
+        self._entries: deque[tuple[Entry, int]] = deque()
         # What was put and what was taken are each counted by one thread: no lock on either side.
         self._put_rows = self._put_bytes = 0
         self._taken_rows = self._taken_bytes = 0
-        self._pending: dict[Place, list[Any]] = {}
-        self._pending_rows = 0
-        self._pending_since = 0.0
+        self._layouts: WeakKeyDictionary[OnnxModel, Layout] = WeakKeyDictionary()
         self._journal = Journal(root, replica)
-        self._upload = LogUpload(root, open_store, spool_bytes) if open_store else None
+        self._measured, self._is_full = -_MEASURE_SECONDS, False
+        self._run: Run | None = None
+        self._due = False  # whether something waits to be finished
+        self._pauses = Pauses(_FIRST_SECONDS)
         # Rows that the queue refused, and that were lost later: each counted by one thread, too.
         self._refused = self._lost = self._said_lost = 0
-        self._last_error: Exception | None = None
+        self._last_error: object = None
         self._said = -_SAY_SECONDS
         self._wake = threading.Event()
         self._finished = threading.Condition()
-        self._closing = False
-        self._wanted = self._done = 0
-        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._closing = 0.0  # when it was told to end
+        self._wanted = self._noted = self._covered = self._done = 0
+        self._thread = threading.Thread(target=self._live, name="prediction-log", daemon=True)
 
     @property
     def queued(self) -> int:
@@ -78,19 +92,16 @@ class PredictionLog:
         return self._put_rows - self._taken_rows
 
     def start(self) -> None:
-        """Begin to write; what a killed server left is recovered first."""
+        """Begin to write; what a killed server left is finished a little later."""
         self._thread.start()
-        if self._upload:
-            self._upload.start()
 
     def put(self, entry: Entry) -> None:
         """Queue an answered request, or count its rows as dropped when the queue is full.
 
         To be called by one thread, the one that answers.
         """
-        rows = len(entry.scores)
-        put_rows = self._put_rows + rows
-        put_bytes = self._put_bytes + len(entry.request.body)
+        rows, size = len(entry.scores), weight(entry)
+        put_rows, put_bytes = self._put_rows + rows, self._put_bytes + size
         if (
             put_rows - self._taken_rows > self._capacity
             or put_bytes - self._taken_bytes > _CAPACITY_BYTES
@@ -99,132 +110,162 @@ class PredictionLog:
             self._on_drop(rows)
             return
         self._put_rows, self._put_bytes = put_rows, put_bytes
-        self._entries.append(entry)
+        self._entries.append((entry, size))
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until all that was put before is where it is read; False after `timeout` seconds.
 
-        What could not be kept is counted as dropped, and not waited for.
+        What could not be kept is counted as dropped, and not waited for. `problem` says why a flush
+        did not come to an end.
         """
-        until = time.monotonic() + timeout
         with self._finished:
             self._wanted += 1
             ticket = self._wanted
             self._wake.set()
-            if not self._finished.wait_for(lambda: self._done >= ticket, timeout):
-                return False
-        return self._upload is None or self._upload.wait(until - time.monotonic())
+            return self._finished.wait_for(lambda: self._done >= ticket, timeout)
+
+    @property
+    def problem(self) -> str:
+        """Why files could not be finished the last time; empty when they were."""
+        return self._pauses.problem
 
     def close(self) -> None:
-        """Write what is queued and end the threads."""
-        self._closing = True
+        """Write what is queued, finish it, and end the thread."""
+        self._closing = time.monotonic()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=30)
-        if self._upload:
-            self._upload.close()
+            self._thread.join(timeout=_LAST_SECONDS + 1)
 
-    def _run(self) -> None:
-        self._guarded(self._begin)
+    def _live(self) -> None:
+        self._due = self._has_work()
+        tried_last = False
         while True:
-            self._wake.wait(_TICK_SECONDS)
+            self._wake.wait(_CHILD_TICK_SECONDS if self._run else _TICK_SECONDS)
             self._wake.clear()
             closing, wanted = self._closing, self._wanted
             self._take()
-            due = time.monotonic() - self._pending_since >= FLUSH_SECONDS
-            if self._pending_rows and (closing or due or wanted > self._done):
-                self._write()
-            if wanted > self._done:
+            is_asked, self._noted = wanted > self._noted, wanted
+            if self._journal.rows and (closing or is_asked or self._is_journal_due()):
+                self._roll()
+            if is_asked:
                 # What another replica answered before it was killed was put before, too.
-                self._guarded(lambda: recover(self._root))
+                self._due = self._due or self._has_work()
+                self._pauses.skip_first()
+            self._follow_run()
+            if self._due and not self._run and (self._pauses.is_over or (closing and not tried_last)):
+                tried_last = bool(closing)
+                self._start_run(wanted)
+            if not self._due and not self._run:
+                self._covered = wanted
+                self._tell_done(wanted)
             self._say_faults()
-            with self._finished:
-                self._done = wanted
-                self._finished.notify_all()
-            if closing and not self._entries:
-                return
+            if closing and not self._entries and not self._run:
+                if not self._due or tried_last:
+                    return
+            elif closing and time.monotonic() - closing > _LAST_SECONDS:
+                return  # the child goes on without us
 
-    def _begin(self) -> None:
-        import pyarrow.ipc
-        import pyarrow.parquet  # noqa: F401  - now, and not beside the first answers
+    def _is_journal_due(self) -> bool:
+        journal = self._journal
+        return (
+            journal.size >= _JOURNAL_BYTES
+            or journal.rows >= _JOURNAL_ROWS
+            or time.monotonic() - journal.begun >= FLUSH_SECONDS
+        )
 
-        recover(self._root)
+    def _has_work(self) -> bool:
+        """Whether there may be journals of the dead, or files that are to be brought away."""
+        return bool(others(self._root, self._journal)) or (
+            self._upload and waiting_size(self._root) > 0
+        )
+
+    def _roll(self) -> None:
+        """Close the journal: it is to be finished."""
+        self._journal.close()
+        self._journal = Journal(self._root, self._replica)
+        self._due = True
+
+    def _start_run(self, wanted: int) -> None:
+        self._due, self._covered = False, wanted
+        try:
+            self._run = self._begin_finish()
+        except OSError as error:
+            self._end_run(0, f"no process can be started: {error}")
+
+    def _follow_run(self) -> None:
+        result = self._run.result() if self._run else None
+        if result is not None:
+            self._run = None
+            self._end_run(result.lost, "; ".join(result.problems))
+
+    def _end_run(self, lost: int, problem: str) -> None:
+        self._pauses.ended(problem)
+        self._measured = -_MEASURE_SECONDS
+        if lost:
+            self._drop(lost, None)
+        if problem:
+            self._due, self._last_error = True, problem
+        else:
+            self._tell_done(self._covered)
+
+    def _tell_done(self, ticket: int) -> None:
+        with self._finished:
+            self._done = max(self._done, ticket)
+            self._finished.notify_all()
 
     def _take(self) -> None:
-        """Make rows of all that is queued, a piece at a time."""
+        """Lay all that is queued into the journal, a piece at a time."""
         while self._entries:
-            piece: dict[OnnxModel, list[Entry]] = {}
-            rows = 0
+            pieces: dict[tuple[OnnxModel, str], list[Entry]] = {}
+            rows = size = 0
             while self._entries and rows < _PIECE_ROWS:
-                entry = self._entries.popleft()
-                piece.setdefault(entry.model, []).append(entry)
+                entry, its_size = self._entries.popleft()
+                pieces.setdefault((entry.model, entry.variant), []).append(entry)
                 rows += len(entry.scores)
-                self._taken_bytes += len(entry.request.body)
-            for model, entries in piece.items():
+                size += its_size
+            for (model, _), entries in pieces.items():
                 self._keep(model, entries)
+            self._taken_bytes += size
             self._taken_rows += rows
-            if self._pending_rows >= _FILE_ROWS:
-                self._write()
+            # Answers need the interpreter: else they wait milliseconds for it.
+            time.sleep(_BREATH_SECONDS)
 
     def _keep(self, model: OnnxModel, entries: Sequence[Entry]) -> None:
+        rows = sum(len(entry.scores) for entry in entries)
+        if self._cannot_wait():
+            self._drop(rows, "too much waits to be finished or brought away")
+            return
         try:
-            batches = list(batches_of(model, entries))
+            layout = self._layouts.get(model)
+            if layout is None:
+                layout = self._layouts[model] = Layout(model)
+            frame = pack(layout, entries)
         except Exception as error:  # noqa: BLE001 - told by _say_faults
-            if len(entries) > 1:  # one that cannot be read again must not take the others along
+            if len(entries) > 1:  # one that makes no sense must not take the others along
                 for entry in entries:
                     self._keep(model, [entry])
-                return
-            self._drop(len(entries[0].scores), error)
+            else:
+                self._drop(rows, error)
             return
-        if not self._pending_rows:
-            self._pending_since = time.monotonic()
-        for batch in batches:
-            self._pending.setdefault(place_of(batch), []).append(batch)
-            self._pending_rows += batch.num_rows
-        # Without a journal they are in memory alone for a while, and not lost.
-        self._guarded(lambda: self._journal.append(batches))
+        try:
+            self._journal.append(frame, rows)
+        except OSError as error:
+            self._drop(rows, error)
+        if self._is_journal_due():
+            self._roll()
 
-    def _write(self) -> None:
-        """Put all that is pending into files. A full disk must not end logging: it is lost then."""
-        import pyarrow as pa
+    def _cannot_wait(self) -> bool:
+        """Whether what waits takes all the room it may; looked at once a second."""
+        now = time.monotonic()
+        if now - self._measured >= _MEASURE_SECONDS:
+            size = journals_size(self._root) + (waiting_size(self._root) if self._upload else 0)
+            self._measured, self._is_full = now, size >= self._spool_bytes
+        return self._is_full
 
-        pending, self._pending, self._pending_rows = self._pending, {}, 0
-        journal, self._journal = self._journal, Journal(self._root, self._replica)
-        full = self._upload is not None and self._upload.is_full
-        failed = pending if full else self._write_files(journal.name, pending)
-        # The journal's room may be all that was lacking.
-        self._guarded(journal.remove)
-        failed = failed if full else self._write_files(journal.name, failed)
-        rows = sum(batch.num_rows for batches in failed.values() for batch in batches)
-        if rows:
-            self._drop(rows, OSError("too many files wait to be uploaded") if full else None)
-        del pending, failed
-        pa.default_memory_pool().release_unused()  # 14 MB, which the next file needs in a minute
-        if self._upload:
-            self._upload.wake()
-
-    def _write_files(self, name: str, pending: Mapping[Place, list[Any]]) -> dict[Place, list[Any]]:
-        """Write a file a place; what could not be written."""
-        failed = {}
-        for place, batches in pending.items():
-            try:
-                write_file(self._root, name, place, batches)
-            except Exception as error:  # noqa: BLE001 - told by _say_faults
-                self._last_error = error
-                failed[place] = batches
-        return failed
-
-    def _drop(self, rows: int, error: Exception | None) -> None:
+    def _drop(self, rows: int, error: object) -> None:
         self._lost += rows
         self._last_error = error or self._last_error
         self._on_drop(rows)
-
-    def _guarded(self, work: Callable[[], object]) -> None:
-        """Do what may fail without a loss: it is said, and logging goes on."""
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - told by _say_faults
-            self._last_error = error
 
     def _say_faults(self) -> None:
         """Now and then only: what fills a disk would fill the server's own log, too."""

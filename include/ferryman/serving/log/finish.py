@@ -1,0 +1,193 @@
+"""`python -m ferryman.serving.log.finish ROOT [--upload]`: makes Parquet files of journals.
+
+A process of its own, which ends when it is done: what it needs of memory and time is not taken from
+the replica that started it. It takes the journals that nobody writes any more, of its own replica
+and of dead ones, and brings finished files to where they belong. One process at a time does so in a
+folder. On standard output it says what came of it, as one `Result` in JSON.
+"""
+
+import argparse
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from ferryman.runtime.object_store import ObjectStore
+from ferryman.serving.log.journal import JOURNALS
+
+_LOCK = ".finish.lock"
+_NICE = 10
+_UNFINISHED_SECONDS = 3600.0
+PARQUET: Mapping[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "row_group_size": 131_072,
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Result:
+    """Rows that were written; rows that were lost; and what has to be tried again."""
+
+    rows: int = 0
+    lost: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def finish(root: Path, open_store: Callable[[], ObjectStore] | None = None) -> Result:
+    """Turn every journal without an owner into Parquet files, and bring all files away.
+
+    A journal that cannot be finished now (a full disk) stays for the next time, and is told of.
+    """
+    found = recover(root)
+    if open_store is not None:
+        from ferryman.serving.log.upload import upload_waiting
+
+        try:
+            upload_waiting(root, open_store(), wait=True)
+        except Exception as error:  # noqa: BLE001 - told: the replica says it, and tries again
+            found.problems.append(f"predictions wait in {root}: {error}")
+    return found
+
+
+def recover(root: Path) -> Result:
+    """Turn every journal without an owner into Parquet files; also removes files begun in vain."""
+    found = Result()
+    if not root.is_dir():
+        return found
+    with _alone(root):
+        for file in sorted((root / JOURNALS).glob("*.journal")):
+            try:
+                _finish_one(root, file, found)
+            except OSError as error:
+                logger.error("journal %s cannot be finished yet: %s", file.name, error)
+                found.problems.append(f"journal {file.name} cannot be finished yet: {error}")
+        old = time.time() - _UNFINISHED_SECONDS
+        for left in root.glob("*/date=*/.*.tmp"):
+            with suppress(FileNotFoundError):
+                if left.stat().st_mtime < old:
+                    left.unlink()
+    return found
+
+
+def write_file(root: Path, name: str, place: Any, batches: Sequence[Any]) -> None:
+    """Write a place's batches as one Parquet file that carries the journal's name.
+
+    A file that is there already holds the same rows and stays.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = root / place.model / f"date={place.day}"
+    target = folder / f"{name}-{place.part}.parquet"
+    if target.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_batches(batches)
+    # In numbers a dictionary costs much and saves little.
+    texts = [one.name for one in table.schema if pa.types.is_string(one.type)]
+    scratch = target.with_name(f".{target.stem}.tmp")
+    try:
+        with scratch.open("wb") as stream:
+            pq.write_table(table, stream, use_dictionary=texts, **PARQUET)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.rename(target)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Wait until no other process finishes journals in this folder."""
+    handle = os.open(root / _LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _finish_one(root: Path, file: Path, found: Result) -> None:
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    with os.fdopen(handle, "rb") as stream:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # its owner lives
+        if not os.fstat(handle).st_nlink:
+            return
+        rows, lost = 0, 0
+        places: dict[Any, list[Any]] = {}
+        for count, batches in _read(stream, file):
+            rows += count
+            lost += 0 if batches else count
+            for place, batch in batches:
+                places.setdefault(place, []).append(batch)
+        for place, parts in places.items():
+            write_file(root, file.stem, place, parts)
+        file.unlink(missing_ok=True)
+    found.rows += rows - lost
+    found.lost += lost
+
+
+def _read(stream: IO[bytes], file: Path) -> Iterator[tuple[int, list[tuple[Any, Any]]]]:
+    """How many rows each frame holds, and these by place; none of a frame that makes no sense.
+
+    What a kill tore at the end is left out, and said.
+    """
+    from ferryman.serving.log.frames import frames
+    from ferryman.serving.log.rows import batches_of
+
+    for frame in frames(stream):
+        if isinstance(frame, int):
+            logger.warning("journal %s: %d torn bytes at its end left out", file.name, frame)
+            return
+        try:
+            yield frame.rows, list(batches_of(frame))
+        except (ValueError, KeyError, IndexError, TypeError):
+            # It would never be better the next time, and the rows after it are good.
+            logger.exception("journal %s: %d rows make no sense", file.name, frame.rows)
+            yield frame.rows, []
+
+
+def main() -> int:
+    """Finish the journals of a folder; 0, or 1 where something has to be tried again."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--upload", action="store_true", help="bring files to where they belong")
+    given = parser.parse_args()
+    os.nice(_NICE)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        result = finish(given.root, _destination() if given.upload else None)
+    except Exception as error:  # whatever it is, the replica is to say it
+        logger.exception("journals in %s cannot be finished", given.root)
+        result = Result(problems=[f"{type(error).__name__}: {error}"])
+    sys.stdout.buffer.write(orjson.dumps(asdict(result)))
+    return 1 if result.problems else 0
+
+
+def _destination() -> Callable[[], ObjectStore] | None:
+    from ferryman.runtime.prediction_places import log_destination
+    from ferryman.settings import load_settings
+
+    return log_destination(load_settings())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""A frame of the prediction log's journal: the rows of requests that one model answered.
+
+Magic, length of the head, length of all, CRC-32 of all; a head in JSON that names the sections; the
+sections, each at a multiple of 8 bytes: arrays as they lie in memory, little-endian. Texts are
+their lengths in bytes (-1: null) and one run of UTF-8.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from ferryman.serving.log.entries import Entry
+from ferryman.serving.models.onnx_model import OnnxModel
+
+_PREFIX = struct.Struct("<4sIII")
+_MAGIC = b"FPL2"
+_ALIGN = 8
+_FLOATS, _LENGTHS = "<f8", "<i4"
+
+
+class Frame(NamedTuple):
+    """What a frame holds: `head` as `Layout` tells it, arrays and texts by section."""
+
+    head: Mapping[str, Any]
+    sections: Mapping[str, memoryview]
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return int(self.head["rows"])
+
+    def floats(self, name: str, width: int) -> Any:
+        """Numbers as float64 [rows, width]."""
+        return np.frombuffer(self.sections[name], _FLOATS).reshape(-1, width)
+
+    def lengths(self, name: str) -> Any:
+        """Whole numbers as int32."""
+        return np.frombuffer(self.sections[name], _LENGTHS)
+
+    def given(self) -> dict[str, list[Any]]:
+        """What came with the rows and is no feature, by column."""
+        found: dict[str, list[Any]] = orjson.loads(self.sections["given"])
+        return found
+
+
+class Layout:
+    """What of a model's cells is logged, and where it lies; made once a model."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        signature, identity = model.signature, model.identity
+        kept = signature.logged
+        types = model.schema.types
+        features = [name for name in types if kept is None or name in kept]
+        # The entity key is made of them, whether or not they are logged.
+        wanted = {*features, *signature.entity}
+        # The places of the kept columns of each block; None: all of them.
+        self.blocks: list[tuple[bool, int, list[int] | None]] = []
+        numbers: list[list[str]] = []
+        texts: list[list[str]] = []
+        for block in model.schema.blocks:
+            places = [place for place, name in enumerate(block.names) if name in wanted]
+            (texts if block.kind == "text" else numbers).append([block.names[p] for p in places])
+            whole = len(places) == block.width
+            self.blocks.append((block.kind == "text", block.width, None if whole else places))
+        self.head = orjson.Fragment(
+            orjson.dumps(
+                {
+                    "name": identity.name,
+                    "version": identity.version,
+                    "epoch": identity.epoch,
+                    "task": signature.task,
+                    "classes": list(signature.classes),
+                    "entity": list(signature.entity),
+                    "features": features,
+                    "types": {name: kind for name, kind in types.items() if name in wanted},
+                    "numbers": numbers,
+                    "texts": texts,
+                }
+            )
+        )
+
+
+def pack(layout: Layout, entries: Sequence[Entry]) -> bytes:
+    """One frame of entries, at least one, of one model and one variant."""
+    sizes = [len(entry.scores) for entry in entries]
+    ids = [entry.request_id for entry in entries]
+    scores = np.array(list(chain.from_iterable(entry.scores for entry in entries)), _FLOATS)
+    sections: dict[str, Any] = {
+        "sizes": np.array(sizes, _LENGTHS),
+        "ids": b"".join(ids),
+        "id_lengths": np.array([*map(len, ids)], _LENGTHS),
+        "at": np.array([entry.at for entry in entries], _FLOATS),
+        "seconds": np.array([entry.seconds for entry in entries], _FLOATS),
+        "scores": scores,
+    }
+    given = _joined_given(entries, sizes)
+    if given:
+        sections["given"] = orjson.dumps(given)
+    rows, numbers, texts = sum(sizes), 0, 0
+    for place, (is_text, width, kept) in enumerate(layout.blocks):
+        blocks = [entry.checked[place] for entry in entries]
+        if is_text:
+            lengths, content = _joined_texts(blocks, rows, width, kept)
+            sections[f"text_lengths{texts}"], sections[f"texts{texts}"] = lengths, content
+            texts += 1
+        else:
+            sections[f"numbers{numbers}"] = _joined_numbers(blocks, rows, width, kept)
+            numbers += 1
+    return _frame(layout, rows, entries[0].variant, sections)
+
+
+def frames(stream: IO[bytes]) -> Iterator[Frame | int]:
+    """The whole frames of a stream; last, where what follows is torn, how many bytes that are."""
+    while prefix := stream.read(_PREFIX.size):
+        content = b""
+        if len(prefix) == _PREFIX.size:
+            magic, head_length, length, checksum = _PREFIX.unpack(prefix)
+            content = stream.read(length) if magic == _MAGIC else b""
+        if not content or len(content) < length or zlib.crc32(content) != checksum:
+            yield len(prefix) + len(content) + len(stream.read())
+            return
+        yield _unpack(memoryview(content), head_length)
+
+
+def _frame(layout: Layout, rows: int, variant: str, sections: Mapping[str, Any]) -> bytes:
+    parts: list[Any] = [b""]
+    lengths = {}
+    for name, section in sections.items():
+        length = len(section) if type(section) is bytes else section.nbytes
+        lengths[name] = length
+        parts += (section, bytes(-length % _ALIGN))
+    told = {"model": layout.head, "rows": rows, "variant": variant, "sections": lengths}
+    head = orjson.dumps(told)
+    parts[0] = head + b" " * (-len(head) % _ALIGN)
+    content = b"".join(parts)
+    prefix = _PREFIX.pack(_MAGIC, len(parts[0]), len(content), zlib.crc32(content))
+    return prefix + content
+
+
+def _unpack(content: memoryview, head_length: int) -> Frame:
+    head = orjson.loads(content[:head_length])
+    sections, start = {}, head_length
+    for name, length in head["sections"].items():
+        sections[name] = content[start : start + length]
+        start += length + -length % _ALIGN
+    return Frame(head, sections)
+
+
+def _joined_given(entries: Sequence[Entry], sizes: Sequence[int]) -> dict[str, list[Any]]:
+    names = {name for entry in entries if entry.given for name in entry.given}
+    return {
+        name: [
+            value
+            for entry, size in zip(entries, sizes, strict=True)
+            for value in (entry.given.get(name) or [None] * size)
+        ]
+        for name in names
+    }
+
+
+def _joined_numbers(blocks: Sequence[Any], rows: int, width: int, kept: list[int] | None) -> Any:
+    joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    if joined.shape != (rows, width):
+        raise ValueError(f"numbers of shape {joined.shape}, not {(rows, width)}")
+    wanted = joined if kept is None else joined[:, kept]
+    return np.ascontiguousarray(wanted, _FLOATS)
+
+
+def _joined_texts(
+    blocks: Sequence[list[str | None]], rows: int, width: int, kept: list[int] | None
+) -> tuple[Any, bytes]:
+    """Lengths and UTF-8 of the logged columns, one column after the other."""
+    cells = blocks[0] if len(blocks) == 1 else list(chain.from_iterable(blocks))
+    if len(cells) != rows * width:
+        raise ValueError(f"{len(cells)} texts, not {rows} x {width}")
+    places = range(width) if kept is None else kept
+    if width > 1 or kept == []:
+        cells = list(chain.from_iterable(cells[place::width] for place in places))
+    known: list[Any] = ["" if cell is None else cell for cell in cells] if None in cells else cells
+    joined = "".join(known)
+    content = joined.encode(errors="replace")
+    if len(content) != len(joined):  # not ASCII: a character is several bytes
+        known = [text.encode(errors="replace") for text in known]
+    lengths = np.fromiter(map(len, known), _LENGTHS, len(known))
+    if None in cells:
+        lengths[[place for place, cell in enumerate(cells) if cell is None]] = -1
+    return lengths, content
