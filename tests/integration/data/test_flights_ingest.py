@@ -17,23 +17,23 @@ def ids(results: list[Any]) -> list[str]:
     return [entry["id"] for entry in results[0].outputs["snapshots"]]
 
 
-def test_a_backfill_makes_a_snapshot_a_day_and_a_second_one_none(
+def test_a_backfill_makes_seven_snapshots_and_a_second_one_none(
     installation: "Installation",
 ) -> None:
-    first = installation.run("ingest", "2013-02-01", 4)
-    assert first[0].metrics["new_snapshots"] == 4
+    first = installation.run("ingest", "2013-02-01", 7)
+    assert first[0].metrics["new_snapshots"] == 7
     store = SnapshotStore(LocalObjectStore(installation.settings.data_root))
     published = store.published("flights")
-    assert [s.window.start.day for s in published] == [1, 2, 3, 4]
+    assert [s.window.start.day for s in published] == [1, 2, 3, 4, 5, 6, 7]
     assert [s.id for s in published] == ids(first)
     before = installation.data_files()
 
-    second = installation.run("ingest", "2013-02-01", 4)
-    one_by_one = [installation.run("ingest", f"2013-02-0{day}") for day in (4, 2)]
+    second = installation.run("ingest", "2013-02-01", 7)
+    one_by_one = [installation.run("ingest", f"2013-02-0{day}") for day in (7, 3, 1)]
 
     assert second[0].metrics["new_snapshots"] == 0
     assert ids(second) == ids(first)
-    assert [ids(day)[0] for day in one_by_one] == [ids(first)[3], ids(first)[1]]
+    assert [ids(day)[0] for day in one_by_one] == [ids(first)[6], ids(first)[2], ids(first)[0]]
     assert installation.data_files() == before
     assert all(len(store.history("flights", s.window)) == 1 for s in published)
 

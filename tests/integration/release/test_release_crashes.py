@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +55,16 @@ def test_every_crash_point_ends_in_the_same_state(
     try:
         for half in (POINTS[: len(POINTS) // 2], POINTS[len(POINTS) // 2 :]):
             started = [ProcessDeployer(worlds[point]) for point in half]
-            for deployer in started:
-                deployer.start()
+            with ThreadPoolExecutor(4) as threads:
+                assert all(threads.map(ProcessDeployer.start, started))
             codes = _crash_and_rerun(
                 {point: worlds[point] for point in half}, tmp_path, make_bundle
             )
             assert codes == {point: [KILLED, 0] for point in half}
             for point in half:
                 assert _final_state(worlds[point]) == EXPECTED, point
-            for deployer in started:
-                deployer.stop()
+            with ThreadPoolExecutor(4) as threads:
+                assert all(threads.map(ProcessDeployer.stop, started))
     finally:
         for deployer in deployers:
             deployer.stop()
