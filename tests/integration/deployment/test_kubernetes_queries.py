@@ -22,9 +22,11 @@ OTHER = "main-2-6c87fcb58c-zpv46"
 STEP = 15  # seconds
 
 
-def samples(pod: str, low: float, high: float, rate: int) -> list[dict[str, str]]:
+def samples(
+    pod: str, low: float, high: float, rate: int, route: str = "v1_predict"
+) -> list[dict[str, str]]:
     """Every request of a pod lasted between two bounds, in seconds."""
-    of = f'namespace="ferryman",pod="{pod}"'
+    of = f'namespace="ferryman",pod="{pod}",route="{route}"'
     buckets = {str(low): 0, str(high): rate, "+Inf": rate}
     counts = {f'_bucket{{{of},le="{bound}"}}': count for bound, count in buckets.items()}
     counts[f"_count{{{of}}}"] = rate
@@ -48,7 +50,8 @@ def test_what_an_autoscaler_is_told(
 ) -> None:
     series = samples(OTHER, 1.0, 2.0, 900)
     for pod in PODS if bounds else []:
-        series += samples(pod, *bounds, rate)
+        series += samples(pod, *bounds, rate) if rate else []
+        series += samples(pod, 0.0001, 0.0002, 3, "ready")  # its probes count for nothing
     asked = [(LATENCY, latency), (REQUESTS, requests)]
     tests = [
         {

@@ -3,6 +3,7 @@
 One of the two: a ScaledObject makes an HPA of its own, and two HPAs on one Deployment fight.
 """
 
+from ferryman.deployment.autoscaling.figures import NO_PREDICTIONS
 from ferryman.deployment.cluster.workload import Manifest, Workload
 from ferryman.errors import SpecError
 from ferryman.spec.servers import AutoscalingSpec, CpuRule, LatencyFeedback, RequestsRule
@@ -12,6 +13,8 @@ _USUAL_TOLERANCE = 0.1
 _LONGEST_WINDOW = 3_600  # seconds; the API takes no more
 _RATE = "1m"
 _LATENCY_WINDOW = "2m"
+# Probes are requests, too.
+_ASKED = f'route!~"{"|".join(NO_PREDICTIONS)}"'
 
 
 def autoscaling_manifests(workload: Workload) -> list[Manifest]:
@@ -36,8 +39,10 @@ def prometheus_of(workload: Workload) -> str:
 
 
 def requests_query(workload: Workload) -> str:
-    """PromQL: requests a second of the whole server."""
-    return f"sum(rate(ferryman_requests_total{{{_pods(workload)}}}[{_RATE}]))"
+    """PromQL: predictions a second of the whole server; 0 where it is there and nobody asks."""
+    pods, every = _pods(workload), f"[{_RATE}]))"
+    asked = f"sum(rate(ferryman_requests_total{{{pods},{_ASKED}}}{every}"
+    return f"{asked} or 0 * sum(rate(ferryman_requests_total{{{pods}}}{every}"
 
 
 def latency_query(workload: Workload, rule: LatencyFeedback) -> str:
@@ -49,7 +54,7 @@ def latency_query(workload: Workload, rule: LatencyFeedback) -> str:
     answer, and the count stays.
     """
     pods = _pods(workload)
-    buckets = f"rate(ferryman_request_seconds_bucket{{{pods}}}[{_LATENCY_WINDOW}])"
+    buckets = f"rate(ferryman_request_seconds_bucket{{{pods},{_ASKED}}}[{_LATENCY_WINDOW}])"
     p95 = f"1000 * histogram_quantile(0.95, sum by (le) ({buckets}))"
     idle = f"0 * sum(rate(ferryman_request_seconds_count{{{pods}}}[{_LATENCY_WINDOW}]))"
     low = _number(rule.p95_ms * rule.release)

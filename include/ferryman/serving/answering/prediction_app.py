@@ -61,7 +61,8 @@ class _Call(NamedTuple):
 class PredictionApp:
     """Answers predictions, states and metrics from the served models.
 
-    `page` gives the whole page of metrics; without it the page is this replica's own.
+    `page` gives the whole page of metrics; without it the page is this replica's own. `threads` is
+    how many large requests are worked on at once, beside the loop.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class PredictionApp:
         log: PredictionLog,
         metrics: ServingMetrics,
         page: Page | None = None,
+        threads: int = 1,
     ) -> None:
         self._served = served
         self._log = log
@@ -80,7 +82,7 @@ class PredictionApp:
         self._bodies = BodyReader(MAX_BODY, _BODY_SECONDS)
         self._gathering = Gathering(metrics)
         # Large batches are scored beside the loop, so that one row does not wait for thousands.
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="score")
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="score")
         metrics.models = lambda: served.loaded
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

@@ -41,7 +41,7 @@ from ferryman.serving.sockets.direct_protocol import BoundedProtocol
 from ferryman.serving.sockets.file_limit import raise_file_limit
 from ferryman.serving.sockets.handed_connections import protocol_config
 from ferryman.serving.sockets.inherited_socket import Met, open_public
-from ferryman.serving.sockets.listening import accept_from, listen
+from ferryman.serving.sockets.listening import Accepting, listen
 
 _REPLICAS_FILE = "replicas.json"
 _JOIN_AGAIN_SECONDS = 3.0
@@ -109,8 +109,8 @@ class Front:
         server = await loop.create_server(
             lambda: BoundedProtocol(config, state, {}, loop), sock=admin
         )
-        loop.add_reader(channel.fileno(), accept_from, channel, self._fleet.meet)
-        loop.add_reader(self._public.fileno(), accept_from, self._public, self._take)
+        joining = Accepting(channel, self._fleet.meet)
+        accepting = Accepting(self._public, self._take)
         for orphan in met:
             self._fleet.meet(orphan.sock, orphan.packet)
         if met:
@@ -120,10 +120,11 @@ class Front:
         await ending.wait()
         logger.info("ending")
         self._fleet.ending = True
-        loop.remove_reader(self._public.fileno())
+        accepting.stop()
         self._public.close()
         supervision.cancel()
         await self._children.end_all(_END_SECONDS)
+        joining.stop()
         self._fleet.close()
         server.close()
         for connection in list(state.connections):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ferryman.serving.models.labels import CHAMPION
 from ferryman.serving.models.onnx_model import OnnxModel, Scores
 
-CHAMPION = "champion"
 # What an object takes beside its content: an entry, a text, a number or a time.
 _ENTRY_BYTES, _OBJECT_BYTES = 600, 60
 

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from ferryman.errors import FerrymanError, Superseded
+from ferryman.serving.models.labels import CHAMPION, PREVIOUS
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.onnx_model import Identity, OnnxModel, open_verified
 from ferryman.serving.models.served_pointers import (
@@ -15,8 +16,6 @@ from ferryman.serving.models.served_pointers import (
     write_pointers,
 )
 
-CHAMPION = "champion"
-PREVIOUS = "previous"
 _UNRELEASED = 0
 
 logger = logging.getLogger(__name__)

@@ -66,17 +66,3 @@ async def _send(send: Send, status: int, body: bytes, headers: Headers) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body})
-
-
-def read_json_object(body: bytes) -> dict[str, Any]:
-    """A JSON object; Refusal 400 for anything else. NaN, Infinity and 1e400 are no JSON numbers.
-
-    Of a key that is there twice the last value counts.
-    """
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, f"not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise Refusal(400, "the body must be a JSON object")
-    return content

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ferryman.serving.models.labels import LABELS
 from ferryman.serving.models.onnx_model import OnnxModel
 
 # The loaded versions of one model: the one that is served to everybody, then the one before it.
 Versions = Sequence[OnnxModel]
-_LABELS = ("champion", "previous")
 
 
 def task_facts(model: OnnxModel) -> dict[str, Any]:
@@ -18,5 +18,5 @@ def task_facts(model: OnnxModel) -> dict[str, Any]:
 
 def label_facts(versions: Versions) -> dict[str, Any]:
     """Which version each label stands for; labels may be asked in v1's paths."""
-    pairs = zip(_LABELS, versions, strict=False)
+    pairs = zip(LABELS, versions, strict=False)
     return {"labels": {label: loaded.identity.version for label, loaded in pairs}}

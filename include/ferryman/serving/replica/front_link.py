@@ -14,7 +14,7 @@ from typing import Any
 from ferryman.errors import DependencyUnavailable, PolicyRefused
 from ferryman.serving.sockets.channel import Channel, Message
 from ferryman.serving.sockets.handed_connections import Connections
-from ferryman.serving.sockets.listening import accept_from
+from ferryman.serving.sockets.listening import Accepting
 
 _RETRY_SECONDS = 0.05
 _FIRST_SECONDS = 20.0
@@ -50,6 +50,7 @@ class FrontLink:
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
         self._listener: socket.socket | None = None
+        self._accepting: Accepting | None = None
         self._front_command: list[str] = []
         self._got = 0
         self._counting = False
@@ -104,8 +105,10 @@ class FrontLink:
 
     def stop_accepting(self) -> None:
         """Let go of the listening socket."""
+        if self._accepting is not None:
+            self._accepting.stop()
+            self._accepting = None
         if self._listener is not None:
-            self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
 
@@ -195,10 +198,7 @@ class FrontLink:
             return  # the socket of a front that is just dying took us for a moment
         self._finding = True
         logger.warning("the front is gone: this replica accepts connections itself")
-        self._listener.setblocking(False)
-        self._loop.add_reader(
-            self._listener.fileno(), accept_from, self._listener, self._connections.take
-        )
+        self._accepting = Accepting(self._listener, self._connections.take)
         task = self._loop.create_task(self._find_front())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

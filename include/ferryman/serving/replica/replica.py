@@ -41,6 +41,7 @@ class Answering:
 
     def __init__(self, options: ReplicaOptions) -> None:
         raise_file_limit()
+        self._threads = options.threads
         self.metrics = ServingMetrics(options.name)
         self.served = ServedModels(
             options.root, public_key=options.public_key, threads=options.threads
@@ -67,7 +68,7 @@ class Answering:
 
     def app(self, page: Page | None = None) -> PredictionApp:
         """The application (ASGI); `page` gives the metrics of all replicas."""
-        return PredictionApp(self.served, self.log, self.metrics, page)
+        return PredictionApp(self.served, self.log, self.metrics, page, self._threads)
 
     async def answer_begun(self, connections: Connections) -> None:
         """Wait until every connection is gone; cut what has not ended within the grace."""

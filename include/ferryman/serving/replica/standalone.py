@@ -7,7 +7,7 @@ import socket
 
 from ferryman.serving.replica.replica import Answering, ReplicaOptions
 from ferryman.serving.sockets.handed_connections import Connections
-from ferryman.serving.sockets.listening import accept_from, listen
+from ferryman.serving.sockets.listening import Accepting, listen
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,11 @@ async def _serve(options: ReplicaOptions, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     # The port answers while models load: alive, but not ready before golden rows passed.
-    loop.add_reader(listener.fileno(), accept_from, listener, connections.take)
+    accepting = Accepting(listener, connections.take)
     await parts.load()
     logger.info("serving %d models on %s port %d", len(parts.served.loaded), *_address(listener))
     await ending.wait()
-    loop.remove_reader(listener.fileno())
+    accepting.stop()
     connections.leave()
     await parts.answer_begun(connections)
     app.close()

@@ -1,0 +1,6 @@
+"""The names under which the loaded versions of a model may be asked."""
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+# In the order in which versions are told of: the one that is served first.
+LABELS = (CHAMPION, PREVIOUS)
