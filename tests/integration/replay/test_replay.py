@@ -27,7 +27,7 @@ from ferryman.settings import Settings
 from ferryman.spec.windows import DAY
 
 ROWS_A_DAY = 288
-UNLIKE = ("request_id", "logged_at")  # of the same prediction in two replays
+UNLIKE = ("request_id", "logged_at", "latency")  # of the same prediction in two replays
 
 
 def plan_of(settings: Settings) -> ReplayPlan:
