@@ -23,7 +23,7 @@ from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 
 
-def die(*_: Any) -> Any:
+def die(*_: Any, **__: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -51,7 +51,8 @@ def test_what_has_no_room_as_a_file_waits_in_its_journal(
     free = shutil.disk_usage(small_disk).free
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(max(0, free - 4096)))
-    assert not log.flush(timeout=3.0)
+    assert not log.flush(timeout=0.2)
+    until(lambda: log.problem != "")
     assert "No space left" in log.problem
     assert logged(root) == {}
     ballast.unlink()

@@ -17,7 +17,7 @@ from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.prediction_places import log_destination, prediction_places
 from ferryman.runtime.s3_object_store import S3ObjectStore
-from ferryman.serving.log import pauses
+from ferryman.serving.log import finishing
 from ferryman.serving.log.upkeep import compact
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import OnnxModel
@@ -63,7 +63,7 @@ def test_a_bucket_that_is_away_costs_nothing_but_time(
     store: S3ObjectStore, s3: S3Server, model: OnnxModel, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(pauses, "_SHORTEST", 0.1)
+    monkeypatch.setattr(finishing, "_SHORTEST", 0.1)
     s3.methods = ("PUT",)
     s3.faults += [s3_server.refused] * 3
     log = uploading(tmp_path / "log", store)
@@ -171,7 +171,8 @@ def test_the_process_that_makes_files_brings_them_away(
     assert logged(tmp_path / "elsewhere") == {"r0": 3}
     monkeypatch.setenv("FERRYMAN_PREDICTIONS_CONNECTION", "nowhere")
     log.put(answered(model, "r1"))
-    assert not log.flush(timeout=3.0)
+    assert not log.flush(timeout=0.2)
+    until(lambda: log.problem != "")
     assert "no connection 'nowhere'" in log.problem
     assert logged(tmp_path / "log") == {"r1": 1}
     log.close()

@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 
 from ferryman.serving.log.child import Child, Run
 from ferryman.serving.log.entries import CHAMPION, Entry, weight
+from ferryman.serving.log.finishing import Finishing
 from ferryman.serving.log.frames import Layout, pack
 from ferryman.serving.log.journal import Journal, journals_size, others
-from ferryman.serving.log.pauses import Pauses
 from ferryman.serving.log.upload import waiting_size
 from ferryman.serving.models.onnx_model import OnnxModel
 
@@ -27,7 +27,6 @@ FLUSH_SECONDS = 60.0
 SPOOL_BYTES = 1 << 30
 _TICK_SECONDS = 0.2
 _CHILD_TICK_SECONDS = 0.05
-_FIRST_SECONDS = 3.0  # what the dead left waits until models are loaded
 _LAST_SECONDS = 30.0
 _SAY_SECONDS = 10.0
 _MEASURE_SECONDS = 1.0
@@ -65,7 +64,7 @@ class PredictionLog:
         self._on_drop = on_drop
         self._capacity = capacity
         self._upload, self._spool_bytes = upload, spool_bytes
-        self._begin_finish = finish or (lambda: Child(root, upload=upload))
+        self._finishing = Finishing(finish or (lambda: Child(root, upload=upload)))
         self._entries: deque[tuple[Entry, int]] = deque()
         # What was put and what was taken are each counted by one thread: no lock on either side.
         self._put_rows = self._put_bytes = 0
@@ -73,9 +72,6 @@ class PredictionLog:
         self._layouts: WeakKeyDictionary[OnnxModel, Layout] = WeakKeyDictionary()
         self._journal = Journal(root, replica)
         self._measured, self._is_full = -_MEASURE_SECONDS, False
-        self._run: Run | None = None
-        self._due = False  # whether something waits to be finished
-        self._pauses = Pauses(_FIRST_SECONDS)
         # Rows that the queue refused, and that were lost later: each counted by one thread, too.
         self._refused = self._lost = self._said_lost = 0
         self._last_error: object = None
@@ -127,7 +123,7 @@ class PredictionLog:
     @property
     def problem(self) -> str:
         """Why files could not be finished the last time; empty when they were."""
-        return self._pauses.problem
+        return self._finishing.problem
 
     def close(self) -> None:
         """Write what is queued, finish it, and end the thread."""
@@ -137,74 +133,64 @@ class PredictionLog:
             self._thread.join(timeout=_LAST_SECONDS + 1)
 
     def _live(self) -> None:
-        self._due = self._has_work()
+        self._guarded(self._look_for_work)
         tried_last = False
         while True:
-            self._wake.wait(_CHILD_TICK_SECONDS if self._run else _TICK_SECONDS)
+            self._wake.wait(_CHILD_TICK_SECONDS if self._finishing.is_running else _TICK_SECONDS)
             self._wake.clear()
             closing, wanted = self._closing, self._wanted
             self._take()
             is_asked, self._noted = wanted > self._noted, wanted
-            if self._journal.rows and (closing or is_asked or self._is_journal_due()):
+            if closing or is_asked or self._is_journal_due():
                 self._roll()
             if is_asked:
                 # What another replica answered before it was killed was put before, too.
-                self._due = self._due or self._has_work()
-                self._pauses.skip_first()
-            self._follow_run()
-            if self._due and not self._run and (self._pauses.is_over or (closing and not tried_last)):
-                tried_last = bool(closing)
-                self._start_run(wanted)
-            if not self._due and not self._run:
-                self._covered = wanted
+                self._guarded(self._look_for_work)
+                self._finishing.hurry()
+            self._end_attempt()
+            if self._finishing.start(at_once=bool(closing) and not tried_last):
+                self._covered, tried_last = wanted, bool(closing)
+            if not self._finishing.is_due and not self._finishing.is_running:
                 self._tell_done(wanted)
             self._say_faults()
-            if closing and not self._entries and not self._run:
-                if not self._due or tried_last:
-                    return
-            elif closing and time.monotonic() - closing > _LAST_SECONDS:
-                return  # the child goes on without us
+            if closing and self._has_ended(closing, tried_last):
+                return
+
+    def _has_ended(self, closing: float, tried_last: bool) -> bool:
+        if self._entries or self._finishing.is_running:
+            # The child goes on without us.
+            return time.monotonic() - closing > _LAST_SECONDS
+        return tried_last or not self._finishing.is_due
 
     def _is_journal_due(self) -> bool:
         journal = self._journal
-        return (
+        return journal.rows > 0 and (
             journal.size >= _JOURNAL_BYTES
             or journal.rows >= _JOURNAL_ROWS
             or time.monotonic() - journal.begun >= FLUSH_SECONDS
         )
 
-    def _has_work(self) -> bool:
-        """Whether there may be journals of the dead, or files that are to be brought away."""
-        return bool(others(self._root, self._journal)) or (
-            self._upload and waiting_size(self._root) > 0
-        )
+    def _look_for_work(self) -> None:
+        """There may be journals of the dead, or files that are to be brought away."""
+        if others(self._root, self._journal) or (self._upload and waiting_size(self._root)):
+            self._finishing.is_due = True
 
     def _roll(self) -> None:
-        """Close the journal: it is to be finished."""
-        self._journal.close()
-        self._journal = Journal(self._root, self._replica)
-        self._due = True
+        """Close the journal, if it holds anything: it is to be finished."""
+        if self._journal.rows:
+            self._journal.close()
+            self._journal = Journal(self._root, self._replica)
+            self._finishing.is_due = True
 
-    def _start_run(self, wanted: int) -> None:
-        self._due, self._covered = False, wanted
-        try:
-            self._run = self._begin_finish()
-        except OSError as error:
-            self._end_run(0, f"no process can be started: {error}")
-
-    def _follow_run(self) -> None:
-        result = self._run.result() if self._run else None
-        if result is not None:
-            self._run = None
-            self._end_run(result.lost, "; ".join(result.problems))
-
-    def _end_run(self, lost: int, problem: str) -> None:
-        self._pauses.ended(problem)
+    def _end_attempt(self) -> None:
+        result = self._finishing.result()
+        if result is None:
+            return
         self._measured = -_MEASURE_SECONDS
-        if lost:
-            self._drop(lost, None)
-        if problem:
-            self._due, self._last_error = True, problem
+        if result.lost:
+            self._drop(result.lost, "what made no sense")
+        if result.problems:
+            self._last_error = self._finishing.problem
         else:
             self._tell_done(self._covered)
 
@@ -232,10 +218,10 @@ class PredictionLog:
 
     def _keep(self, model: OnnxModel, entries: Sequence[Entry]) -> None:
         rows = sum(len(entry.scores) for entry in entries)
-        if self._cannot_wait():
-            self._drop(rows, "too much waits to be finished or brought away")
-            return
         try:
+            if self._cannot_wait():
+                self._drop(rows, "too much waits to be finished or brought away")
+                return
             layout = self._layouts.get(model)
             if layout is None:
                 layout = self._layouts[model] = Layout(model)
@@ -266,6 +252,13 @@ class PredictionLog:
         self._lost += rows
         self._last_error = error or self._last_error
         self._on_drop(rows)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do what may fail without a loss: it is said, and logging goes on."""
+        try:
+            work()
+        except OSError as error:
+            self._last_error = error
 
     def _say_faults(self) -> None:
         """Now and then only: what fills a disk would fill the server's own log, too."""
