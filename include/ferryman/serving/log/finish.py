@@ -26,6 +26,8 @@ from ferryman.serving.log.journal import JOURNALS
 _LOCK = ".finish.lock"
 _NICE = 10
 _UNFINISHED_SECONDS = 3600.0
+_GROUP_ROWS = 16_384
+_SENSELESS = (ValueError, KeyError, IndexError, TypeError)
 PARQUET: Mapping[str, Any] = {
     "compression": "zstd",
     "compression_level": 1,
@@ -146,23 +148,46 @@ def _finish_one(root: Path, file: Path, found: Result) -> None:
 
 
 def _read(stream: IO[bytes], file: Path) -> Iterator[tuple[int, list[tuple[Any, Any]]]]:
-    """How many rows each frame holds, and these by place; none of a frame that makes no sense.
+    """How many rows some frames hold, and these by place; none of a frame that makes no sense.
 
     What a kill tore at the end is left out, and said.
     """
-    from ferryman.serving.log.frames import frames
-    from ferryman.serving.log.rows import batches_of
+    for group in _groups(stream, file):
+        try:
+            yield sum(frame.rows for frame in group), _batches(group)
+        except _SENSELESS:
+            # The frames that make sense are not lost for one that does not.
+            for frame in group:
+                try:
+                    yield frame.rows, _batches([frame])
+                except _SENSELESS:
+                    logger.exception("journal %s: %d rows make no sense", file.name, frame.rows)
+                    yield frame.rows, []
 
+
+def _groups(stream: IO[bytes], file: Path) -> Iterator[list[Any]]:
+    """Frames of one model and variant, together: columns of few rows cost more than they hold."""
+    from ferryman.serving.log.frames import frames
+
+    groups: dict[tuple[str, int, int, str], list[Any]] = {}
     for frame in frames(stream):
         if isinstance(frame, int):
             logger.warning("journal %s: %d torn bytes at its end left out", file.name, frame)
-            return
-        try:
-            yield frame.rows, list(batches_of(frame))
-        except (ValueError, KeyError, IndexError, TypeError):
-            # It would never be better the next time, and the rows after it are good.
-            logger.exception("journal %s: %d rows make no sense", file.name, frame.rows)
-            yield frame.rows, []
+            break
+        head = frame.head["model"]
+        kind = (head["name"], head["version"], head["epoch"], frame.head["variant"])
+        group = groups.setdefault(kind, [])
+        group.append(frame)
+        if sum(one.rows for one in group) >= _GROUP_ROWS:
+            yield groups.pop(kind)
+    yield from groups.values()
+
+
+def _batches(group: Sequence[Any]) -> list[tuple[Any, Any]]:
+    from ferryman.serving.log.frames import joined
+    from ferryman.serving.log.rows import batches_of
+
+    return list(batches_of(joined(group) if len(group) > 1 else group[0]))
 
 
 def main() -> int:

@@ -44,7 +44,7 @@ class Frame(NamedTuple):
 
     def given(self) -> dict[str, list[Any]]:
         """What came with the rows and is no feature, by column."""
-        found: dict[str, list[Any]] = orjson.loads(self.sections["given"])
+        found: dict[str, list[Any]] = orjson.loads(self.sections.get("given", b"{}"))
         return found
 
 
@@ -61,10 +61,14 @@ class Layout:
         # The places of the kept columns of each block; None: all of them.
         self.blocks: list[tuple[bool, int, list[int] | None]] = []
         numbers: list[list[str]] = []
-        texts: list[list[str]] = []
+        texts: list[str] = []
         for block in model.schema.blocks:
             places = [place for place, name in enumerate(block.names) if name in wanted]
-            (texts if block.kind == "text" else numbers).append([block.names[p] for p in places])
+            names = [block.names[place] for place in places]
+            if block.kind == "text":
+                texts += names
+            else:
+                numbers.append(names)
             whole = len(places) == block.width
             self.blocks.append((block.kind == "text", block.width, None if whole else places))
         self.head = orjson.Fragment(
@@ -105,9 +109,9 @@ def pack(layout: Layout, entries: Sequence[Entry]) -> bytes:
     for place, (is_text, width, kept) in enumerate(layout.blocks):
         blocks = [entry.checked[place] for entry in entries]
         if is_text:
-            lengths, content = _joined_texts(blocks, rows, width, kept)
-            sections[f"text_lengths{texts}"], sections[f"texts{texts}"] = lengths, content
-            texts += 1
+            for cells in _text_columns(blocks, rows, width, kept):
+                sections[f"text_lengths{texts}"], sections[f"texts{texts}"] = _joined_texts(cells)
+                texts += 1
         else:
             sections[f"numbers{numbers}"] = _joined_numbers(blocks, rows, width, kept)
             numbers += 1
@@ -125,6 +129,30 @@ def frames(stream: IO[bytes]) -> Iterator[Frame | int]:
             yield len(prefix) + len(content) + len(stream.read())
             return
         yield _unpack(memoryview(content), head_length)
+
+
+def joined(found: Sequence[Frame]) -> Frame:
+    """Frames of one model and variant as one."""
+    rows = [frame.rows for frame in found]
+    sections = {
+        name: memoryview(b"".join(frame.sections[name] for frame in found))
+        for name in found[0].sections
+        if name != "given"
+    }
+    given = [frame.given() for frame in found]
+    names = {name for columns in given for name in columns}
+    if names:
+        together = {
+            name: [
+                *chain.from_iterable(
+                    columns.get(name) or [None] * count
+                    for columns, count in zip(given, rows, strict=True)
+                )
+            ]
+            for name in names
+        }
+        sections["given"] = memoryview(orjson.dumps(together))
+    return Frame({**found[0].head, "rows": sum(rows)}, sections)
 
 
 def _frame(layout: Layout, rows: int, variant: str, sections: Mapping[str, Any]) -> bytes:
@@ -171,16 +199,19 @@ def _joined_numbers(blocks: Sequence[Any], rows: int, width: int, kept: list[int
     return np.ascontiguousarray(wanted, _FLOATS)
 
 
-def _joined_texts(
+def _text_columns(
     blocks: Sequence[list[str | None]], rows: int, width: int, kept: list[int] | None
-) -> tuple[Any, bytes]:
-    """Lengths and UTF-8 of the logged columns, one column after the other."""
+) -> Iterator[list[str | None]]:
+    """The cells of each column that is kept."""
     cells = blocks[0] if len(blocks) == 1 else list(chain.from_iterable(blocks))
     if len(cells) != rows * width:
         raise ValueError(f"{len(cells)} texts, not {rows} x {width}")
-    places = range(width) if kept is None else kept
-    if width > 1 or kept == []:
-        cells = list(chain.from_iterable(cells[place::width] for place in places))
+    for place in range(width) if kept is None else kept:
+        yield cells[place::width]
+
+
+def _joined_texts(cells: list[str | None]) -> tuple[Any, bytes]:
+    """The length of each text in bytes, and all of them in UTF-8."""
     known: list[Any] = ["" if cell is None else cell for cell in cells] if None in cells else cells
     joined = "".join(known)
     content = joined.encode(errors="replace")

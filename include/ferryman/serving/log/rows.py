@@ -35,7 +35,7 @@ def batches_of(frame: Frame) -> Iterator[tuple[Place, Any]]:
 
     head = frame.head["model"]
     asked = _Asked.of(frame)
-    given = frame.given() if "given" in frame.sections else {}
+    given = frame.given()
     moments = asked.moments
     if "event_time" in given:
         moments = moments.copy()
@@ -129,21 +129,16 @@ def _own_cells(frame: Frame, asked: _Asked, keys: Sequence[str], moments: Any) -
 
 def _feature_cells(frame: Frame) -> dict[str, Any]:
     """Clients may write a whole number as 5.0, or a fraction as 5; the log keeps the type."""
-    head, rows = frame.head["model"], frame.rows
+    head = frame.head["model"]
     found = {}
     for number, names in enumerate(head["numbers"]):
         block = frame.floats(f"numbers{number}", max(len(names), 1)).T if names else ()
         for name, cells in zip(names, block, strict=True):
             whole = head["types"][name] == "integer"
             found[name] = columns.number_column(cells, whole=whole)
-    for number, names in enumerate(head["texts"]):
+    for number, name in enumerate(head["texts"]):
         lengths = frame.lengths(f"text_lengths{number}")
-        content, start = frame.sections[f"texts{number}"], 0
-        for place, name in enumerate(names):
-            own = lengths[place * rows : (place + 1) * rows]
-            end = start + int(np.maximum(own, 0).sum())
-            found[name] = columns.encoded_column(own, content[start:end])
-            start = end
+        found[name] = columns.encoded_column(lengths, frame.sections[f"texts{number}"])
     return found
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from ferryman.serving.log.child import Child, Run
-from ferryman.serving.log.entries import CHAMPION, Entry, weight
+from ferryman.serving.log.entries import Entry, weight
 from ferryman.serving.log.finishing import Finishing
 from ferryman.serving.log.frames import Layout, pack
 from ferryman.serving.log.journal import Journal, journals_size, others
 from ferryman.serving.log.upload import waiting_size
 from ferryman.serving.models.onnx_model import OnnxModel
 
-__all__ = ["CHAMPION", "FLUSH_SECONDS", "SPOOL_BYTES", "Entry", "PredictionLog"]
+__all__ = ["FLUSH_SECONDS", "SPOOL_BYTES", "Entry", "PredictionLog"]
 
 FLUSH_SECONDS = 60.0
 SPOOL_BYTES = 1 << 30
