@@ -13,7 +13,7 @@ export FERRYMAN_ROOT := $(CURDIR)
 .PHONY: help run down test test-long test-unit test-docker test-cluster lint types layers format lock replay bench clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY) ## start everything, carry `flights` from raw data to a served prediction, stay up
 	@exec $(BIN)/python -m ferryman_airflow.stack up
