@@ -167,3 +167,24 @@ def test_rows_without_an_answer_spoil_no_other_request(tmp_path: Path, make_bund
     good, bad = asyncio.run(both())
     assert good == pytest.approx(bundle.outputs[:1], abs=1e-5)
     assert isinstance(bad, RowError) and "no finite score" in bad.text
+
+
+def test_who_cannot_be_answered_keeps_nobody_from_an_answer(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = serving.model.schema
+    feed = schema.feed(schema.read_rows(serving.bundle.rows[:1]))
+    told: list[Any] = []
+
+    def fails(_: Any) -> None:
+        raise RuntimeError("its connection is broken")
+
+    async def turn() -> None:
+        gathering = Gathering(serving.metrics)
+        for done in (fails, told.append):
+            gathering.add(serving.model, feed, 1, done)
+        await asyncio.sleep(0)
+
+    asyncio.run(turn())
+    assert told == [pytest.approx(serving.bundle.outputs[:1], abs=1e-5)]
+    assert "its connection is broken" in caplog.text

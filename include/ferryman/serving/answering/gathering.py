@@ -17,7 +17,7 @@ _LARGEST = 256
 # A request of more rows gains nothing by others: what a run costs by itself is little of it.
 MOST_ROWS = 16
 
-# Gets the scores of one request, or why there are none. It raises nothing.
+# Gets the scores of one request, or why there are none.
 Done = Callable[[Scores | Exception], None]
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Gathering:
         self._metrics.ran(model.identity.name, rows)
         start = 0
         for waiting in group:
-            waiting.done(scores[start : start + waiting.size])
+            _tell(waiting, scores[start : start + waiting.size])
             start += waiting.size
 
     def _run_alone(self, model: OnnxModel, waiting: _Waiting) -> None:
@@ -117,4 +117,12 @@ class Gathering:
             found: Scores | Exception = model.run(waiting.feed, waiting.size)
         except Exception as error:  # noqa: BLE001 - told by who asked
             found = error
+        _tell(waiting, found)
+
+
+def _tell(waiting: _Waiting, found: Scores | Exception) -> None:
+    """What goes wrong with one request keeps no other one from its answer."""
+    try:
         waiting.done(found)
+    except Exception:
+        logger.exception("a request could not be answered")

@@ -117,7 +117,7 @@ class ServingMetrics:
             requests.add_metric([model, route, f"{code}xx"], number)
         seconds = HistogramMetricFamily(
             "ferryman_request_seconds",
-            "Seconds from the request's headers to its answer.",
+            "Seconds from the loop's turn that read the request to its answer.",
             labels=["model", "route"],
         )
         for names, timer in list(self._seconds.items()):
