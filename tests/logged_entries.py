@@ -49,7 +49,8 @@ def entry_of(
     model.schema.feed(rows)
     answers = [0.25] * rows.size if scores is None else scores
     moment = time.time() if at is None else at
-    return Entry(request_id.encode(), model, rows.checked, rows.given, answers, moment, seconds)
+    entry = Entry(request_id.encode(), model, rows.checked, rows.given, answers, moment, seconds)
+    return entry._replace(size=len(asked.body))
 
 
 def packed(*entries: Entry) -> bytes:

@@ -221,8 +221,9 @@ class PredictionApp:
         name = model.identity.name
         self._metrics.scored(name, len(scores))
         self._metrics.count(name, _name(request.route), 200, seconds)
-        checked, given = rows.checked, rows.given
-        self._log.put(Entry(request_id, model, checked, given, scores, time.time(), seconds))
+        checked, given, size = rows.checked, rows.given, len(request.body)
+        entry = Entry(request_id, model, checked, given, scores, time.time(), seconds, size=size)
+        self._log.put(entry)
 
     async def _predict_large(
         self, request: Request, model: OnnxModel

@@ -15,7 +15,7 @@ class Entry(NamedTuple):
 
     `checked` and `given` are those of its `Rows`: the blocks of cells, and what is no feature;
     `at`: when it was answered, seconds since 1970; `seconds`: how long it took; `variant`: who
-    answered.
+    answered; `size`: the bytes of its body, which no texts in it exceed.
     """
 
     request_id: bytes
@@ -26,18 +26,18 @@ class Entry(NamedTuple):
     at: float
     seconds: float = 0.0
     variant: str = CHAMPION
+    size: int = 0
 
 
 def weight(entry: Entry) -> int:
-    """About how many bytes of memory an entry holds."""
-    found = _ENTRY_BYTES + _OBJECT_BYTES * len(entry.scores) * max(entry.model.classes, 1)
+    """About how many bytes of memory an entry holds, rather too many."""
+    found = _ENTRY_BYTES + entry.size
+    objects = len(entry.scores) * max(entry.model.classes, 1)
     for block in entry.checked:
-        found += _texts_weight(block) if type(block) is list else block.nbytes
+        if type(block) is list:
+            objects += len(block)
+        else:
+            found += block.nbytes
     for values in entry.given.values():
-        found += _texts_weight([value for value in values if type(value) is str])
-        found += _OBJECT_BYTES * len(values)
-    return found
-
-
-def _texts_weight(texts: list[Any]) -> int:
-    return _OBJECT_BYTES * len(texts) + sum(map(len, filter(None, texts)))
+        objects += len(values)
+    return found + objects * _OBJECT_BYTES

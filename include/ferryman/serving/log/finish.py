@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("root", type=Path)
     parser.add_argument("--upload", action="store_true", help="bring files to where they belong")
     given = parser.parse_args()
-    os.nice(_NICE)
+    _give_way()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
         result = finish(given.root, _destination() if given.upload else None)
@@ -205,6 +205,13 @@ def main() -> int:
         result = Result(problems=[f"{type(error).__name__}: {error}"])
     sys.stdout.buffer.write(orjson.dumps(asdict(result)))
     return 1 if result.problems else 0
+
+
+def _give_way() -> None:
+    """Replicas come first: for the processor's time, and where memory runs out."""
+    os.nice(_NICE)
+    with suppress(OSError):  # a kernel without this file
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _destination() -> Callable[[], ObjectStore] | None:

@@ -33,7 +33,7 @@ _MEASURE_SECONDS = 1.0
 _CAPACITY = 200_000  # rows in the queue
 _CAPACITY_BYTES = 64 * 1024 * 1024
 _JOURNAL_ROWS = 200_000
-_JOURNAL_BYTES = 48 * 1024 * 1024
+_JOURNAL_BYTES = 32 * 1024 * 1024  # the child needs about three times as much
 _PIECE_ROWS = 128
 _BREATH_SECONDS = 1e-4
 
