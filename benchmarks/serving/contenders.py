@@ -16,6 +16,7 @@ import psutil
 
 _HERE = Path(__file__).resolve().parent
 _START_SECONDS = 120.0
+_QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # of every contender, as our server does by itself
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Contender:
         with self.log.open("wb") as stream:
             started = time.perf_counter()
             self._process = subprocess.Popen(
-                self.command, env={**os.environ, **self.env}, stdout=stream, stderr=stream
+                self.command, env={**_QUIET, **os.environ, **self.env}, stdout=stream, stderr=stream
             )
         while not self._is_ready():
             if self._process.poll() is not None or time.perf_counter() - started > _START_SECONDS:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pandas as pd
 import pytest
 from onnx import numpy_helper
@@ -28,6 +27,7 @@ from ferryman.packaging.export import export_onnx
 from ferryman.packaging.formats import open_graph
 from ferryman.packaging.parity import ParityReport, Trained, answer_all, compare, tolerance_of
 from ferryman.packaging.probes import UNSEEN, probe_rows
+from ferryman.runtime.onnx_library import load_onnxruntime
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.metrics import Task
 from ferryman.training.model_input import model_input
@@ -110,7 +110,7 @@ def test_graph_answers_as_the_pipeline_in_its_shape(
     export_onnx(model.estimator, COLUMNS, graph, name="cups", task=task)
     report = check(truth, graph)
     assert report.formats["onnx"] <= report.tolerance
-    session = onnxruntime.InferenceSession(graph)
+    session = load_onnxruntime().InferenceSession(graph)
     (output,) = session.get_outputs()
     # A feature is called `value`: the output of a regression must not be.
     expected = ("probability", ["rows", 3]) if task == "multiclass" else ("value_", ["rows"])
