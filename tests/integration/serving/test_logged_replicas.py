@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -78,3 +79,27 @@ def test_a_killed_replica_leaves_what_it_answered(
     assert all(killed - LOST_SECONDS < at < killed + 0.1 for at in lost.values())
     # A request of the killed one may have been logged and not answered any more.
     assert len(logged.keys() - clients.answered.keys()) <= CLIENTS
+
+
+def test_a_replica_that_logs_loads_nothing_that_writes_files(
+    start_server: Any, make_bundle: BundleMaker, wait_for: Any
+) -> None:
+    server = start_server()
+    bundle = make_bundle(server.settings.bundles_root)
+    server.load(bundle, 1)
+    with Clients(server.endpoint.url, bundle.rows[0]) as clients:
+        wait_for(lambda: len(clients.answered) > 50)
+    server.client.flush()
+    table = read_predictions(server.settings.predictions_root, "tiny", DAY, NEXT)
+    assert clients.answered.keys() <= set(table["request_id"].to_pylist())
+    (pid,) = server.pids().values()
+    loaded = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+    assert "onnxruntime" in loaded
+    assert "libarrow" not in loaded
+    assert b"finish" not in b"".join(
+        (Path("/proc") / child / "cmdline").read_bytes() for child in _children(pid)
+    )
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
