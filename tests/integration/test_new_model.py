@@ -12,8 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from services.command import Command
 
 from ferryman.runtime.ports import free_ports
+from ferryman.settings import load_settings
 
 DAYS, ROWS = 45, 160
 SMALL_REPORT = "evaluation: {learning_curve: 2, risk_resamples: 0, explained_rows: 5}"
@@ -22,9 +24,13 @@ FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class Shell:
-    """Runs the installed command in an installation of its own."""
+    """Runs the installed command in an installation of its own; `quick` runs it in this process.
 
-    def __init__(self, root: Path) -> None:
+    Its first run of every kind is a process, as a user's is; what only looks again need not be.
+    """
+
+    def __init__(self, root: Path, command: Command) -> None:
+        self._command = command
         self.port, admin = free_ports(2)
         self.root = root
         self.environment = {
@@ -49,17 +55,31 @@ class Shell:
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 
+    def quick(self, *arguments: str, code: int = 0) -> str:
+        """The same, without starting a process."""
+        for name in [key for key in os.environ if key.startswith("FERRYMAN_")]:
+            self._command.patch.delenv(name)
+        for name, value in self.environment.items():
+            if name.startswith("FERRYMAN_"):
+                self._command.patch.setenv(name, value)
+        said = self._command(*arguments, code=code)
+        assert "Traceback" not in said
+        return said
+
 
 @pytest.fixture
-def ferryman(tmp_path: Path) -> Iterator[Shell]:
-    shell = Shell(tmp_path)
+def ferryman(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
+    shell = Shell(tmp_path, Command(capsys, monkeypatch))
     yield shell
-    shell("serve", "--stop")
+    shell.quick("serve", "--stop")
+    load_settings.cache_clear()
 
 
 def declare(ferryman: Shell) -> None:
     """The template, with a time at which the amount became known."""
-    ferryman("new", "churn")
+    ferryman.quick("new", "churn")
     folder = ferryman.root / "zoo" / "churn"
     changes = {
         "model.yaml": [
@@ -117,11 +137,11 @@ def test_from_new_to_a_served_prediction(ferryman: Shell, tmp_path: Path) -> Non
     assert low < 0.05
     assert (answer.headers["x-model-version"], answer.headers["x-model-epoch"]) == ("1", "1")
     assert "epoch 1, version 1" in ferryman("ledger", "show", "--model", "churn")
-    assert "whole" in ferryman("ledger", "verify")
-    assert "already done (epoch 1)" in ferryman(
+    assert "whole" in ferryman.quick("ledger", "verify")
+    assert "already done (epoch 1)" in ferryman.quick(
         "run", "release", "--model", "churn", "--run-id", "b"
     )
-    rows = json.loads(ferryman("run", "gate", "--model", "churn", "--run-id", "b", "--json"))
+    rows = json.loads(ferryman.quick("run", "gate", "--model", "churn", "--run-id", "b", "--json"))
     assert rows["step"] == "gate"
     refuse_damaged_days(ferryman)
 
@@ -150,17 +170,19 @@ def refuse_damaged_days(ferryman: Shell) -> None:
             ["suspiciously good", "amount", "row 160", "2026-04-15T23:00:00Z"],
         ),
     }
-    head = ferryman("ledger", "show", "--model", "churn")
-    windows = ferryman("data", "list", "--model", "churn")
+    head = ferryman.quick("ledger", "show", "--model", "churn")
+    windows = ferryman.quick("data", "list", "--model", "churn")
     for damage, (text, told) in damages.items():
         file.write_text(text)
         code = 4 if "late" in damage else 3
-        said = ferryman("run", "ingest", "--model", "churn", "--window", "2026-04-15", code=code)
+        said = ferryman.quick(
+            "run", "ingest", "--model", "churn", "--window", "2026-04-15", code=code
+        )
         missing = [words for words in told if words not in said]
         assert not missing, f"{damage}: {said} does not say {missing}"
     file.write_text(good)
-    assert ferryman("ledger", "show", "--model", "churn") == head
-    assert ferryman("data", "list", "--model", "churn") == windows
+    assert ferryman.quick("ledger", "show", "--model", "churn") == head
+    assert ferryman.quick("data", "list", "--model", "churn") == windows
     answer = httpx.post(
         f"http://127.0.0.1:{ferryman.port}/v1/models/churn:predict",
         json={"instances": [{"amount": 3.0}]},
@@ -171,7 +193,7 @@ def refuse_damaged_days(ferryman: Shell) -> None:
 def test_a_killed_command_is_continued_by_the_same_command(ferryman: Shell, tmp_path: Path) -> None:
     declare(ferryman)
     write_events(tmp_path)
-    ferryman("run", "ingest", "--model", "churn", "--window", "2026-03-01..2026-04-14")
+    ferryman.quick("run", "ingest", "--model", "churn", "--window", "2026-03-01..2026-04-14")
     started = subprocess.Popen(
         [sys.executable, "-m", "ferryman.cli", "run", "training", "--model", "churn"],
         env=ferryman.environment,
@@ -185,6 +207,6 @@ def test_a_killed_command_is_continued_by_the_same_command(ferryman: Shell, tmp_
     started.wait()
     assert "register done: version 1" in ferryman("run", "training", "--model", "churn")
     assert len(list(runs.iterdir())) == 1
-    again = ferryman("run", "training", "--model", "churn")  # a new run of the same work
+    again = ferryman.quick("run", "training", "--model", "churn")  # a new run of the same work
     assert "register done: version 1" in again
     assert len(list(runs.iterdir())) == 2
