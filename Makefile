@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export FERRYMAN_ROOT := $(CURDIR)
@@ -22,14 +23,14 @@ down: $(READY) ## end what an earlier `make run` left behind
 	@$(BIN)/python -m ferryman_airflow.stack down
 
 test: $(READY) lint types layers ## lint, types, layers, then every test
-	$(PYTEST) tests/unit tests/contract tests/dags tests/model_zoo tests/integration -n 2 --dist loadfile --durations=10
+	$(PYTEST) tests/unit tests/contract tests/dags tests/model_zoo tests/integration $(TWO) --durations=10
 	$(PYTEST) tests/e2e
 
 test-long: $(READY) ## every test of chance with all its seeds (make test: the first of each)
-	FERRYMAN_TEST_LONG=1 $(PYTEST) tests/contract tests/integration -n 2 --dist loadfile
+	FERRYMAN_TEST_LONG=1 $(PYTEST) tests/contract tests/integration $(TWO)
 
 test-unit: $(READY) ## the unit tests (under a minute)
-	$(PYTEST) tests/unit -n 2 --dist loadfile
+	$(PYTEST) tests/unit $(TWO)
 
 test-docker: $(READY) ## the image and the container deployer, on this machine's Docker engine
 	$(PYTEST) tests/docker

@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     from ferryman.spec.model import DeclaredModel
 
 ZOO = Path(__file__).parent / "zoo"
+# Files of a few long tests. They are handed out first, that no worker is left alone with one.
+LONG = (
+    "tests/integration/test_new_model.py",
+    "tests/integration/replay/test_replay.py",
+    "tests/integration/serving/test_autoscaling.py",
+    "tests/integration/model/test_keras_trainer.py",
+    "tests/integration/release/test_release_crashes.py",
+    "tests/integration/model/test_keras_workers.py",
+    "tests/integration/tasks",
+    "tests/dags/test_lineage_events.py",
+    "tests/dags/test_task_links.py",
+    "tests/model_zoo",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; with `--no-loadscope-reorder` workers take files in this order."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture
