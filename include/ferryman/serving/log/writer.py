@@ -34,7 +34,7 @@ _CAPACITY = 200_000  # rows in the queue
 _CAPACITY_BYTES = 64 * 1024 * 1024
 _JOURNAL_ROWS = 200_000
 _JOURNAL_BYTES = 32 * 1024 * 1024  # the child needs about three times as much
-_PIECE_ROWS = 128
+_PIECE_ROWS = 512  # a millisecond: with fewer, waiting for the interpreter bounds the rows a second
 _BREATH_SECONDS = 1e-4
 
 logger = logging.getLogger(__name__)
