@@ -17,7 +17,8 @@ _NOTES = "/etc/ferryman"
 _POD_NAME = {"fieldRef": {"fieldPath": "metadata.name"}}
 # A leaving pod is still sent requests until every node has heard of it.
 _LEAVE_SECONDS = 5
-_GRACE_SECONDS = 40
+# What is begun may take 35 s to end, and the prediction log half a minute after that.
+_GRACE_SECONDS = 75
 _START_SECONDS = 120
 
 
