@@ -157,16 +157,6 @@ class Settings(BaseSettings):
         return f"http://{self.serving_host}:{self.serving_port}"
 
     @property
-    def serving_admin_url(self) -> str:
-        """The address of the server's administration; needs the token of `serving_token_file`."""
-        return f"http://{self.serving_host}:{self.serving_admin_port}"
-
-    @property
-    def serving_token_file(self) -> Path:
-        """The file, mode 0600, that holds the administration token."""
-        return self.serving_root / "admin.token"
-
-    @property
     def core_count(self) -> int:
         """Cores that a step may use."""
         return self.cpus or os.cpu_count() or 1

@@ -13,28 +13,12 @@ from ferryman.errors import SpecError
 RULES = [{"kind": "requests", "per_replica": 50}, {"kind": "latency", "p95_ms": 20}]
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        scenarios.life_of_a_deployment,
-        scenarios.troubles_are_told,
-        scenarios.what_scales_by_rule_is_not_scaled_by_hand,
-    ],
-    ids=lambda scenario: scenario.__name__,
-)
+@pytest.mark.parametrize("scenario", scenarios.OF_A_SERVER, ids=lambda one: one.__name__)
 def test_scenario(scenario, world: ClusterWorld) -> None:
     scenario(world)
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        scenarios.releases_follow_one_another,
-        scenarios.a_bad_bundle_is_taken_back,
-        scenarios.two_models_released_at_once,
-    ],
-    ids=lambda scenario: scenario.__name__,
-)
+@pytest.mark.parametrize("scenario", scenarios.OF_RELEASES, ids=lambda one: one.__name__)
 def test_release_scenario(scenario, world: ClusterWorld, make_bundle) -> None:
     scenario(world, make_bundle)
 

@@ -138,3 +138,15 @@ def two_models_released_at_once(world: ClusterWorld, make_bundle) -> None:
     status = world.models().status("tiny")
     assert (status["epoch"], status["loaded"]) == (4, True)
     assert all('"epoch":4' in note for note in world.notes())
+
+
+OF_A_SERVER = (
+    life_of_a_deployment,
+    troubles_are_told,
+    what_scales_by_rule_is_not_scaled_by_hand,
+)
+OF_RELEASES = (
+    releases_follow_one_another,
+    a_bad_bundle_is_taken_back,
+    two_models_released_at_once,
+)

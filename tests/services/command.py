@@ -1,6 +1,7 @@
 """The command `ferryman`, run in the test's own process."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +24,18 @@ class Command:
         said = self.capsys.readouterr()
         assert (stop.value.code or 0) == code, said.out + said.err
         return said.out + said.err
+
+
+def run_cli(monkeypatch: pytest.MonkeyPatch, home: Path, zoo: Path, *arguments: str) -> int:
+    """The exit code of `ferryman` with arguments, in an installation of the test's own."""
+    monkeypatch.setenv("FERRYMAN_HOME", str(home))
+    monkeypatch.setenv("FERRYMAN_ZOO", str(zoo))
+    monkeypatch.setattr(sys, "argv", ["ferryman", *arguments])
+    load_settings.cache_clear()
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        load_settings.cache_clear()
+    return 0

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from services import command
 
-from ferryman.cli import main as cli
 from ferryman.errors import (
     DataRejected,
     DependencyUnavailable,
@@ -16,7 +16,6 @@ from ferryman.errors import (
     FerrymanError,
     exit_code_of,
 )
-from ferryman.settings import load_settings
 
 TINY = Path(__file__).parents[1] / "zoo" / "tiny"
 
@@ -24,17 +23,7 @@ TINY = Path(__file__).parents[1] / "zoo" / "tiny"
 def run_cli(
     monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, zoo: Path | None = None
 ) -> int:
-    monkeypatch.setenv("FERRYMAN_HOME", str(home))
-    monkeypatch.setenv("FERRYMAN_ZOO", str(zoo or TINY.parent))
-    monkeypatch.setattr(sys, "argv", ["ferryman", *arguments])
-    load_settings.cache_clear()
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        load_settings.cache_clear()
-    return 0
+    return command.run_cli(monkeypatch, home, zoo or TINY.parent, *arguments)
 
 
 def test_a_typo_is_told_with_file_line_and_nearest_key(tmp_path, monkeypatch, capsys) -> None:
@@ -96,6 +85,7 @@ def test_every_error_has_its_own_exit_code_and_a_remedy() -> None:
 
 def test_errors_survive_a_process_border() -> None:
     code = (
+        "import sys; sys.path.insert(0, 'tests');"
         "from concurrent.futures import ProcessPoolExecutor as P;"
         "from ferryman.errors import DependencyUnavailable as D;"
         "from tests.unit.test_cli import fail;"

@@ -1,15 +1,13 @@
 """`ferryman autoscale`: what it prints, and what it exits with."""
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from services.command import run_cli
 
-from ferryman.cli import main as cli
 from ferryman.deployment.autoscaling.decision import Decision, Figures, ReplicaFigures
 from ferryman.deployment.autoscaling.log import AutoscalingFiles
-from ferryman.settings import load_settings
 
 IMAGE = "registry.example/ferryman@sha256:" + "a" * 64
 SERVERS = f"""
@@ -29,17 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "servers.yaml").write_text(SERVERS)
 
     def call(*arguments: str) -> int:
-        monkeypatch.setenv("FERRYMAN_HOME", str(tmp_path))
-        monkeypatch.setenv("FERRYMAN_ZOO", str(tmp_path))
-        monkeypatch.setattr(sys, "argv", ["ferryman", "autoscale", *arguments])
-        load_settings.cache_clear()
-        try:
-            cli.main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        finally:
-            load_settings.cache_clear()
-        return 0
+        return run_cli(monkeypatch, tmp_path, tmp_path, "autoscale", *arguments)
 
     return call
 

@@ -1,6 +1,5 @@
 """A small real model whose answers are logged, and a disk that is soon full."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from services.s3_server import S3Server
 from small_bundles import _small_bundles, make_bundle
+from small_disk import disk_of
 
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 
@@ -29,14 +29,5 @@ def s3() -> Iterator[S3Server]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with disk_of(1 << 20, tmp_path / "small") as place:
+        yield place

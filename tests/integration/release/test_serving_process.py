@@ -164,7 +164,7 @@ def test_the_server_is_lean(deployer: ProcessDeployer, client, settings, make_bu
     client.flush()
     assert front.memory_info().rss < 45e6
     assert replica.memory_info().rss < 180e6  # 80 MB to predict, and pyarrow to log
-    token = settings.serving_token_file.read_text()
+    token = main_endpoint(settings).token_file.read_text()
     assert token not in (settings.serving_root / "server.log").read_text()
 
 

@@ -1,11 +1,11 @@
 """A disk that is full: exit 6 with the figures, nothing half visible, what was there unharmed."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kept_data import WINDOW, hidden_files, write
+from small_disk import disk_of
 
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
@@ -17,17 +17,8 @@ _SIZE = 2 << 20
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with disk_of(_SIZE, tmp_path / "small") as place:
+        yield place
 
 
 def test_more_is_ingested_than_the_disk_holds(small_disk: Path) -> None:
