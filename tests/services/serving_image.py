@@ -70,3 +70,9 @@ def _make_base(client: Any) -> str:
             str(archive), repository=name, tag=tag, changes=[f"ENV PIP_CERT=/{_CERTIFICATES}"]
         )
     return _MADE_BASE
+
+
+if __name__ == "__main__":  # says whether this machine can have a base at all
+    import docker
+
+    print(find_base(docker.from_env(timeout=600)))  # noqa: T201 - a command's answer
