@@ -61,6 +61,32 @@ def test_a_killed_front_drops_nothing_and_comes_back(served: Any, wait_for: Any)
     assert again.state == "stopped" and not any(map(psutil.pid_exists, pids.values()))
 
 
+def test_connections_that_a_killed_front_held_are_answered(served: Any, wait_for: Any) -> None:
+    server, bundle = served(replicas=2)
+    front = psutil.Process(int(server.deployer.status().process))
+    with running_clients(server.endpoint.port, bundle.rows[0], 6) as seen:
+        wait_for(lambda: len(seen.answers) > 500)
+        front.suspend()  # every connection comes to it after some requests, and goes no further
+        _wait_for_silence(seen, wait_for)
+        front.kill()
+        more = len(seen.answers) + 500
+        wait_for(lambda: len(seen.answers) > more)
+        wait_for(lambda: server.deployer.status().state == "ready")
+    assert seen.failures == [] and seen.wrong({"4": bundle.outputs[0]}) == []
+
+
+def _wait_for_silence(seen: Any, wait_for: Any) -> None:
+    before = [-1]
+
+    def is_silent() -> bool:
+        time.sleep(0.3)
+        now = len(seen.answers)
+        was, before[0] = before[0], now
+        return now == was
+
+    wait_for(is_silent)
+
+
 def test_all_killed_come_back_on_the_same_version(served: Any, wait_for: Any) -> None:
     server, bundle = served(replicas=2)
     with running_clients(server.endpoint.port, bundle.rows[0], 4) as seen:

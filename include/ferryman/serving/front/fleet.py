@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ferryman.errors import DependencyUnavailable
 from ferryman.serving.sockets.channel import Channel, Message
+from ferryman.serving.sockets.turns import count_turn
 
 MemberState = Literal["joining", "ready", "leaving"]
 
@@ -92,7 +93,7 @@ class Fleet:
         self._on_change = on_change
         self._merged_page = merged_page
         self._turns = count(1)
-        self._waiting: deque[int] = deque()
+        self._waiting: deque[tuple[int, bool]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self.ending = False
 
@@ -119,13 +120,18 @@ class Fleet:
         if packet:
             channel.take(packet, None)
 
-    def give(self, descriptor: int) -> None:
-        """Give a connection to the member with the fewest; it waits while there is none."""
+    def give(self, descriptor: int, *, handed_back: bool = False) -> None:
+        """Give a connection to the member with the fewest; it waits while there is none.
+
+        A member that has `handed_back` a connection keeps hold of it until its turn is counted.
+        """
         ready = self.in_state("ready")
         able = [member for member in ready if not member.hangs] or ready
         if not able:
-            self._wait(descriptor)
+            self._wait(descriptor, handed_back)
             return
+        if handed_back:
+            count_turn(descriptor)
         member = _least_loaded(able)
         member.turn = next(self._turns)
         member.given += 1
@@ -151,7 +157,8 @@ class Fleet:
             logger.info("replica %s (pid %d) is ready", member.name, member.pid)
         self._share()
         while self._waiting and member.state == "ready":
-            self.give(self._waiting.popleft())
+            descriptor, handed_back = self._waiting.popleft()
+            self.give(descriptor, handed_back=handed_back)
         self._on_change()
 
     def forget(self) -> None:
@@ -172,13 +179,18 @@ class Fleet:
     def close(self) -> None:
         """Let go of connections that nobody took."""
         while self._waiting:
-            os.close(self._waiting.popleft())
+            self._drop(*self._waiting.popleft())
 
-    def _wait(self, descriptor: int) -> None:
+    def _wait(self, descriptor: int, handed_back: bool) -> None:
         if self.ending or len(self._waiting) >= _WAITING:
-            os.close(descriptor)
+            self._drop(descriptor, handed_back)
         else:
-            self._waiting.append(descriptor)
+            self._waiting.append((descriptor, handed_back))
+
+    def _drop(self, descriptor: int, handed_back: bool) -> None:
+        if handed_back:
+            count_turn(descriptor)  # who still holds it lets go, too
+        os.close(descriptor)
 
     def _share(self) -> None:
         """Connections go round only while there is somebody to go to."""
@@ -223,7 +235,7 @@ class Fleet:
         if kind in ("back", "count"):
             member.count(message)
         if kind == "back" and descriptor is not None:
-            self.give(descriptor)
+            self.give(descriptor, handed_back=True)
         elif kind == "ready":
             self._ready(member, message)
         elif kind == "leaving":

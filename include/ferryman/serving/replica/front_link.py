@@ -15,11 +15,13 @@ from ferryman.errors import DependencyUnavailable, PolicyRefused
 from ferryman.serving.sockets.channel import Channel, Message
 from ferryman.serving.sockets.handed_connections import Connections
 from ferryman.serving.sockets.listening import Accepting
+from ferryman.serving.sockets.turns import turns_of
 
 _RETRY_SECONDS = 0.05
 _FIRST_SECONDS = 20.0
 _REVIVE_SECONDS = 5.0
 _COUNT_SECONDS = 0.005
+_HOLD_SECONDS = 0.05
 _PAGE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class FrontLink:
         self._accepting: Accepting | None = None
         self._front_command: list[str] = []
         self._got = 0
+        self._on_the_way: list[tuple[int, int]] = []
         self._counting = False
         self._ending = False
         self._finding = False
@@ -100,6 +103,9 @@ class FrontLink:
         self.stop_accepting()
         while self._channel is not None and not self._channel.drained:
             await asyncio.sleep(0.001)
+        for descriptor, _ in self._on_the_way:
+            os.close(descriptor)
+        self._on_the_way = []
         if self._channel is not None:
             self._channel.close()
 
@@ -170,7 +176,30 @@ class FrontLink:
         return {"has": connections.count, "got": self._got, "answered": answered}
 
     def _give(self, descriptor: int) -> None:
+        """Hand a connection back; hold it until the front has given it on, lest both be lost."""
+        if self._channel is not None:
+            if not self._on_the_way:
+                self._loop.call_later(_HOLD_SECONDS, self._let_go)
+            self._on_the_way.append((os.dup(descriptor), turns_of(descriptor)))
         self._send({"kind": "back", **self._numbers()}, descriptor)
+
+    def _let_go(self) -> None:
+        """Close what the front has given on; what it has not is looked at again."""
+        held, self._on_the_way = self._on_the_way, []
+        for descriptor, turns in held:
+            if turns_of(descriptor) == turns:
+                self._on_the_way.append((descriptor, turns))
+            else:
+                os.close(descriptor)
+        if self._on_the_way:
+            self._loop.call_later(_HOLD_SECONDS, self._let_go)
+
+    def _take_again(self) -> None:
+        """Answer on what the front, which is gone, had not given on."""
+        self._let_go()
+        held, self._on_the_way = self._on_the_way, []
+        for descriptor, _ in held:
+            self._connections.take(socket.socket(fileno=descriptor))
 
     def _send_count(self) -> None:
         self._counting = False
@@ -189,7 +218,8 @@ class FrontLink:
         self._connections.give = None
         self._connections.stay = 0
         for descriptor in undelivered:
-            self._connections.take(socket.socket(fileno=descriptor))
+            os.close(descriptor)  # what it leads to is held here besides
+        self._take_again()
         if self._ending or self._connections.leaving or self._listener is None:
             self._connections.leave()
             self._on_leave()
