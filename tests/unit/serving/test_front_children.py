@@ -44,7 +44,7 @@ async def _watch(answers: bool, ended: list[str]) -> None:
         replica = Channel(theirs, hear, _nothing)
         replica.send({**HELLO, **NUMBERS})
         watching = asyncio.create_task(children.supervise())
-        until = time.monotonic() + 2
+        until = time.monotonic() + 1.2
         while time.monotonic() < until and not ended:
             await asyncio.sleep(0.02)
         assert [member.name for member in fleet.members.values()] == ["r1"]
