@@ -1,7 +1,6 @@
 """Lets a running server score what came from a queue, over one connection that is kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -34,12 +33,7 @@ class QueueScorer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def score(self, requests: Sequence[Request]) -> Iterator[list[Answer]]:

@@ -140,6 +140,7 @@ class QueueStreams:
                     keys = [topics.requests, topics.answers, topics.mark(result.id)]
                 kept = [topics.window, topics.longest, int(topics.keep_requests)]
                 fields = [part for pair in result.as_fields().items() for part in pair]
+                # Redis runs our fixed script as one step; what clients sent are its arguments only.
                 pipe.eval(_ANSWER, 3, *keys, topics.group, result.entry, *kept, *fields)
             return [outcome.decode() for outcome in pipe.execute()]
 
