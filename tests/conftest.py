@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+from services.long_tests import is_long
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,11 @@ LONG = (
     "tests/dags/test_task_links.py",
     "tests/model_zoo",
 )
+
+# The same examples in every run, as of the seeds: what is found anew belongs to `make test-long`,
+# and then into the test as an @example.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("default" if is_long() else "same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,11 @@ FERRYMAN_TEST_LONG=1 asks for all. A test that is written so must be able to fai
 import os
 
 
+def is_long() -> bool:
+    """Whether this run was asked for every seed."""
+    return os.environ.get("FERRYMAN_TEST_LONG") == "1"
+
+
 def seeds(first: int, *more: int) -> list[int]:
     """The seeds of this run."""
-    return [first, *more] if os.environ.get("FERRYMAN_TEST_LONG") == "1" else [first]
+    return [first, *more] if is_long() else [first]
