@@ -3,6 +3,8 @@
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from ferryman.runtime.traffic import Traffic, TrafficState
+
 
 class ModelServer(Protocol):
     """Serves released versions of models. Use it in a `with` block.
@@ -31,6 +33,26 @@ class ModelServer(Protocol):
 
         Raises IntegrityBroken (exit 7) when its bytes or its golden answers are not as recorded.
         """
+        ...
+
+    def expose(self, model: str, traffic: Traffic, bundle: str) -> TrafficState:
+        """Give a candidate its share of the requests, or renew the lease of the share it has.
+
+        Returns when every replica follows. Raises Superseded (exit 5) where the served epoch is not
+        `base_epoch`, or a higher fence was seen; IntegrityBroken (exit 7) for a bundle that is not
+        as recorded; SpecError (exit 2) where the place of the server knows no shares.
+        """
+        ...
+
+    def withdraw(self, model: str, fence: int) -> None:
+        """Take every share back: the champion answers all. Safe to repeat, and without a share.
+
+        Raises Superseded (exit 5) where a higher fence was seen.
+        """
+        ...
+
+    def traffic(self, model: str) -> TrafficState | None:
+        """The share that a candidate has now, and the figures of both; None where it has none."""
         ...
 
     def load(

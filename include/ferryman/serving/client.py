@@ -16,6 +16,7 @@ from ferryman.errors import (
 )
 from ferryman.runtime.admin_token import read_token
 from ferryman.runtime.endpoints import Endpoint
+from ferryman.runtime.traffic import Traffic, TrafficState
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
@@ -100,6 +101,23 @@ class ServingClient:
         """
         body = {"version": version, "epoch": epoch, "bundle": bundle, "digest": digest}
         return _content(self._admin("POST", f"models/{model}/load", body))
+
+    def expose(self, model: str, traffic: Traffic, bundle: str) -> TrafficState:
+        """See ModelServer.expose."""
+        body = {"traffic": traffic.model_dump(mode="json"), "bundle": bundle}
+        answer = _content(self._admin("POST", f"models/{model}/traffic", body))
+        return TrafficState.model_validate(answer)
+
+    def withdraw(self, model: str, fence: int) -> None:
+        """See ModelServer.withdraw."""
+        _content(self._admin("POST", f"models/{model}/withdraw", {"fence": fence}))
+
+    def traffic(self, model: str) -> TrafficState | None:
+        """See ModelServer.traffic."""
+        response = self._admin("GET", f"models/{model}/traffic")
+        if response.status_code == 404:
+            return None
+        return TrafficState.model_validate(_content(response))
 
     def flush(self) -> None:
         """Wait until every answered prediction is in the prediction log."""

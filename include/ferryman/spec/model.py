@@ -12,6 +12,7 @@ from ferryman.spec.durations import Duration
 from ferryman.spec.evaluation import EvaluationSpec, GatesSpec
 from ferryman.spec.metrics import MetricName
 from ferryman.spec.part import Part
+from ferryman.spec.rollout import RolloutSpec
 from ferryman.spec.serving import ServingSpec
 from ferryman.spec.training import SearchSpec, TrainSpec
 
@@ -23,12 +24,6 @@ class OwnerSpec(Part):
 
     team: str = Field(min_length=1, max_length=100)
     contact: str = Field(min_length=1, max_length=200)
-
-
-class RolloutSpec(Part):
-    """How a passed candidate reaches users."""
-
-    strategy: Literal["direct"] = "direct"
 
 
 class QualitySpec(Part):
@@ -78,6 +73,7 @@ class ScheduleSpec(Part):
     monitoring: str | None = "0 0 * * *"
     training: str | None = None
     maintenance: str | None = "0 3 * * 0"
+    drill: str | None = Field(default=None, description="The fire drill, such as 0 6 * * 1.")
 
 
 class RuntimeSpec(Part):

@@ -25,6 +25,7 @@ from ferryman.runtime.data_store import open_object_store
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.files import resolve_inside
 from ferryman.runtime.object_store import ObjectStore
+from ferryman.runtime.traffic import Traffic, TrafficState
 from ferryman.settings import Settings
 from ferryman.spec.servers import ServerSpec
 
@@ -122,6 +123,19 @@ class KubernetesModelServer:
             self._roll_out(model, wanted, known)
             return self.status(model) or {}
         raise LostRace(f"{model}: others release to server {self._server.name!r} all the time")
+
+    def expose(self, model: str, traffic: Traffic, bundle: str) -> TrafficState:
+        """See ModelServer.expose: pods have no administration that could renew a lease."""
+        raise SpecError(
+            f"{model}: server {self._server.name!r} is in a cluster, where shares are not given",
+            remedy="Write `rollout: {strategy: direct}`, or a server of processes or containers.",
+        )
+
+    def withdraw(self, model: str, fence: int) -> None:
+        """See ModelServer.withdraw: there is no share to take back."""
+
+    def traffic(self, model: str) -> TrafficState | None:
+        """See ModelServer.traffic: a candidate never has a share."""
 
     def _roll_out(self, model: str, wanted: ReleasedModel, known: ReleasedModel | None) -> None:
         try:

@@ -2,5 +2,6 @@
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+CANDIDATE = "candidate"
 # In the order in which versions are told of: the one that is served first.
-LABELS = (CHAMPION, PREVIOUS)
+LABELS = (CHAMPION, CANDIDATE, PREVIOUS)
