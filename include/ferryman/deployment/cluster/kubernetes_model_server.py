@@ -126,6 +126,7 @@ class KubernetesModelServer:
 
     def expose(self, model: str, traffic: Traffic, bundle: str) -> TrafficState:
         """See ModelServer.expose: pods have no administration that could renew a lease."""
+        del traffic, bundle
         raise SpecError(
             f"{model}: server {self._server.name!r} is in a cluster, where shares are not given",
             remedy="Write `rollout: {strategy: direct}`, or a server of processes or containers.",
@@ -133,9 +134,11 @@ class KubernetesModelServer:
 
     def withdraw(self, model: str, fence: int) -> None:
         """See ModelServer.withdraw: there is no share to take back."""
+        del model, fence
 
     def traffic(self, model: str) -> TrafficState | None:
         """See ModelServer.traffic: a candidate never has a share."""
+        del model
 
     def _roll_out(self, model: str, wanted: ReleasedModel, known: ReleasedModel | None) -> None:
         try:
