@@ -139,6 +139,7 @@ class KubernetesModelServer:
     def traffic(self, model: str) -> TrafficState | None:
         """See ModelServer.traffic: a candidate never has a share."""
         del model
+        return None
 
     def _roll_out(self, model: str, wanted: ReleasedModel, known: ReleasedModel | None) -> None:
         try:
