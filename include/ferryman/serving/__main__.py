@@ -4,6 +4,7 @@ front       (default) owns the ports of a server and keeps its replicas alive
 replica     answers the connections that a front hands to it
 standalone  one replica on a port of its own, without front and administration
 fetch       brings released bundles to where `standalone` finds them
+try         loads a candidate and replays its golden rows, then ends
 """
 
 import argparse
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] = ()) -> int:
     """Run one of the programs; the exit code is that of the error tree."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    names = {"front": _front, "replica": _replica, "standalone": _standalone, "fetch": _fetch}
+    names = {
+        "front": _front,
+        "replica": _replica,
+        "standalone": _standalone,
+        "fetch": _fetch,
+        "try": _try,
+    }
     name, *rest = arguments if arguments and arguments[0] in names else ("front", *arguments)
     try:
         return names[name](rest)
@@ -135,6 +142,12 @@ def _fetch(arguments: Sequence[str]) -> int:
     from ferryman.serving.models.fetch import main as fetch
 
     return int(fetch(arguments))
+
+
+def _try(arguments: Sequence[str]) -> int:
+    from ferryman.serving.models.trying import main as try_candidate
+
+    return try_candidate(arguments)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from ferryman.serving.front.children import Children, resident_bytes
 from ferryman.serving.front.fleet import Fleet, Member
 from ferryman.serving.front.front_models import FrontModels
 from ferryman.serving.front.merged_metrics import merge_pages
+from ferryman.serving.front.trial import Trial
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import Pointer
 from ferryman.serving.sockets.direct_protocol import BoundedProtocol
@@ -54,7 +55,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FrontOptions:
-    """What the command line says. `memory` is in bytes, of one replica."""
+    """What the command line says.
+
+    `memory` is in bytes, of one replica; those that join by themselves are watched by who starts
+    them.
+    """
 
     root: Path
     bundles: Path
@@ -77,7 +82,8 @@ class Front:
     def __init__(self, options: FrontOptions, public: socket.socket, command: list[str]) -> None:
         self._options = options
         copies = ModelCopies(options.root, options.bundles, options.public_key)
-        self._models = FrontModels(options.root, copies)
+        trial = Trial(options.root, options.memory, options.threads, options.public_key)
+        self._models = FrontModels(options.root, copies, trial)
         revive = command if options.children and not options.watched else []
         self._fleet = Fleet(
             public,
@@ -89,7 +95,7 @@ class Front:
         self._children = Children(
             self._fleet,
             _remembered_count(options),
-            options.memory,
+            options.memory if options.children else 0,
             self._replica_command if options.children else None,
         )
         self._tasks: set[asyncio.Task[None]] = set()
@@ -136,7 +142,7 @@ class Front:
 
     async def check(self, name: str, bundle: str, digest: str) -> None:
         """See FrontModels.check."""
-        await self._models.check(self._fleet, name, bundle, digest)
+        await self._models.check(name, bundle, digest)
 
     async def load(self, name: str, pointer: Pointer, bundle: str) -> bool:
         """See FrontModels.load."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ferryman.errors import DependencyUnavailable, FerrymanError
 from ferryman.serving.front.fleet import Fleet, Member
+from ferryman.serving.front.trial import Trial
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import (
     Pointer,
@@ -24,9 +25,10 @@ logger = logging.getLogger(__name__)
 class FrontModels:
     """The one writer of served.json. One change at a time; predictions go on meanwhile."""
 
-    def __init__(self, root: Path, copies: ModelCopies) -> None:
+    def __init__(self, root: Path, copies: ModelCopies, trial: Trial) -> None:
         self._root = root
         self._copies = copies
+        self._trial = trial
         self._pointers = read_pointers(root)
         self._lock = asyncio.Lock()
 
@@ -35,13 +37,11 @@ class FrontModels:
         """What is to be served, loaded or not."""
         return self._pointers.served
 
-    async def check(self, fleet: Fleet, name: str, bundle: str, digest: str) -> None:
-        """Bring a candidate and let one replica try it; what is served does not change."""
+    async def check(self, name: str, bundle: str, digest: str) -> None:
+        """Bring a candidate and try it in a process of its own; what is served does not change."""
         async with self._lock:
             await asyncio.to_thread(self._copies.bring, name, bundle, digest)
-            member = _ready(fleet)[0]
-            message = {"kind": "try", "model": name, "digest": digest}
-            await member.channel.ask(message, _PREPARE_SECONDS)
+        await self._trial.run(name, digest)
 
     async def load(self, fleet: Fleet, name: str, pointer: Pointer, bundle: str) -> bool:
         """Serve a released version in every replica; False when all serve it already.

@@ -91,11 +91,7 @@ class Channel:
 
     def refuse(self, message: Message, error: Exception) -> None:
         """Answer with an error."""
-        text, remedy = str(error), None
-        if isinstance(error, FerrymanError):
-            text, remedy = error.text, error.remedy
-        told = {"class": type(error).__name__, "text": text, "remedy": remedy}
-        self.send({"kind": "answer", "id": message["id"], "error": told})
+        self.send({"kind": "answer", "id": message["id"], "error": told_error(error)})
 
     @property
     def drained(self) -> bool:
@@ -166,12 +162,21 @@ class Channel:
         answer = self._asked.get(message["id"])
         if answer is not None and not answer.done():
             if "error" in message:
-                answer.set_exception(_rebuild(message["error"]))
+                answer.set_exception(rebuild_error(message["error"]))
             else:
                 answer.set_result(message["value"])
 
 
-def _rebuild(told: Message) -> FerrymanError:
+def told_error(error: Exception) -> Message:
+    """An error as it is told to another process: its class, text and remedy."""
+    text, remedy = str(error), None
+    if isinstance(error, FerrymanError):
+        text, remedy = error.text, error.remedy
+    return {"class": type(error).__name__, "text": text, "remedy": remedy}
+
+
+def rebuild_error(told: Message) -> FerrymanError:
+    """The error that another process told; one that is none of ours as DependencyUnavailable."""
     kind = getattr(errors, told["class"], None)
     if not (isinstance(kind, type) and issubclass(kind, FerrymanError)):
         return DependencyUnavailable(f"{told['class']}: {told['text']}")
