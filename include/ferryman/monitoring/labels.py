@@ -5,7 +5,7 @@ A joined table has one row for each predicted event: entity_key, event_time, ver
 there is no label row).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -34,6 +34,7 @@ def joined_schema(task: Task, classes: Sequence[str] = ()) -> Any:
 
 
 JOINED_SCHEMA = joined_schema("binary")
+SHADOW = "shadow"  # the variant of a prediction that answered nobody
 
 
 @dataclass(frozen=True)
@@ -81,28 +82,59 @@ def join(
     """
     named_labels = _with_key(labels)
     named_predictions = _with_key(predictions.filter(pc.is_valid(predictions["score"])))
-    last_labels = _one_a_key(named_labels, "known_at", descending=True)
-    first_predictions = _one_a_key(named_predictions, "logged_at", descending=False)
-    # Keys are unique on both sides by now; a join of tables does not take columns of lists.
-    places = pc.index_in(
-        first_predictions["entity_key"], value_set=_flat(last_labels["entity_key"])
+    known, first = last_labels(named_labels), first_predictions(named_predictions)
+    everything = with_labels(
+        first.select(["entity_key", "event_time", "version", "epoch", "score"]), known
     )
-    everything = first_predictions.select(["entity_key", "event_time", "version", "epoch", "score"])
-    for name in ("label", "known_at"):
-        everything = everything.append_column(name, last_labels[name].take(places))
-    joined = _canonical(everything.filter(_wanted(everything, last_labels, due)), schema)
-    unlabelled = last_labels["label"].null_count
+    joined = _canonical(everything.filter(_wanted(everything, known, due)), schema)
+    unlabelled = known["label"].null_count
     matched = joined.num_rows - joined["label"].null_count
     counts = JoinCounts(
-        labels=last_labels.num_rows,
+        labels=known.num_rows,
         unlabelled=unlabelled,
         matched=matched,
-        unmatched=last_labels.num_rows - unlabelled - matched,
+        unmatched=known.num_rows - unlabelled - matched,
         predicted=joined.num_rows,
-        duplicate_labels=named_labels.num_rows - last_labels.num_rows,
-        duplicate_predictions=named_predictions.num_rows - first_predictions.num_rows,
+        duplicate_labels=named_labels.num_rows - known.num_rows,
+        duplicate_predictions=named_predictions.num_rows - first.num_rows,
     )
     return joined, counts
+
+
+def last_labels(labels: Any) -> Any:
+    """One label row for each entity_key: that which became known last, the correction."""
+    return _one_a_key(_with_key(labels), "known_at", descending=True)
+
+
+def first_predictions(predictions: Any) -> Any:
+    """One prediction for each entity_key: the first that was logged, of those with a score."""
+    scored = _with_key(predictions.filter(pc.is_valid(predictions["score"])))
+    return _one_a_key(scored, "logged_at", descending=False)
+
+
+def with_labels(predictions: Any, labels: Any) -> Any:
+    """Predictions with the columns label and known_at, null where a key has no label row.
+
+    `labels` holds each entity_key once.
+    """
+    # A join of tables does not take columns of lists.
+    places = pc.index_in(predictions["entity_key"], value_set=_flat(labels["entity_key"]))
+    for name in ("label", "known_at"):
+        predictions = predictions.append_column(name, labels[name].take(places))
+    return predictions
+
+
+def answers_only(predictions: Any, features: Container[str] = ()) -> Any:
+    """The predictions that somebody was answered with: a shadow's went to nobody.
+
+    All of them where the model has a feature named variant: it stands in the log in the place of
+    the column that tells who answered, and such a model has no shadows.
+    """
+    if "variant" in features:
+        return predictions
+    # A variant that is not told is null in old files, and an answer.
+    shadow = pc.fill_null(pc.equal(predictions["variant"], SHADOW), False)
+    return predictions.filter(pc.invert(shadow))
 
 
 def merge(tables: list[Any], schema: Any = JOINED_SCHEMA) -> Any:

@@ -53,3 +53,6 @@ METRICS_OF: Mapping[Task, tuple[MetricName, ...]] = {
 LOWER_IS_BETTER: frozenset[str] = frozenset(
     {"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"}
 )
+
+# Means of a loss of each row (rmse: the root of one): by them answers are compared one by one.
+MEANS_OVER_ROWS: tuple[MetricName, ...] = ("log_loss", "brier", "accuracy", "mae", "rmse", "mape")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ferryman.spec.metrics import METRICS_OF
+from ferryman.spec.metrics import MEANS_OVER_ROWS, METRICS_OF
 from ferryman.spec.mistakes import Location, Mistake, line_of, nearest
 from ferryman.spec.model import ModelSpec
 from ferryman.spec.servers import FILE_NAME as SERVERS_FILE
@@ -27,6 +27,7 @@ def check_references(spec: ModelSpec, file: Path, lines: Mapping[Location, int])
         _classes,
         _slices,
         _serving,
+        _rollout,
     )
     return [
         Mistake(file, line_of(location, lines), text)
@@ -171,3 +172,17 @@ def _serving(spec: ModelSpec, folder: Path) -> Found:
         if column not in spec.features.columns:
             text = f"serving.log.columns: no feature {column!r}"
             yield ("serving", "log", "columns"), text + _hint(column, list(spec.features.columns))
+
+
+def _rollout(spec: ModelSpec, _: Path) -> Found:
+    metric, location = spec.rollout.labels.metric, ("rollout", "labels", "metric")
+    legal = [name for name in METRICS_OF[spec.train.task] if name in MEANS_OVER_ROWS]
+    if metric is not None and metric not in legal:
+        text = f"{_path(location)}: {metric!r} is no mean over the rows of a {spec.train.task} task"
+        yield location, f"{text}; there are {', '.join(legal)}"
+    # In the prediction log such a feature stands in the place of the column that tells it.
+    hiding = {"variant", "propensity"} & spec.features.columns.keys()
+    for name in sorted(hiding) if spec.rollout.strategy != "direct" else []:
+        location = ("features", "columns", name)
+        text = "a feature of this name hides which variant answered from the prediction log"
+        yield location, f"{_path(location)}: {text}; rename it"

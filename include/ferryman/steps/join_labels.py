@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, DependencyUnavailable
 from ferryman.monitoring.joined_windows import JoinedWindows
-from ferryman.monitoring.labels import JoinCounts, join, joined_schema
+from ferryman.monitoring.labels import JoinCounts, answers_only, join, joined_schema
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.prediction_places import prediction_places
 from ferryman.runtime.score_column import label_type
 from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext, StepParams
 
@@ -57,20 +58,21 @@ def _join_day(context: StepContext, day: Window) -> tuple[Path, JoinCounts]:
             f"--window {day.start:%Y-%m-%d}.",
         )
     labels = store.read_labels(snapshot)
-    _refuse_older_labels(labels, context, day)
+    refuse_older_labels(labels, context.model, day)
     due = day.shifted(-context.spec.data.label.known_after)
     start, end = _span(labels, due)
     task, classes = context.spec.train.task, context.spec.train.classes
     places = prediction_places(settings, context.connections)
     logged = read_predictions(places, model, start, end, task=task, classes=classes)
+    logged = answers_only(logged, context.spec.features.columns)
     joined, counts = join(labels, logged, due, joined_schema(task, classes))
     file = JoinedWindows(settings.monitoring_root).write(model, day, joined)
     return file, counts
 
 
-def _refuse_older_labels(labels: Any, context: StepContext, day: Window) -> None:
+def refuse_older_labels(labels: Any, model: DeclaredModel, day: Window) -> None:
     """DataRejected (exit 3) where a window's labels are of a declaration that stands no more."""
-    train = context.spec.train
+    train = model.spec.train
     column, wanted = labels["label"], label_type(train.task)
     strange = [] if column.type == wanted else [f"of type {column.type}"]
     if not strange and train.task == "multiclass":
@@ -78,9 +80,9 @@ def _refuse_older_labels(labels: Any, context: StepContext, day: Window) -> None
         strange = [repr(name)[:60] for name in told if name not in train.classes]
     if strange:
         raise DataRejected(
-            f"the labels of window {day} are {', '.join(strange[:5])}, and {context.model.name!r} "
+            f"the labels of window {day} are {', '.join(strange[:5])}, and {model.name!r} "
             f"is declared {train.task}{' of other classes' if train.classes else ''} by now",
-            remedy=f"Ingest it again: ferryman run ingest --model {context.model.name} "
+            remedy=f"Ingest it again: ferryman run ingest --model {model.name} "
             f"--window {day.start:%Y-%m-%d}.",
         )
 

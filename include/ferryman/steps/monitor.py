@@ -1,9 +1,11 @@
 """Measures the served model: quality on labelled predictions, drift of its inputs."""
 
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import JsonValue
 
@@ -13,6 +15,7 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, State
 from ferryman.monitoring.drift import ColumnDrift, compare
 from ferryman.monitoring.joined_windows import JoinedWindows
+from ferryman.monitoring.labels import answers_only
 from ferryman.monitoring.quality import Labels, Quality, Scores, measure
 from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json, write_json
@@ -100,9 +103,27 @@ def _drift(context: StepContext, head: Head | None) -> list[ColumnDrift]:
     reference = read_json(Path(head.bundle) / REFERENCE)
     places = prediction_places(context.settings, context.connections)
     table = read_predictions(places, context.model.name, end - spec.window, end)
+    table = answers_only(table, context.spec.features.columns)
     # What the champion was packaged to log; the declaration may say something else by now.
     logged = Signature.model_validate(read_json(Path(head.bundle) / SIGNATURE)).logged
+    table = _as_logged(context, table, head, logged)
     return compare(reference, table, context.spec.features.columns, spec, logged)
+
+
+def _as_logged(context: StepContext, table: Any, head: Head, logged: Collection[str] | None) -> Any:
+    """The rows but those of versions that log less: what they leave out would look like nulls."""
+    watched = set(context.spec.features.columns if logged is None else logged)
+    history = Ledger(context.settings.ledger_url).history(context.model.name)
+    bundles = {op.candidate.version: Path(op.candidate.bundle) for op in history}
+    others = set(pc.unique(table["version"]).to_pylist()) - {head.version}
+    lacking = []
+    for version in sorted(others & bundles.keys()):
+        file = bundles[version] / SIGNATURE
+        kept = Signature.model_validate(read_json(file)).logged if file.is_file() else None
+        if kept is not None and not watched <= set(kept):
+            lacking.append(version)
+    unfit = pc.is_in(table["version"], value_set=pa.array(lacking, table["version"].type))
+    return table.filter(pc.invert(unfit))
 
 
 def _champion(context: StepContext, head: Head | None) -> dict[str, JsonValue] | None:
@@ -113,9 +134,16 @@ def _champion(context: StepContext, head: Head | None) -> dict[str, JsonValue] |
     return {
         "version": head.version,
         "epoch": head.epoch,
-        "cutoff": head.order_key.cutoff,
+        "cutoff": _cutoff(context, head),
         "gate_value": _gate_value(context, head, metric),
     }
+
+
+def _cutoff(context: StepContext, head: Head) -> str:
+    """Of the data that the champion learned from: after a rollback older than the head's order."""
+    history = Ledger(context.settings.ledger_url).history(context.model.name)
+    own = (op.candidate for op in reversed(history) if op.candidate.digest == head.digest)
+    return next((candidate.cutoff for candidate in own), head.order_key.cutoff)
 
 
 def _gate_value(context: StepContext, head: Head, metric: str) -> float | None:

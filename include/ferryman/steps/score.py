@@ -6,6 +6,7 @@ from typing import Any
 
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
+from ferryman.monitoring.labels import answers_only
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.prediction_places import prediction_places
 from ferryman.serving.client import ServingClient
@@ -38,10 +39,16 @@ def run(context: StepContext) -> StepResult:
             client.flush()
         places = prediction_places(settings, context.connections)
         logged = read_predictions(places, model, window.start, window.end)
-        known = set(logged["entity_key"].to_pylist())
+        answered = answers_only(logged, context.spec.features.columns)
+        known = set(answered["entity_key"].to_pylist())
         missing = [row for row in rows if row["entity_key"] not in known]
         for start in range(0, len(missing), _BATCH):
-            client.predict(model, missing[start : start + _BATCH])
+            chunk = missing[start : start + _BATCH]
+            # A request is drawn for one variant as a whole: beside a candidate each row is sent
+            # alone, as its client did.
+            shared = flushes and client.traffic(model) is not None
+            for rows_of_one in [[row] for row in chunk] if shared else [chunk]:
+                client.predict(model, rows_of_one)
         if flushes:
             client.flush()
     already = len(rows) - len(missing)
