@@ -117,6 +117,16 @@ def test_unknown_models_and_versions_are_absent(bench: Bench) -> None:
     assert bench.registry.get_alias("rain", "champion") is None
 
 
+def test_tags_can_be_put_right(bench: Bench) -> None:
+    register(bench)
+    bench.registry.set_tags("rain", 1, {DIGEST_TAG: "d9", "note": "y"})
+    found = bench.registry.get_version("rain", 1)
+    assert found is not None
+    assert (found.digest, found.run_key, found.tags["note"]) == ("d9", "key", "y")
+    with pytest.raises(SpecError, match="no version 7"):
+        bench.registry.set_tags("rain", 7, {"note": "z"})
+
+
 def test_aliases_move(bench: Bench) -> None:
     register(bench, "one"), register(bench, "two")
     bench.registry.set_alias("rain", "champion", 1)

@@ -49,6 +49,16 @@ class MemoryRegistry:
         found = [entry for entry in self.versions(model) if entry.version == version]
         return found[0] if found else None
 
+    def set_tags(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        """Write tags of a version."""
+        known = self.get_version(model, version)
+        if known is None:
+            raise SpecError(f"model {model!r} has no version {version}")
+        all_tags = {**known.tags, **tags}
+        self._versions[model][version - 1] = replace(
+            known, tags=all_tags, run_key=all_tags[RUN_KEY_TAG], digest=all_tags[DIGEST_TAG]
+        )
+
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """Point a name at a version."""
         if self.get_version(model, version) is None:

@@ -79,6 +79,14 @@ class MlflowRegistry:
                     raise
                 return None
 
+    def set_tags(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        """Write tags of a version."""
+        if self.get_version(model, version) is None:
+            raise SpecError(f"model {model!r} has no version {version} in MLflow")
+        with mlflow_errors(self._uri):
+            for name, value in tags.items():
+                self._client.set_model_version_tag(model, str(version), name, value)
+
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """Point a name at a version."""
         if self.get_version(model, version) is None:

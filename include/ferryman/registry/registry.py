@@ -53,6 +53,10 @@ class Registry(Protocol):
         """One version, or None where it does not exist (any more)."""
         ...
 
+    def set_tags(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        """Write tags of a version; SpecError (exit 2) where the version does not exist."""
+        ...
+
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """Point a name at a version; SpecError (exit 2) where the version does not exist."""
         ...
