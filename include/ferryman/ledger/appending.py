@@ -12,9 +12,10 @@ from sqlalchemy import Connection, insert, update
 from ferryman.ledger import tables
 from ferryman.ledger.chain import row_hash
 from ferryman.ledger.engine import lock_tip
-from ferryman.ledger.queries import committed_head, read_head
-from ferryman.ledger.records import Candidate, Op, OrderKey, State
-from ferryman.ledger.rows import op_of_mapping, store_json
+from ferryman.ledger.queries import committed_head, first_row, read_head
+from ferryman.ledger.records import Candidate, Head, Note, Op, OrderKey, State
+from ferryman.ledger.rows import note_of, op_of_mapping, store_json
+from ferryman.ledger.words import Act
 
 _KEEP_GOOD = 10
 
@@ -64,19 +65,24 @@ def append_state(
     op: Op,
     state: State,
     evidence: Mapping[str, JsonValue],
-    base_epoch: int,
+    act: Act | None = None,
 ) -> Op:
-    """Write that an operation reached a state."""
+    """Write that an operation reached a state, at the epoch that `op` names.
+
+    By whom and why: as it was begun, unless an act is given.
+    """
+    begun = first_row(connection, op.op_id) or op
+    act = act or Act(begun.actor, begun.reason)
     entry = Entry(
         op_id=op.op_id,
         kind=op.kind,
         model=op.model,
         state=state,
-        base_epoch=base_epoch,
+        base_epoch=op.base_epoch,
         candidate=op.candidate,
         order_key=op.order_key,
-        actor=op.actor,
-        reason=op.reason,
+        actor=act.actor,
+        reason=act.reason,
         evidence=evidence,
     )
     return op_of_mapping(append_row(connection, entry))
@@ -86,7 +92,30 @@ def _candidate_text(candidate: Candidate | None) -> str:
     return store_json({} if candidate is None else candidate.model_dump(mode="json"))
 
 
-def note_id(connection: Connection, kind: str) -> str:
+def append_note(
+    connection: Connection,
+    kind: str,
+    model: str,
+    act: Act,
+    evidence: Mapping[str, JsonValue],
+) -> Note:
+    """Write an act that is no release, as one finished row of its own."""
+    entry = Entry(
+        op_id=_note_id(connection, kind),
+        kind=kind,
+        model=model,
+        state=State.DONE,
+        base_epoch=0,
+        candidate=None,
+        order_key=OrderKey("", 0),
+        actor=act.actor,
+        reason=act.reason,
+        evidence=evidence,
+    )
+    return note_of(append_row(connection, entry))
+
+
+def _note_id(connection: Connection, kind: str) -> str:
     """The id of an act that is no release (freeze, quarantine): each one is its own operation."""
     seq, newest = lock_tip(connection)
     return hashlib.sha256(f"{kind}:{seq + 1}:{newest}".encode()).hexdigest()
@@ -98,11 +127,16 @@ def remember_good(connection: Connection, op_id: str) -> None:
     head = read_head(connection, served.model) if served else None
     if served is None or head is None:
         return
-    entry = {key: getattr(served, key) for key in ("epoch", "version", "digest", "bundle")}
-    kept = [entry, *head.last_good]
-    kept.sort(key=lambda good: int(good["epoch"]), reverse=True)
     connection.execute(
         update(tables.head)
         .where(tables.head.c.model == head.model)
-        .values(last_good=store_json(kept[:_KEEP_GOOD]))
+        .values(last_good=store_json(with_good(head.last_good, served)))
     )
+
+
+def with_good(last_good: list[dict[str, Any]], served: Head) -> list[dict[str, Any]]:
+    """The versions that really served, newest epoch first, with one more of them."""
+    entry = {key: getattr(served, key) for key in ("epoch", "version", "digest", "bundle")}
+    kept = [entry, *last_good]
+    kept.sort(key=lambda good: int(good["epoch"]), reverse=True)
+    return kept[:_KEEP_GOOD]

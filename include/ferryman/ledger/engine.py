@@ -45,7 +45,8 @@ def open_engine(url: str) -> Engine:
             _lock_creation(connection)
             if not _is_ready(connection):
                 tables.metadata.create_all(connection)
-                connection.execute(insert(tables.tip).values(id=1, seq=0, hash=GENESIS))
+                if connection.execute(select(tables.tip.c.id)).first() is None:
+                    connection.execute(insert(tables.tip).values(id=1, seq=0, hash=GENESIS))
     return engine
 
 
@@ -96,8 +97,11 @@ def _lock_creation(connection: Connection) -> None:
 
 
 def _is_ready(connection: Connection) -> bool:
+    # A ledger of an earlier release has no table of leases: it is added at its next opening.
+    found = inspect(connection)
     return bool(
-        inspect(connection).has_table("tip")
+        found.has_table("lease")
+        and found.has_table("tip")
         and connection.execute(select(tables.tip.c.id)).first() is not None
     )
 

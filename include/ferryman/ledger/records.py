@@ -13,8 +13,13 @@ from ferryman.runtime.messages import canonical_json
 DIGEST = r"^[0-9a-f]{64}$"  # the pattern engine is Rust's: `$` matches at the very end only
 
 
+# Kinds of operations: what may change who serves, and the drill, which never does.
+PROMOTE, ROLLBACK, ADOPT, DRILL = "promote", "rollback", "adopt", "drill"
+# Kinds of notes: acts and events that are no release.
 FREEZE, UNFREEZE, QUARANTINE = "freeze", "unfreeze", "quarantine"
-NOTES = frozenset({FREEZE, UNFREEZE, QUARANTINE})
+HOLD, UNHOLD = "hold", "unhold"
+TRAFFIC, STAGE, GUARD, ALERT = "traffic", "stage", "guard", "alert"
+NOTES = frozenset({FREEZE, UNFREEZE, QUARANTINE, HOLD, UNHOLD, TRAFFIC, STAGE, GUARD, ALERT})
 
 
 class State(StrEnum):
@@ -22,31 +27,52 @@ class State(StrEnum):
 
     TRAINED = "TRAINED"
     REGISTERED = "REGISTERED"
+    REQUESTED = "REQUESTED"
     GATED = "GATED"
     STAGED = "STAGED"
+    APPROVED = "APPROVED"
+    EXPOSED = "EXPOSED"
+    PROVEN = "PROVEN"
     COMMITTED = "COMMITTED"
     PROJECTED = "PROJECTED"
     DONE = "DONE"
     REJECTED = "REJECTED"
     SUPERSEDED = "SUPERSEDED"
+    ABORTED = "ABORTED"
     FAILED = "FAILED"
 
 
-# What `advance` may write after each state. Only `commit` writes COMMITTED.
+# What `advance` may write after each state of a promotion. Only `decide` writes APPROVED (or
+# REJECTED after STAGED), only `commit` writes COMMITTED.
 NEXT: dict[State, frozenset[State]] = {
     State.TRAINED: frozenset({State.REGISTERED, State.SUPERSEDED, State.FAILED}),
     State.REGISTERED: frozenset({State.GATED, State.REJECTED, State.SUPERSEDED, State.FAILED}),
-    State.GATED: frozenset({State.STAGED, State.SUPERSEDED, State.FAILED}),
-    State.STAGED: frozenset({State.SUPERSEDED, State.FAILED}),
+    State.REQUESTED: frozenset(),
+    State.GATED: frozenset({State.STAGED, State.SUPERSEDED, State.ABORTED, State.FAILED}),
+    State.STAGED: frozenset({State.EXPOSED, State.SUPERSEDED, State.ABORTED, State.FAILED}),
+    State.APPROVED: frozenset({State.EXPOSED, State.SUPERSEDED, State.ABORTED, State.FAILED}),
+    State.EXPOSED: frozenset({State.PROVEN, State.SUPERSEDED, State.ABORTED, State.FAILED}),
+    State.PROVEN: frozenset({State.SUPERSEDED, State.ABORTED, State.FAILED}),
     State.COMMITTED: frozenset({State.PROJECTED, State.SUPERSEDED}),
     State.PROJECTED: frozenset({State.DONE, State.SUPERSEDED}),
     State.DONE: frozenset(),
     State.REJECTED: frozenset(),
     State.SUPERSEDED: frozenset(),
+    State.ABORTED: frozenset(),
     State.FAILED: frozenset(),
 }
 # A lost race is gated anew, against the new champion: the same states at a higher base epoch.
-JUDGED_AGAIN = frozenset({State.GATED, State.STAGED, State.REJECTED})
+JUDGED_AGAIN = frozenset(
+    {
+        State.GATED,
+        State.STAGED,
+        State.APPROVED,
+        State.EXPOSED,
+        State.PROVEN,
+        State.REJECTED,
+        State.ABORTED,
+    }
+)
 VERDICTS = frozenset({State.GATED, State.REJECTED})
 
 
@@ -84,11 +110,14 @@ def utc_text(moment: datetime) -> str:
 
 
 class Candidate(BaseModel):
-    """A registered version that asks to serve; unknown keys are refused: it comes from outside."""
+    """A registered version that asks to serve; unknown keys are refused: it comes from outside.
+
+    Version 0 is a drill's: a model that was made to be caught, and is registered nowhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=0)
     digest: str = Field(pattern=DIGEST)
     bundle: str = Field(min_length=1, max_length=4096)
     cutoff: str
@@ -132,7 +161,7 @@ class Op(NamedTuple):
 
 
 class Note(NamedTuple):
-    """An act that is no release: a freeze, its end, a quarantine."""
+    """An act that is no release, such as a freeze, a quarantine, a share of the traffic."""
 
     seq: int
     kind: str
@@ -159,7 +188,50 @@ class Head(NamedTuple):
     frozen: bool
 
 
+class Lease(NamedTuple):
+    """Who may give a candidate of a model its share now; of two serials the higher one counts."""
+
+    model: str
+    op_id: str
+    serial: int
+    holder: str
+    expires_at: datetime
+
+
+class Routing(NamedTuple):
+    """Who answered a model's requests at a moment, by decision.
+
+    Without a candidate `weight` is 0 and `op_id`, `variant`, `digest` are empty. `since` is when
+    this began; `lease_until` is until when the share stood unless it was renewed (else None).
+    """
+
+    model: str
+    at: datetime
+    head: Head | None
+    op_id: str = ""
+    variant: str = ""
+    version: int = 0
+    digest: str = ""
+    weight: float = 0.0
+    since: datetime | None = None
+    lease_until: datetime | None = None
+
+
+class Protected(NamedTuple):
+    """A version that nobody may delete or move, and every reason for it."""
+
+    model: str
+    version: int
+    digest: str
+    bundle: str
+    why: tuple[str, ...]
+
+
 def operation_id(kind: str, model: str, digest: str, order_key: OrderKey) -> str:
     """The same decision has the same id, whichever run, try or trigger asks for it."""
-    parts: list[JsonValue] = [kind, model, digest, order_key.cutoff, order_key.sequence]
-    return hashlib.sha256(canonical_json(parts)).hexdigest()
+    return request_id(kind, model, digest, order_key.cutoff, order_key.sequence)
+
+
+def request_id(*parts: JsonValue) -> str:
+    """The id of what the parts say: the sha256 of their canonical JSON."""
+    return hashlib.sha256(canonical_json(list(parts))).hexdigest()

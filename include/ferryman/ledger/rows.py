@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from ferryman.ledger.records import Candidate, Head, Note, Op, OrderKey, State
+from ferryman.ledger.records import NOTES, Candidate, Head, Note, Op, OrderKey, State
 from ferryman.runtime.messages import canonical_json
 
 
@@ -45,6 +45,11 @@ def note_of(row: Mapping[Any, Any]) -> Note:
         evidence=json.loads(row["evidence"]),
         at=datetime.fromisoformat(row["at"]),
     )
+
+
+def record_of(row: Mapping[Any, Any]) -> Op | Note:
+    """A row of `ops` as what it is: a transition, or a note."""
+    return note_of(row) if row["kind"] in NOTES else op_of_mapping(row)
 
 
 def op_of(row: Row[Any]) -> Op:

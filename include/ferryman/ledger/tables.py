@@ -83,6 +83,17 @@ quarantine = Table(
     PrimaryKeyConstraint("model", "digest"),
 )
 
+# Who may give a candidate its share: the one table whose rows change, and no part of the chain.
+lease = Table(
+    "lease",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("op_id", String(64), nullable=False),
+    Column("serial", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", String(40), nullable=False),
+)
+
 for _verb in ("UPDATE", "DELETE"):
     event.listen(
         ops,

@@ -160,22 +160,22 @@ def test_repeats_write_nothing(ledger: Ledger) -> None:
 def test_frozen_head_refuses_until_thawed(ledger: Ledger) -> None:
     release(ledger, make_candidate(1, 1), 0)
     ledger.set_frozen(MODEL, True, actor="ann", reason="incident 12")
-    ledger.set_frozen(MODEL, True, actor="bob", reason="again")
+    ledger.set_frozen(MODEL, True, actor="bob", reason="asked for once more")
     op = staged(ledger, make_candidate(2, 2), 1)
     with pytest.raises(PolicyRefused, match="frozen"):
         ledger.commit(op.op_id, 1)
     assert ledger.verify() == []
-    ledger.set_frozen(MODEL, False, actor="ann", reason="over")
+    ledger.set_frozen(MODEL, False, actor="ann", reason="the incident is over")
     assert ledger.commit(op.op_id, 1).epoch == 2
     assert [note.kind for note in ledger.notes(MODEL)] == ["freeze", "unfreeze"]
     with pytest.raises(SpecError):
-        ledger.set_frozen("unknown", True, actor="ann", reason="")
+        ledger.set_frozen("unknown", True, actor="ann", reason="incident 12")
 
 
 def test_quarantined_digest_never_commits(ledger: Ledger) -> None:
     op = staged(ledger, make_candidate(1, 1), 0)
     ledger.quarantine(MODEL, f"{1:064x}", why="wrong labels", actor="ann")
-    ledger.quarantine(MODEL, f"{1:064x}", why="twice", actor="ann")
+    ledger.quarantine(MODEL, f"{1:064x}", why="wrong labels, twice", actor="ann")
     with pytest.raises(PolicyRefused, match="wrong labels"):
         ledger.commit(op.op_id, 0)
     assert ledger.is_quarantined(MODEL, f"{1:064x}") == "wrong labels"
@@ -226,7 +226,7 @@ def test_rows_are_append_only(ledger: Ledger, file: Path) -> None:
 )
 def test_verify_finds_tampering(ledger: Ledger, file: Path, statement: str, found: str) -> None:
     release(ledger, make_candidate(1, 1), 0)
-    ledger.quarantine(MODEL, "a" * 64, why="bad", actor="ann")
+    ledger.quarantine(MODEL, "a" * 64, why="bad labels in May", actor="ann")
     assert ledger.verify() == []
     raw = sqlite3.connect(file)
     raw.execute("DROP TRIGGER ops_no_update")
