@@ -6,19 +6,16 @@ kind alone, because nobody has looked at the words of other people's exceptions.
 """
 
 import logging
-import threading
 from typing import Any
 
 from airflow.sdk.log import redact
 from pydantic import JsonValue
 
 from ferryman.errors import FerrymanError, exit_code_of
-from ferryman.runtime.connections import Connection, Connections
+from ferryman.runtime.alerts import send
 from ferryman.settings import load_settings
 from ferryman_airflow.connections import TaskConnections
 
-CHANNEL = "alerts"
-PATIENCE = 5.0  # seconds, from the look-up of the address to the answer
 _TEXT, _REMEDY = 2000, 500  # characters
 
 logger = logging.getLogger(__name__)
@@ -57,44 +54,6 @@ def describe(context: Any) -> dict[str, JsonValue]:
         "link": getattr(instance, "log_url", ""),
     }
     return {key: redact(value) for key, value in told.items()}
-
-
-def send(
-    message: dict[str, JsonValue], connections: Connections, *, patience: float = PATIENCE
-) -> None:
-    """Post a message to the channel, if there is one; whatever goes wrong is logged."""
-    # A server that answers a byte a second keeps any socket's own time-out from running out.
-    sender = threading.Thread(
-        target=_deliver, args=(message, connections, patience), name="ferryman-alert", daemon=True
-    )
-    sender.start()
-    sender.join(patience)
-    if sender.is_alive():
-        logger.warning("no alert was sent: connection %r did not answer in time", CHANNEL)
-
-
-def _deliver(message: dict[str, JsonValue], connections: Connections, patience: float) -> None:
-    try:
-        _post(message, connections.get(CHANNEL), patience)
-    except FerrymanError as error:
-        logger.info("no alert was sent: %s", error.text)
-    except Exception as error:  # noqa: BLE001 - a broken channel may not break anything else
-        # The kind alone: an address may itself be a secret.
-        logger.warning("no alert was sent to %r: %s", CHANNEL, type(error).__name__)
-
-
-def _post(message: dict[str, JsonValue], channel: Connection, patience: float) -> None:
-    from ferryman.data.sources.http_client import open_client
-
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses
-    with (
-        open_client(channel, CHANNEL) as client,
-        client.stream("POST", channel.url, json=message, timeout=patience) as answer,
-    ):
-        if answer.is_success:
-            logger.info("an alert was sent to %r", CHANNEL)
-        else:
-            logger.warning("connection %r answered an alert with %d", CHANNEL, answer.status_code)
 
 
 def _words(error: object) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ferryman.catalog import find_model, load_catalog
 from ferryman.cli import (
+    approval,
     autoscale,
     data,
     deploy,
@@ -22,6 +23,7 @@ from ferryman.cli import (
     lineage,
     maintenance,
     reproduce,
+    rollback,
     serve,
     serve_queue,
 )
@@ -44,11 +46,16 @@ app.add_typer(data.app, name="data")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(expectations.app, name="expectations")
 app.add_typer(ledger.app, name="ledger")
+app.command("approve")(approval.approve)
+app.command("reject")(approval.reject)
+app.command("adopt")(rollback.adopt)
 app.command("autoscale")(autoscale.autoscale)
 app.command("explain")(explain.explain)
+app.command("guard")(rollback.guard)
 app.command("lineage")(lineage.lineage)
 app.command("maintenance")(maintenance.maintenance)
 app.command("reproduce")(reproduce.reproduce)
+app.command("rollback")(rollback.rollback)
 app.command("serve")(serve.serve)
 app.command("serve-queue")(serve_queue.serve_queue)
 

@@ -32,9 +32,10 @@ def report_folder(run: Path) -> Path:
 
 
 def step_folder(request: StepRequest) -> Path:
-    """Where a step keeps its result and its artifacts; its parallel workers have one each."""
-    folder = Path(request.run_uri) / request.step
-    worker = request.params.get("worker")
+    """Where a step keeps its result and its artifacts; its workers and stages have one each."""
+    worker, stage = request.params.get("worker"), request.params.get("stage")
+    number = f"-{stage + 1}" if isinstance(stage, int) else ""
+    folder = Path(request.run_uri) / f"{request.step}{number}"
     return folder / f"worker-{worker}" if isinstance(worker, int) else folder
 
 

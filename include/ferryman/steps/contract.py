@@ -38,6 +38,9 @@ STEP_NAMES = (
     "report",
     "gate",
     "stage",
+    "propose",
+    "approve",
+    "expose",
     "commit",
     "reconcile",
     "score",
@@ -45,6 +48,8 @@ STEP_NAMES = (
     "monitor",
     "decide_retrain",
     "maintenance",
+    "roll_back",
+    "adopt",
 )
 
 # What these make follows from the request alone, and is dear: a finished result is returned as it

@@ -16,7 +16,9 @@ from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.judging import judge_candidate
+from ferryman.steps.model_servers import has_administration
 from ferryman.steps.reconcile import finish_last_release
+from ferryman.steps.release_op import refuse_ended
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,9 @@ class Params(StepParams):
 def run(context: StepContext) -> StepResult:
     """Judge the candidate, or repeat the verdict that it was given against this epoch.
 
-    Raises GateRefused (exit 4) when it failed or nothing can be decided, Superseded (exit 5) when
-    the head is as new, PolicyRefused (exit 9) when the registry does not know it as it says.
+    Raises GateRefused (exit 4) when it failed, nothing can be decided, or it was rejected or
+    withdrawn at this epoch before, Superseded (exit 5) when the head is as new, PolicyRefused
+    (exit 9) when it is quarantined, or the registry does not know it as it says.
     """
     ledger = Ledger(context.settings.ledger_url)
     model, candidate = context.spec.name, read_candidate(context)
@@ -48,12 +51,15 @@ def run(context: StepContext) -> StepResult:
     head = ledger.head(model)
     _refuse_older(ledger, op, head)
     base = head.epoch if head else 0
+    refuse_ended(ledger, op, base)
+    _check_place(context)
     evidence = _given_verdict(ledger, op, base)
     if evidence is None:
         # What is registered does not depend on the champion: it is written once, at epoch 0.
         registered: dict[str, JsonValue] = {"version": candidate.version}
         ledger.advance(op.op_id, State.REGISTERED, registered, base_epoch=0)
-        evidence = judge_candidate(context, candidate, head)
+        judged = judge_candidate(context, candidate, head)
+        evidence = {**judged, "requires": _required(context, head)}
         state = State.GATED if evidence["outcome"] == "passed" else State.REJECTED
         ledger.advance(op.op_id, state, evidence, base_epoch=base)
     return _answer(context, op, base, evidence)
@@ -79,6 +85,24 @@ def read_candidate(context: StepContext) -> Candidate:
             f"step 'gate': the candidate is wrong: {'; '.join(texts)}",
             remedy=f"Keys of a candidate: {', '.join(Candidate.model_fields)}.",
         ) from error
+
+
+def _check_place(context: StepContext) -> None:
+    """A rollout in stages needs a server that gives shares; said before anything is judged."""
+    spec = context.spec
+    if spec.rollout.planned and not has_administration(context.settings, spec):
+        raise SpecError(
+            f"{spec.name}: server {spec.serving.server!r} is in a cluster, which gives no shares",
+            remedy="Write `rollout: {strategy: direct}`, or a server of processes or containers.",
+        )
+
+
+def _required(context: StepContext, head: Head | None) -> dict[str, JsonValue]:
+    """What must happen between this verdict and a commit; the ledger holds a commit to it."""
+    rollout = context.spec.rollout
+    # A first version has no champion to stand beside: it is exposed to nobody.
+    exposed = bool(rollout.planned) and head is not None
+    return {"approval": rollout.approval is not None, "exposure": exposed}
 
 
 def _already_done(context: StepContext, op: Op) -> StepResult:

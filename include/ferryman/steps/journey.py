@@ -15,7 +15,7 @@ from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import load_step, run_step
 from ferryman.steps.parallel import run_workers
-from ferryman.steps.pipelines import PIPELINES, Pipeline, pipeline_of
+from ferryman.steps.pipelines import EXPOSE, PIPELINES, Pipeline, pipeline_of, verb_of
 
 
 class Journey:
@@ -44,11 +44,13 @@ class Journey:
             pipeline = PIPELINES[what]
             steps = pipeline.steps_of(self.model.spec)
         else:
-            load_step(what)
-            pipeline, steps = pipeline_of(what), (what,)
+            verb, _ = verb_of(what)
+            load_step(verb)
+            pipeline, steps = pipeline_of(verb), (_numbered(what, params or {}),)
         name = run_id or self._choose_run(pipeline, steps[0], window)
         for step in steps:
-            yield self.run_one(pipeline, step, name, window, self._params_of(step, steps, params))
+            given = self._params_of(step, steps, params)
+            yield self.run_one(pipeline, step, name, window, given)
 
     def run_one(
         self,
@@ -58,7 +60,10 @@ class Journey:
         window: Window | None,
         params: Mapping[str, JsonValue],
     ) -> StepResult:
-        """Run one step of a named run, with the results that it builds on."""
+        """Run one step of a named run, with the results that it builds on.
+
+        A numbered step (expose-2) has its number's parameters, and a folder of its own.
+        """
         folder = run_folder(self.settings.runs_root, self.model.name, pipeline.name, run_id)
         results = run_results(folder)
         if pipeline.after is not None:
@@ -68,13 +73,14 @@ class Journey:
         earlier = {
             name: result for name, result in results.items() if name in before or name not in steps
         }
+        verb, own = verb_of(step)
         request = StepRequest(
             model=self.model.name,
-            step=step,
+            step=verb,
             run_id=run_id,
             run_uri=str(folder),
             window=window if pipeline.windowed else None,
-            params=dict(params),
+            params={**params, **own},
             spec_digest=self.model.digest,
             results=earlier,
         )
@@ -89,7 +95,10 @@ class Journey:
         given = dict(params or {})
         if len(steps) == 1:
             return given
-        known = {name: set(load_step(name).Params.model_fields) for name in steps}
+        known = {
+            name: set(load_step(verb_of(name)[0]).Params.model_fields) - set(verb_of(name)[1])
+            for name in steps
+        }
         unknown = sorted(set(given) - set().union(*known.values()))
         if unknown:
             legal = sorted(set().union(*known.values()))
@@ -132,6 +141,12 @@ class Journey:
             )
         newest = max(finished, key=lambda file: file.stat().st_mtime_ns)
         return run_results(newest.parent.parent)
+
+
+def _numbered(what: str, params: Mapping[str, JsonValue]) -> str:
+    """A stage that is asked for by its parameter, by the name that it has in a run."""
+    stage = params.get("stage", 0)
+    return f"{what}-{stage + 1}" if what == EXPOSE and isinstance(stage, int) else what
 
 
 def _left_behind(run: Path, first: str, main: str) -> bool:

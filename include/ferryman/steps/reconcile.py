@@ -5,6 +5,7 @@ timer. Every line of it may be repeated.
 """
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from ferryman.errors import (
@@ -21,9 +22,11 @@ from ferryman.registry.registry import CHAMPION, Registry
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.model_server import ModelServer
+from ferryman.runtime.traffic import Traffic
 from ferryman.settings import Settings
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.model_servers import named_endpoint, named_model_server, server_name_of
+from ferryman.steps.rollout_share import standing_share
 
 _ATTEMPTS = 5
 _UNFINISHED = (State.COMMITTED, State.PROJECTED)
@@ -36,31 +39,40 @@ class Params(StepParams):
 
 
 def run(context: StepContext) -> StepResult:
-    """Project the model's head, and read back until all agree.
+    """Project the model's head, read back until all agree, and look after what is protected.
 
     Raises DependencyUnavailable (exit 6) when the server or the registry is away.
     """
     model, settings = context.spec.name, context.settings
-    head = reconcile_model(Ledger(settings.ledger_url), settings, model, context.connections)
+    ledger = Ledger(settings.ledger_url)
+    head, found = reconcile_and_guard(ledger, settings, model, context.connections)
     if head is None:
         return context.result(text=f"{model} has no release yet", verdict="not_needed")
+    agreed = f"epoch {head.epoch}: version {head.version} is served, alias and ledger agree"
     return context.result(
-        text=f"epoch {head.epoch}: version {head.version} is served, alias and ledger agree",
-        outputs={"epoch": head.epoch, "version": head.version, "served": _url(settings, model)},
+        text="; ".join([agreed, *found]),
+        outputs={
+            "epoch": head.epoch,
+            "version": head.version,
+            "served": _url(settings, model),
+            **({"found": list(found)} if found else {}),
+        },
     )
 
 
 def reconcile_all(settings: Settings) -> dict[str, dict[str, Any]]:
     """Reconcile every model that has a head; returns {model: {epoch, version, served}}.
 
-    One model's trouble does not keep the others waiting: the first error is raised at the end.
+    What the guard found stands there as `found`. One model's trouble does not keep the others
+    waiting: the first error is raised at the end.
     """
     ledger = Ledger(settings.ledger_url)
     found: dict[str, dict[str, Any]] = {}
     errors: list[FerrymanError] = []
     for known in ledger.heads():
         try:
-            head = reconcile_model(ledger, settings, known.model) or known
+            head, told = reconcile_and_guard(ledger, settings, known.model)
+            head = head or known
         except FerrymanError as error:
             logger.error("%s cannot be reconciled: %s", known.model, error)
             errors.append(error)
@@ -69,6 +81,7 @@ def reconcile_all(settings: Settings) -> dict[str, dict[str, Any]]:
             "epoch": head.epoch,
             "version": head.version,
             "served": _url(settings, head.model),
+            **({"found": told} if told else {}),
         }
     if errors:
         raise errors[0]
@@ -87,6 +100,27 @@ def finish_last_release(ledger: Ledger, settings: Settings, model: str) -> None:
         reconcile_model(ledger, settings, model)
 
 
+def reconcile_and_guard(
+    ledger: Ledger, settings: Settings, model: str, connections: Connections | None = None
+) -> tuple[Head | None, list[str]]:
+    """Reconcile one model and look after what is protected: its head, and what was not right."""
+    from ferryman.steps.guard import alias_moved, guard_model
+
+    head = ledger.head(model)
+    if head is None:
+        return None, []
+    registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
+    try:
+        # Asked before it is set back: who moved it by hand must learn of it.
+        moved = alias_moved(ledger, settings, head, registry.get_alias(model, CHAMPION))
+    except DependencyUnavailable as error:
+        logger.warning("%s: %s", model, error.text)
+        moved = None
+    head = reconcile_model(ledger, settings, model, connections) or head
+    found = guard_model(ledger, registry, settings, head)
+    return head, [moved, *found] if moved else found
+
+
 def reconcile_model(
     ledger: Ledger, settings: Settings, model: str, connections: Connections | None = None
 ) -> Head | None:
@@ -98,6 +132,7 @@ def reconcile_model(
             if head is None:
                 return None
             project(head, registry, server, ledger)
+            _end_unknown_share(model, server, ledger)
             _record(ledger, head, State.PROJECTED)
             # A slower release may have written its alias after ours, a newer one may have
             # committed: only what is read back counts.
@@ -151,6 +186,27 @@ def _name_champion(head: Head, registry: Registry, server: ModelServer, ledger: 
             "%s: alias moves from version %d to %d", head.model, named.version, head.version
         )
     registry.set_alias(head.model, CHAMPION, head.version)
+
+
+def _end_unknown_share(model: str, server: ModelServer, ledger: Ledger) -> None:
+    """A share at the server is a projection, too: what the ledger does not hold is withdrawn."""
+    state = server.traffic(model)
+    if state is None or _is_held(model, state.traffic, ledger):
+        return
+    logger.warning("%s: a share of version %d is withdrawn", model, state.traffic.version)
+    try:
+        server.withdraw(model, state.traffic.fence)
+    except Superseded as error:
+        logger.info("%s: a newer share stands: %s", model, error.text)
+
+
+def _is_held(model: str, traffic: Traffic, ledger: Ledger) -> bool:
+    lease, op = ledger.lease(model), ledger.op(traffic.op)
+    if lease is None or op is None or op.state not in (State.EXPOSED, State.PROVEN):
+        return False
+    if (lease.op_id, lease.serial) != (traffic.op, traffic.fence):
+        return False
+    return lease.expires_at > datetime.now(UTC) and standing_share(ledger, op) is not None
 
 
 def _is_served(head: Head, server: ModelServer) -> bool:
