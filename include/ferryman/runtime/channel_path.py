@@ -14,6 +14,14 @@ def channel_path(root: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"ferryman-{os.getuid()}" / name / "front"
 
 
+def shadow_path(channel: Path, model: str) -> Path:
+    """The socket on which a model's shadow takes copies of requests, beside its server's channel.
+
+    Of a few letters, however long the model's name is.
+    """
+    return channel.with_name(f"shadow-{hashlib.sha256(model.encode()).hexdigest()[:16]}")
+
+
 def make_channel_folder(channel: Path) -> None:
     """Make the folder of a channel, mode 0700.
 

@@ -9,6 +9,7 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -89,7 +90,8 @@ class Trial:
         saying = asyncio.gather(_last_text(process.stdout), _last_text(process.stderr))
         watching = asyncio.ensure_future(self._watch(name, process))
         try:
-            await asyncio.wait({saying, watching}, return_when=asyncio.FIRST_COMPLETED)
+            under_way: set[asyncio.Future[Any]] = {saying, watching}
+            await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 watching.result()  # why it was ended
             said, complaints = await saying
