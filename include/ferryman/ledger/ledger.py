@@ -29,7 +29,7 @@ class Ledger(LedgerReader):
 
     def open_op(self, kind: str, model: str, candidate: Candidate, actor: str, reason: str) -> Op:
         """Begin a promotion (TRAINED), or find the one that this same candidate began before."""
-        act = Act(actor, reason)
+        act = Act.of_program(actor, reason)
         with writing(self._engine) as connection:
             return opening.open_promotion(connection, kind, model, candidate, act)
 

@@ -53,7 +53,8 @@ class Share:
 class Replay:
     """The state of one model after some of its rows.
 
-    `newest` holds every operation as it stands, `commits` the rows that made a head, by operation;
+    `newest` holds every operation as it stands, `reached` every transition by operation, state and
+    base epoch, `commits` the rows that made a head, by operation;
     `served` those of them that were served everywhere (DONE).
     """
 
@@ -61,6 +62,7 @@ class Replay:
     share: Share | None = None
     since: datetime | None = None
     newest: dict[str, Op] = field(default_factory=dict)
+    reached: dict[tuple[str, State, int], Op] = field(default_factory=dict)
     commits: dict[str, Op] = field(default_factory=dict)
     served: list[Op] = field(default_factory=list)
     barred: dict[str, Note] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Replay:
 
     def _follow_op(self, op: Op) -> None:
         self.newest[op.op_id] = op
+        self.reached[op.op_id, op.state, op.base_epoch] = op
         if op.state is State.COMMITTED:
             self.commits[op.op_id] = op
             last_good = self.head.last_good if self.head else []

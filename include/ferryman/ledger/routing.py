@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from ferryman.errors import SpecError
-from ferryman.ledger.records import DRILL, Candidate, Op, Protected, Routing, State
+from ferryman.ledger.records import DRILL, Candidate, Op, Protected, Routing
 from ferryman.ledger.replay import Replay, replay_of
+from ferryman.ledger.transitions import EXPOSED
 
-_MEETS_USERS = (State.EXPOSED, State.PROVEN)
 _NAMES = {"challenger": "ab"}  # a variant's name where it differs from its strategy's
 
 
@@ -74,4 +74,4 @@ def _meeting_users(replay: Replay) -> list[tuple[Candidate, str]]:
 
 
 def _is_exposed(op: Op, epoch: int) -> bool:
-    return op.state in _MEETS_USERS and op.base_epoch == epoch
+    return op.state in EXPOSED and op.base_epoch == epoch

@@ -18,12 +18,11 @@ from ferryman.ledger.queries import (
     read_head,
     require_op,
 )
-from ferryman.ledger.records import TRAFFIC, Note, Op, State
+from ferryman.ledger.records import TRAFFIC, Note, Op
 from ferryman.ledger.replay import Share, replay_of, share_of
+from ferryman.ledger.transitions import EXPOSED
 from ferryman.ledger.words import Act
 from ferryman.runtime.traffic import Variant
-
-_EXPOSED = (State.EXPOSED, State.PROVEN)
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _check_taker(connection: Connection, op: Op, serial: int) -> None:
 
 def _check_candidate(connection: Connection, op: Op) -> None:
     """Only a candidate that was exposed, at the epoch that is served, meets users."""
-    if op.state not in _EXPOSED:
+    if op.state not in EXPOSED:
         raise PolicyRefused(
             f"operation {op.op_id[:12]} is {op.state}: only an exposed one has a share",
             remedy="Run the steps in order; `ferryman ledger show` tells how far it has come.",

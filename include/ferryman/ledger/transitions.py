@@ -43,6 +43,8 @@ FIRST = {
 }
 # From these an operation may be committed, with all that its gate required.
 READY = frozenset({State.STAGED, State.APPROVED, State.PROVEN})
+# A candidate in one of these may have a share of the traffic.
+EXPOSED = frozenset({State.EXPOSED, State.PROVEN})
 # An operation in one of these has no share of the traffic, whatever was noted before.
 ENDED = frozenset({State.REJECTED, State.SUPERSEDED, State.ABORTED, State.FAILED})
 # What was decided against a candidate at an epoch holds at that epoch.

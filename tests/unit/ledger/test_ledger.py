@@ -219,7 +219,7 @@ def test_rows_are_append_only(ledger: Ledger, file: Path) -> None:
         ("DELETE FROM ops WHERE seq = 2", "rows 2 to 2 are missing"),
         ("DELETE FROM ops WHERE seq = 8", "the newest row should be 8, found 7"),
         ("UPDATE head SET version = 9", "head of flights"),
-        ('UPDATE head SET last_good = \'[{"digest": "x"}]\'', "last_good of flights"),
+        ('UPDATE head SET last_good = \'[{"digest": "x"}]\'', "last_good of flights is not"),
         ("DELETE FROM head", "head of flights"),
         ("DELETE FROM quarantine", "quarantine of flights"),
     ],
@@ -267,7 +267,8 @@ def test_full_disk_refuses_and_recovers(ledger: Ledger, file: Path) -> None:
         full = Ledger(f"sqlite:///{file}")
         with pytest.raises(DependencyUnavailable, match="full"):
             for number in range(200):
-                full.open_op(PROMOTE, MODEL, make_candidate(2, number + 10), "a" * 5000, "fill")
+                large = make_candidate(2, number + 10, bundle="b" * 4096)
+                full.open_op(PROMOTE, MODEL, large, "ann", "fill")
     finally:
         engine._on_sqlite_connect = original
     assert ledger.verify() == []
