@@ -4,7 +4,8 @@ An asymptotic confidence sequence: the interval covers the true difference at al
 together with the stated probability, so stopping at the first verdict errs no more often. Source:
 Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Time-uniform central limit theory and asymptotic
 confidence sequences (Annals of Statistics 2024; arXiv 2103.06476), theorem 2.2 for the boundary and
-section 3 for the randomised experiment.
+section 3 for the randomised experiment. The authors' own package `sequential.causal` has the same
+boundary (`std_conjmix_margin`).
 """
 
 import math
@@ -64,11 +65,14 @@ def compare_arms(
     champions = len(arms) - candidates
     if not bool(np.isfinite(losses).all()):
         return Interval(math.nan, math.nan, math.nan, candidates, champions)
-    effects = effects_of_answers(losses, arms, chances)
-    groups = None if entities is None else entities[drawn]
-    effect, half = _newest(effects, significance, groups)
     if min(candidates, champions) < LEAST:
-        half = math.inf
+        return Interval(0.0, -math.inf, math.inf, candidates, champions)
+    groups = None if entities is None else entities[drawn]
+    effects, halves = arms_over_time(losses, arms, chances, significance)
+    effect, half = float(effects[-1]), float(halves[-1])
+    if groups is not None:
+        values, weights = _effects_of_answers(losses, arms, chances), _weights(chances)
+        half *= math.sqrt(_likeness(weights * (values - effect), groups))
     return Interval(effect, effect - half, effect + half, candidates, champions)
 
 
@@ -78,15 +82,70 @@ def compare_pairs(
     """Candidate minus champion where both answered the same rows.
 
     differences: [rows], the candidate's loss less the champion's, in the order of the answers.
+    Infinite ends also where fewer than LEAST of them are other than 0.
     """
-    effect, half = _newest(differences, significance, entities)
     pairs = len(differences)
+    if not bool(np.isfinite(differences).all()):
+        return Interval(math.nan, math.nan, math.nan, pairs, pairs)
     if pairs < LEAST:
-        half = math.nan if math.isnan(effect) else math.inf
+        return Interval(0.0, -math.inf, math.inf, pairs, pairs)
+    effect = float(differences.mean())
+    rest = differences - effect
+    varied = float((rest * rest).sum()) * (1 if entities is None else _likeness(rest, entities))
+    if np.count_nonzero(differences) < LEAST:
+        varied = math.inf  # both err alike in nearly all rows: a few others have no normal sum
+    half = float(boundary(np.array(float(pairs)), np.array(varied), significance)) / pairs
     return Interval(effect, effect - half, effect + half, pairs, pairs)
 
 
-def effects_of_answers(
+def arms_over_time(
+    losses: Floats, is_candidate: npt.NDArray[np.bool_], propensity: Floats, significance: float
+) -> tuple[Floats, Floats]:
+    """The effect after each answer, and half of its interval's width: both [answers].
+
+    What an answer says is weighted by how evenly it was dealt out, p (1 - p): the answers of a
+    stage of 5 % say little of the difference, those of one of 50 % much. While one arm has few
+    answers their spread is not known: it is thought no smaller than that within both together.
+    Infinite widths: fewer than LEAST answers of an arm, or no spread at all.
+    """
+    values, weights = _effects_of_answers(losses, is_candidate, propensity), _weights(propensity)
+    known = np.cumsum(weights)
+    # Sums of squares are taken about a constant near the mean, so that nothing cancels.
+    centre = float((weights * values).sum() / known[-1])
+    squares, rest = weights * weights, values - centre
+    offs = np.cumsum(weights * rest) / known
+    sums = np.cumsum(squares * rest)
+    seen = np.cumsum(squares * rest * rest) - 2 * offs * sums + offs**2 * np.cumsum(squares)
+    within = _spread_within(losses, is_candidate)
+    varied = np.maximum(seen, 4 * within * known)
+    halves = boundary(known, varied, significance) / known
+    count = np.cumsum(is_candidate)
+    few = np.minimum(count, np.arange(1, len(losses) + 1) - count) < LEAST
+    halves[few | (within == 0)] = np.inf
+    return offs + centre, halves
+
+
+def boundary(known: Floats, varied: Floats, significance: float) -> Floats:
+    """How far from 0 a sum of that variance may stray, at all times together.
+
+    `known` is the time that the mixture runs in: one for each observation of full weight.
+    """
+    doubled = -2 * math.log(significance)
+    # The variance of the mixture that makes the boundary tightest at _TIGHTEST.
+    tuning = (doubled + math.log(doubled + 1)) / _TIGHTEST
+    grown = known * tuning + 1
+    far: Floats = np.sqrt(
+        varied * 2 * grown * np.log(np.sqrt(grown) / significance) / (known * tuning)
+    )
+    return far
+
+
+def _weights(propensity: Floats) -> Floats:
+    """1 for an answer of either with probability 1/2, less for others."""
+    return 4 * propensity * (1 - propensity)
+
+
+def _effects_of_answers(
     losses: Floats, is_candidate: npt.NDArray[np.bool_], propensity: Floats
 ) -> Floats:
     """What each answer says of the difference: [answers], of the true mean whatever the shares.
@@ -99,38 +158,28 @@ def effects_of_answers(
     return ours - theirs + residual / propensity
 
 
-def half_widths(spreads: Floats, counts: Floats, significance: float) -> Floats:
-    """Half of the interval's width after each count of observations of that standard deviation."""
-    tuning = _tuning(significance)
-    grown = counts * tuning + 1
-    widths: Floats = spreads * np.sqrt(
-        2 * grown * np.log(np.sqrt(grown) / significance) / (counts * counts * tuning)
-    )
-    return widths
+def _spread_within(losses: Floats, is_candidate: npt.NDArray[np.bool_]) -> Floats:
+    """The variance of losses within both arms, after each answer."""
+    squares: Floats = np.zeros(len(losses))
+    for arm in (is_candidate, ~is_candidate):
+        centre = float(losses[arm].mean())
+        rest = np.where(arm, losses - centre, 0.0)
+        count = np.maximum(np.cumsum(arm), 1)
+        squares += np.cumsum(rest * rest) - np.cumsum(rest) ** 2 / count
+    freedom = np.maximum(np.arange(1, len(losses) + 1) - 2, 1)
+    # What rounding left of a variance of nothing is nothing.
+    tiny = np.finfo(np.float64).eps * 100 * float((losses * losses).mean())
+    within: Floats = squares / freedom
+    within[within <= tiny] = 0.0
+    return within
 
 
-def _tuning(significance: float) -> float:
-    """The variance of the mixture that makes the boundary tightest at _TIGHTEST observations."""
-    doubled = -2 * math.log(significance)
-    return (doubled + math.log(doubled + 1)) / _TIGHTEST
-
-
-def _newest(
-    values: Floats, significance: float, groups: npt.NDArray[np.int64] | None
-) -> tuple[float, float]:
-    """Mean and half width after all values; (nan, nan) if one is no finite number."""
-    count = len(values)
-    if count < 2:
-        return (0.0, math.inf) if count == 0 or np.isfinite(values[0]) else (math.nan, math.nan)
-    if not bool(np.isfinite(values).all()):
-        return math.nan, math.nan
-    effect = float(values.mean())
-    rest = values - effect
-    if groups is not None:
-        _, places = np.unique(groups, return_inverse=True)
-        rest = np.bincount(places, weights=rest).astype(np.float64)
-    spread = math.sqrt(float((rest * rest).sum()) / (count - 1))
-    return effect, float(half_widths(np.array(spread), np.array(float(count)), significance))
+def _likeness(rest: Floats, groups: npt.NDArray[np.int64]) -> float:
+    """How much more the sum varies since the answers of a group are alike; 1 at least."""
+    _, places = np.unique(groups, return_inverse=True)
+    together = np.bincount(places, weights=rest)
+    alone = float((rest * rest).sum())
+    return max(1.0, float((together * together).sum()) / alone) if alone > 0 else 1.0
 
 
 def _means_before(losses: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:

@@ -3,9 +3,9 @@
 The proof is an e-process: a number that, while the candidate's rate is no higher than the
 champion's, ever exceeds 1 / a with probability a at most (Ville's inequality). It is the
 likelihood of what was counted under a mixture of rates, over the largest likelihood that "no
-higher" allows: so neither rate need be known, and the newest counts suffice. Sources: Wasserman, Ramdas and
-Balakrishnan, Universal inference (PNAS 2020), section 8; Robbins, Statistical methods related to
-the law of the iterated logarithm (1970), for the mixture.
+higher" allows: so neither rate need be known, and the newest counts suffice. Sources: Wasserman,
+Ramdas and Balakrishnan, Universal inference (PNAS 2020), section 8; Robbins, Statistical methods
+related to the law of the iterated logarithm (1970), for the mixture.
 """
 
 import math
