@@ -27,9 +27,12 @@ class RunParam:
     max_length: int
     description: str
     day_is: str = ""  # what completes a value that is only a day
+    whole: bool = False  # a whole number from 1 on, which a step is given as text, too
 
     def declared(self) -> Param:
         """The form field and JSON schema that Airflow shows and checks."""
+        if self.whole:
+            return Param(None, type=["null", "integer"], minimum=1, description=self.description)
         return Param(
             None,
             type=["null", "string"],
@@ -42,6 +45,8 @@ class RunParam:
         """The value, when it is null or matches as a whole; SpecError (exit 2) otherwise."""
         if value is None:
             return None
+        if self.whole and type(value) is int:  # a truth value is no number here
+            value = str(value)
         fits = isinstance(value, str) and len(value) <= self.max_length
         if not fits or not re.fullmatch(self.pattern, str(value), re.ASCII):
             raise SpecError(
@@ -81,6 +86,20 @@ RUN_PARAMS: Mapping[str, RunParam] = {
         RunParam("apply", "true|false", 5, "Whether to remove, or only to say what would go."),
         RunParam(
             "run", r"[A-Za-z0-9_.-]+", 128, "Folder name of a training run whose model to release."
+        ),
+        RunParam(
+            "version",
+            r"[1-9][0-9]{0,8}",
+            9,
+            "Version to roll back to; left out, the newest one before that served and verifies.",
+            whole=True,
+        ),
+        RunParam(
+            "epoch",
+            r"[1-9][0-9]{0,8}",
+            9,
+            "Epoch that you saw; where another is served by now, nothing is rolled back.",
+            whole=True,
         ),
     )
 }

@@ -63,6 +63,13 @@ def test_a_cutoff_that_is_a_day_is_its_midnight():
         ("pin", "x\n"),
         ("run", "..\n"),
         ("run", ["x"]),
+        ("version", 0),
+        ("version", -1),
+        ("version", True),
+        ("version", 1.5),
+        ("version", "1\n"),
+        ("version", 10**9),
+        ("epoch", "x"),
     ],
 )
 def test_illegal_values_are_refused(name, value):
@@ -79,4 +86,13 @@ def test_the_form_of_a_param_matches_its_check(load_dags):
 
     for name, param in declare(*RUN_PARAMS).items():
         assert param.resolve() is None, name
+        if RUN_PARAMS[name].whole:
+            assert (param.schema["type"], param.schema["minimum"]) == (["null", "integer"], 1)
+            continue
         assert param.schema["pattern"] == f"^(?:{RUN_PARAMS[name].pattern})$"
+
+
+def test_a_whole_number_is_given_to_a_step_as_it_was_written():
+    from ferryman_airflow.params import check_params
+
+    assert check_params({"version": 12, "epoch": None}, ("version", "epoch")) == {"version": "12"}

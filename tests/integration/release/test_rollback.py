@@ -1,0 +1,228 @@
+"""Going back: to the last good version or a named one, once, whatever else is broken."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from release_world import Release, candidate, copy_world, declare
+from rollback_world import REASON, World, alert_channel
+
+from ferryman.errors import IntegrityBroken, LostRace, PolicyRefused, SpecError
+from ferryman.ledger.records import ROLLBACK, Candidate, State
+from ferryman.rollout.evidence import Finding
+from ferryman.runtime.endpoints import main_endpoint
+from ferryman.serving.client import ServingClient
+from ferryman.settings import Settings
+from ferryman.steps.reconcile import reconcile_model
+from ferryman.steps.roll_back import AUTOMATIC, automatic
+
+BAD = Finding("labels", "failed", "log_loss is worse\nby 0.2 in [0.1, 0.3]", 0.2, 0.1, 0.3, 900)
+
+
+@pytest.fixture
+def world(template: Settings, tmp_path: Path, free_ports, make_bundle) -> Iterator[World]:
+    """Versions 1, 3 and 2 served, in this order; version 2 serves at epoch 3."""
+    world = World(copy_world(template, tmp_path / "home", free_ports(2)), make_bundle)
+    world.deployer.start()
+    for version in (3, 2):
+        world.serve(version)
+    assert world.state() == (3, 2, 2, 3, 2)
+    yield world
+    world.deployer.stop()
+
+
+def test_the_last_good_version_serves_again(world: World) -> None:
+    before = world.ledger.head("tiny")
+    assert before is not None
+    began = time.monotonic()
+    done = world.run("roll_back", reason=REASON)
+    seconds = time.monotonic() - began
+    sys.stdout.write(f"rollback: {seconds:.2f} s until another version answered\n")
+    assert seconds < 30
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert done.outputs["left"] == 2
+    assert "version 3 (epoch 4) answers as recorded" in done.text
+    head = world.ledger.head("tiny")
+    assert head is not None and head.order_key == before.order_key
+    assert world.ledger.is_quarantined("tiny", before.digest)
+    made = world.ledger.made_by("tiny")
+    assert made is not None
+    assert (made.kind, made.actor, made.reason) == (ROLLBACK, world.settings.actor, REASON)
+    assert made.evidence["before"]["version"] == 2
+    assert made.evidence["after"]["version"] == 3
+    assert world.ledger.ops("tiny")[-1].state is State.DONE
+    assert world.ledger.verify() == []
+    # Its release is retried, and its quarantine holds.
+    again = Release(world.settings, "again", candidate(world.settings, 2, world.make_bundle))
+    with pytest.raises(PolicyRefused, match="quarantined"):
+        again.run("gate")
+
+
+def test_asked_twice_it_is_one_step_back(world: World) -> None:
+    world.run("roll_back", reason=REASON, epoch=3)
+    for seen in ({}, {"epoch": 3}, {"epoch": 4}, {"version": 3}):
+        again = world.run("roll_back", reason=REASON, **seen)
+        assert again.verdict == "not_needed"
+        assert world.state() == (4, 3, 3, 4, 3)
+    assert "name a version to go further" in world.run("roll_back", reason=REASON).text
+    further = world.run("roll_back", reason=REASON, version=1)
+    assert further.outputs["version"] == 1
+    assert world.state() == (5, 1, 1, 5, 1)
+    with pytest.raises(PolicyRefused, match="cannot go back to version 3: it is quarantined"):
+        world.run("roll_back", reason=REASON, version=3)
+
+
+def test_somebody_was_faster(world: World) -> None:
+    with pytest.raises(LostRace, match="you saw epoch 2: somebody was faster"):
+        world.run("roll_back", reason=REASON, epoch=2)
+    assert world.state() == (3, 2, 2, 3, 2)
+
+
+def test_a_named_version_and_those_that_cannot_be_named(world: World) -> None:
+    with pytest.raises(PolicyRefused, match="the ledger does not know it") as caught:
+        world.run("roll_back", reason=REASON, version=9)
+    assert "Versions that can be gone back to: 3, 1." in caught.value.remedy
+    with pytest.raises(SpecError, match="at least 10 characters"):
+        world.run("roll_back", reason="bad")
+    with pytest.raises(SpecError, match="'reason'"):
+        world.run("roll_back")
+    world.run("roll_back", reason=REASON, version=1)
+    assert world.state() == (4, 1, 1, 4, 1)
+
+
+def test_a_damaged_bundle_is_restored_first(world: World) -> None:
+    world.damage(3, copies=False)
+    world.run("roll_back", reason=REASON)
+    assert world.state() == (4, 3, 3, 4, 3)
+    rows = [row for row in world.ledger.history("tiny") if row.kind == ROLLBACK]
+    staged = next(row for row in rows if row.state is State.STAGED)
+    assert "verified copy" in staged.evidence["restored"]
+
+
+def test_what_does_not_verify_is_passed_over(world: World) -> None:
+    world.damage(3, copies=True)
+    with pytest.raises(IntegrityBroken, match="cannot go back to version 3: the bundle") as caught:
+        world.run("roll_back", reason=REASON, version=3)
+    assert "Versions that can be gone back to: 1." in caught.value.remedy
+    assert world.state() == (3, 2, 2, 3, 2)
+    world.run("roll_back", reason=REASON)
+    assert world.state() == (4, 1, 1, 4, 1)
+    rows = [row for row in world.ledger.history("tiny") if row.kind == ROLLBACK]
+    staged = next(row for row in rows if row.state is State.STAGED)
+    assert "digest mismatch" in staged.evidence["refused"]["3"]
+
+
+def test_where_nothing_verifies_the_current_one_stays(world: World) -> None:
+    world.damage(3, copies=True)
+    world.delete_version(1)
+    with pytest.raises(IntegrityBroken, match="version 2 stays") as caught:
+        world.run("roll_back", reason=REASON)
+    assert "version 3: the bundle" in caught.value.text
+    assert "version 1: it was deleted in MLflow" in caught.value.text
+    assert world.state() == (3, 2, 2, 3, 2)
+    assert [op for op in world.ledger.ops("tiny") if op.kind == ROLLBACK] == []
+
+
+def test_without_mlflow_the_alias_follows_later(world: World, free_ports) -> None:
+    away = Settings(
+        **{
+            **world.settings.model_dump(exclude_unset=True),
+            "mlflow_uri": f"http://127.0.0.1:{free_ports(1)[0]}",
+        }
+    )
+    done = world.run("roll_back", away, reason=REASON)
+    assert done.verdict == "done"
+    assert "the alias follows when MLflow is back" in done.text
+    assert world.state() == (4, 3, 2, 4, 3)
+    reconcile_model(world.ledger, world.settings, "tiny")
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert world.ledger.verify() == []
+
+
+def test_a_frozen_model_is_rolled_back(world: World) -> None:
+    world.ledger.set_frozen("tiny", True, actor="tests", reason="nothing may change")
+    world.run("roll_back", reason=REASON)
+    assert world.state() == (4, 3, 3, 4, 3)
+
+
+def test_a_rollback_that_was_killed_is_finished_by_the_next(world: World) -> None:
+    good = world.ledger.good_versions("tiny")[0]
+    place = world.settings.bundles_root / "tiny" / good.digest
+    target = good.model_copy(update={"bundle": str(place)})
+    begun = world.ledger.open_rollback("tiny", target, actor="tests", reason=REASON)
+    # Killed after REQUESTED, then after STAGED, then after the commit.
+    world.ledger.advance(begun.op_id, State.STAGED, {}, base_epoch=begun.base_epoch)
+    world.ledger.commit(begun.op_id, begun.base_epoch)
+    assert world.state() == (4, 3, 2, 3, 2)
+    world.run("roll_back", reason=REASON)
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert [op.state for op in world.ledger.ops("tiny") if op.kind == ROLLBACK] == [State.DONE]
+
+
+@pytest.mark.parametrize("reached", [State.REQUESTED, State.STAGED])
+def test_a_rollback_that_was_killed_before_its_commit(world: World, reached: State) -> None:
+    target: Candidate = world.ledger.good_versions("tiny")[0]
+    begun = world.ledger.open_rollback("tiny", target, actor="tests", reason=REASON)
+    if reached is State.STAGED:
+        world.ledger.advance(begun.op_id, reached, {}, base_epoch=begun.base_epoch)
+    world.run("roll_back", reason=REASON)
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert [op.op_id for op in world.ledger.ops("tiny") if op.kind == ROLLBACK] == [begun.op_id]
+
+
+def test_evidence_rolls_back_and_tells(world: World) -> None:
+    op = world.ledger.made_by("tiny")
+    assert op is not None
+    with alert_channel() as (address, received):
+        channel = {"connection_urls": {"alerts": SecretStr(address)}}
+        settings = world.settings.model_copy(update=channel)
+        done = automatic(settings, declare(settings.zoo), op=op, finding=BAD)
+        assert (done.left, done.head.version) == (2, 3)
+        automatic(settings, declare(settings.zoo), op=op, finding=BAD)  # a retry of the task
+    assert world.state() == (4, 3, 3, 4, 3)
+    made = world.ledger.made_by("tiny")
+    assert made is not None
+    assert made.actor == AUTOMATIC
+    assert made.reason == "labels: log_loss is worse by 0.2 in [0.1, 0.3]"
+    (message,) = [told for told in received if "rolled back" in told["title"]]
+    assert (message["rule"], message["left"], message["served"]) == ("labels", 2, 3)
+
+
+def test_evidence_against_what_is_not_served_any_more(world: World) -> None:
+    first = world.ledger.commit_of_epoch("tiny", 2)
+    assert first is not None
+    with pytest.raises(LostRace, match="somebody was faster"):
+        automatic(world.settings, declare(world.settings.zoo), op=first, finding=BAD)
+    assert world.state() == (3, 2, 2, 3, 2)
+
+
+def test_a_client_gets_only_right_answers_meanwhile(world: World) -> None:
+    root = world.settings.bundles_root
+    bundles = {2: world.make_bundle(root, 10.0), 3: world.make_bundle(root, 1.0)}
+    answered: set[int] = set()
+    stop = threading.Event()
+    wrong: list[str] = []
+
+    def ask() -> None:
+        with ServingClient(main_endpoint(world.settings)) as client:
+            while not stop.is_set():
+                answer = client.predict("tiny", bundles[2].rows[:1])
+                expected = bundles[answer.version].outputs[0]
+                if abs(answer.scores[0] - expected) > 1e-5:
+                    wrong.append(f"version {answer.version}: {answer.scores}")
+                answered.add(answer.version)
+                stop.wait(0.1)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        world.run("roll_back", reason=REASON)
+        time.sleep(0.3)
+    finally:
+        stop.set()
+        asking.join()
+    assert (wrong, answered) == ([], {2, 3})
