@@ -26,6 +26,7 @@ from ferryman.cli import (
     rollback,
     serve,
     serve_queue,
+    served,
 )
 from ferryman.cli.options import (
     ModelOption,
@@ -58,6 +59,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("rollback")(rollback.rollback)
 app.command("serve")(serve.serve)
 app.command("serve-queue")(serve_queue.serve_queue)
+app.command("served")(served.served)
 
 
 def main() -> None:
