@@ -3,7 +3,9 @@
 A share is held under a lease: whoever gave it must renew it, else the server takes it back.
 """
 
+import random
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +17,7 @@ LONGEST_LEASE = 300.0  # seconds
 # Bounds of the latency counts in seconds, four to a doubling: 0.1 ms to 26 s.
 SECONDS_BOUNDS = tuple(1e-4 * 2 ** (step / 4) for step in range(73))
 MOST_SCORES = 2000  # kept of each variant, drawn evenly
+_LARGEST = 2**31 - 1
 
 
 class _Frozen(BaseModel):
@@ -33,13 +36,23 @@ class Traffic(_Frozen):
 
     op: str = Field(pattern=SHA256)
     variant: Variant
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, le=_LARGEST)
     digest: str = Field(pattern=SHA256)
     weight: float = Field(gt=0, le=1)
-    base_epoch: int = Field(ge=1)
-    fence: int = Field(ge=1)
-    stage: int = Field(ge=0)
+    base_epoch: int = Field(ge=1, le=_LARGEST)
+    fence: int = Field(ge=1, le=_LARGEST)
+    stage: int = Field(ge=0, le=_LARGEST)
     lease: float = Field(gt=0, le=LONGEST_LEASE)
+
+    def is_renewed_by(self, other: "Traffic") -> bool:
+        """Whether another differs by its lease alone, and by who holds it."""
+        same = {"fence": other.fence, "lease": other.lease}
+        return self.model_copy(update=same) == other
+
+    @property
+    def figures_of(self) -> tuple[str, int]:
+        """What figures belong to: they begin anew with it."""
+        return self.op, self.stage
 
 
 class VariantFigures(_Frozen):
@@ -77,3 +90,25 @@ class TrafficState(_Frozen):
 def seconds_bin(seconds: float) -> int:
     """The place of a latency in VariantFigures.seconds."""
     return bisect_left(SECONDS_BOUNDS, seconds)
+
+
+def merged(parts: Sequence[VariantFigures]) -> VariantFigures:
+    """The figures of several replicas as one; of scores each gives its part of all that it saw."""
+    scored = sum(part.scored for part in parts)
+    wanted = min(MOST_SCORES, scored)
+    scores: list[float] = []
+    seen = 0
+    for part in parts:
+        # Rounded as a running sum, so that all together are as many as wanted.
+        before, seen = seen, seen + part.scored
+        share = round(wanted * seen / scored) - round(wanted * before / scored) if scored else 0
+        dice = random.Random(part.scored)  # noqa: S311 - a sample, no secret
+        scores += dice.sample(part.scores, min(share, len(part.scores)))
+    columns = zip(*(part.seconds for part in parts), strict=True) if parts else ()
+    return VariantFigures(
+        requests=sum(part.requests for part in parts),
+        errors=sum(part.errors for part in parts),
+        seconds=[sum(column) for column in columns] or VariantFigures().seconds,
+        scored=scored,
+        scores=scores,
+    )

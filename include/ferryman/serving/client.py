@@ -38,6 +38,7 @@ class Predictions(NamedTuple):
     version: int
     epoch: int
     request_id: str
+    variant: str = "champion"
 
 
 class ServingClient:
@@ -77,6 +78,7 @@ class ServingClient:
             version=int(response.headers["x-model-version"]),
             epoch=int(response.headers["x-model-epoch"]),
             request_id=response.headers["x-request-id"],
+            variant=response.headers["x-model-variant"],
         )
 
     def status(self, model: str) -> dict[str, Any] | None:

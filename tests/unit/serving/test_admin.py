@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from served_here import ServedHere
 
 from ferryman.serving.front.admin_app import AdminApp
 from ferryman.serving.models.served_models import ServedModels
@@ -49,7 +50,7 @@ class Admin:
     """The application without a network."""
 
     def __init__(self, root: Path) -> None:
-        self.front = OneProcess(ServedModels(root / "serving", root / "bundles"))
+        self.front = OneProcess(ServedHere(root / "serving", root / "bundles"))
         self.app: Any = AdminApp(self.front, TOKEN)
 
     def ask(self, method: str, path: str, headers: Any = KEY, **more: Any) -> httpx.Response:

@@ -8,19 +8,20 @@ from urllib.parse import unquote
 
 import pytest
 from linear_bundle import LINE, make_linear_bundle
+from served_here import ServedHere
 from serving_requests.bad_request import BadRequest
 from serving_requests.table import BEGIN, END, PAGE, REQUESTS, table
 
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.prediction_app import PredictionApp
 from ferryman.serving.log.writer import PredictionLog
-from ferryman.serving.models.served_models import Pointer, ServedModels
+from ferryman.serving.models.served_models import Pointer
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory, make_bundle) -> Iterator[PredictionApp]:
     home = tmp_path_factory.mktemp("server")
-    served = ServedModels(home / "serving", home / "bundles")
+    served = ServedHere(home / "serving", home / "bundles")
     served.restore()
     for version, strength in ((2, 0.1), (3, 1.0)):
         bundle = make_bundle(home / "bundles", strength)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from served_here import ServedHere
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -18,7 +19,7 @@ from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import OnnxModel
 from ferryman.serving.models.pace import Pace
 from ferryman.serving.models.rows import RowError
-from ferryman.serving.models.served_models import Pointer, ServedModels
+from ferryman.serving.models.served_models import Pointer
 from ferryman.serving.sockets import direct_protocol
 from ferryman.serving.sockets.direct_protocol import MAX_HEAD, DirectProtocol
 
@@ -42,7 +43,7 @@ class CountingApp(PredictionApp):
 @pytest.fixture
 def app(tmp_path: Path, make_bundle: Any) -> Iterator[CountingApp]:
     bundle = make_bundle(tmp_path / "bundles")
-    served = ServedModels(tmp_path / "serving", tmp_path / "bundles")
+    served = ServedHere(tmp_path / "serving", tmp_path / "bundles")
     served.restore()
     served.load("tiny", Pointer(version=3, epoch=7, digest=bundle.digest), str(bundle.folder))
     metrics = ServingMetrics()

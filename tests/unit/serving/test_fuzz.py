@@ -8,11 +8,12 @@ import pytest
 from asking import HEADERS, JSON, ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from served_here import ServedHere
 
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.prediction_app import PredictionApp
 from ferryman.serving.log.writer import PredictionLog
-from ferryman.serving.models.served_models import Pointer, ServedModels
+from ferryman.serving.models.served_models import Pointer
 
 PATHS = (
     "/v1/models/tiny:predict",
@@ -49,7 +50,7 @@ BODIES = (
 def app(tmp_path_factory: pytest.TempPathFactory, make_bundle: Any) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("fuzz")
     bundle = make_bundle(folder / "bundles")
-    served = ServedModels(folder / "serving", folder / "bundles")
+    served = ServedHere(folder / "serving", folder / "bundles")
     served.restore()
     served.load("tiny", Pointer(version=3, epoch=7, digest=bundle.digest), str(bundle.folder))
     metrics = ServingMetrics()

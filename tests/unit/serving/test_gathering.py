@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from asking import Got, ask_within
+from served_here import ServedHere
 
 from ferryman.serving.answering.gathering import MOST_ROWS, Gathering
 from ferryman.serving.answering.metrics import ServingMetrics
@@ -18,7 +19,7 @@ from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 from ferryman.serving.models.pace import Pace
 from ferryman.serving.models.rows import RowError
-from ferryman.serving.models.served_models import Pointer, ServedModels
+from ferryman.serving.models.served_models import Pointer
 
 V1 = "/v1/models/tiny:predict"
 
@@ -27,7 +28,7 @@ class Serving:
     def __init__(self, folder: Path, bundle: Any) -> None:
         self.bundle = bundle
         self.metrics = ServingMetrics()
-        self.served = ServedModels(folder / "serving", folder / "bundles")
+        self.served = ServedHere(folder / "serving", folder / "bundles")
         self.served.restore()
         pointer = Pointer(version=3, epoch=7, digest=bundle.digest)
         self.served.load("tiny", pointer, str(bundle.folder))

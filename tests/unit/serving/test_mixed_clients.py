@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from served_here import ServedHere
 
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.prediction_app import PredictionApp
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.pace import Pace
-from ferryman.serving.models.served_models import Pointer, ServedModels
+from ferryman.serving.models.served_models import Pointer
 from ferryman.serving.sockets.handed_connections import Connections
 from ferryman.serving.sockets.listening import Accepting, listen
 
@@ -77,7 +78,7 @@ def test_everybody_gets_the_answers_to_what_was_asked_in_order(
     tmp_path: Path, make_bundle: Any, seed: int
 ) -> None:
     bundle = make_bundle(tmp_path / "bundles")
-    served = ServedModels(tmp_path / "serving", tmp_path / "bundles")
+    served = ServedHere(tmp_path / "serving", tmp_path / "bundles")
     served.restore()
     served.load("tiny", Pointer(version=3, epoch=7, digest=bundle.digest), str(bundle.folder))
     for model in served.loaded:

@@ -279,8 +279,9 @@ def test_who_answers_is_told(model: OnnxModel) -> None:
     server = dialects.describe_server()
     assert server["name"] == "ferryman" and server["version"]
     assert server["extensions"] == ["binary_tensor_data"]
-    told = dialects.describe(find_route("/v2/models/tiny/versions/3"), model, [model, model])
+    both = {"champion": model, "previous": model}
+    told = dialects.describe(find_route("/v2/models/tiny/versions/3"), model, both)
     assert told["versions"] == ["3", "3"]
     assert told["inputs"][0] == {"name": "carrier", "datatype": "BYTES", "shape": [-1]}
-    ready = dialects.describe(find_route("/v2/models/tiny/versions/3/ready"), model, [])
+    ready = dialects.describe(find_route("/v2/models/tiny/versions/3/ready"), model, {})
     assert ready == {"name": "tiny", "ready": True}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from served_here import ServedHere
 
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.prediction_app import MAX_BODY, PredictionApp
@@ -42,7 +43,7 @@ async def _ask(app: Any, method: str, path: str, more: dict[str, Any]) -> httpx.
 @pytest.fixture
 def server(tmp_path: Path, make_bundle) -> Iterator[Server]:
     bundle = make_bundle(tmp_path / "bundles")
-    served = ServedModels(tmp_path / "serving", tmp_path / "bundles")
+    served = ServedHere(tmp_path / "serving", tmp_path / "bundles")
     served.restore()
     served.load("tiny", Pointer(version=3, epoch=7, digest=bundle.digest), str(bundle.folder))
     metrics = ServingMetrics()

@@ -51,7 +51,7 @@ def test_rows_come_back_as_they_were_sent(log: PredictionLog, model, tmp_path: P
     table = read_predictions(tmp_path / "log", "tiny", DAY, NEXT)
     assert table.column_names == [
         *("request_id", "entity_key", "event_time", "model", "version", "epoch", "variant"),
-        *("score", "latency", "logged_at"),
+        *("propensity", "score", "latency", "logged_at"),
         *("carrier", "distance", "hour"),
     ]
     first, second = table.to_pylist()

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from served_here import ServedHere
 
 from ferryman.errors import IntegrityBroken, SpecError, Superseded
 from ferryman.runtime.bundle import GOLDEN, ONNX, seal
@@ -18,7 +19,7 @@ def bundles(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path, bundles: Path) -> ServedModels:
-    models = ServedModels(tmp_path / "serving", bundles)
+    models = ServedHere(tmp_path / "serving", bundles)
     models.restore()
     return models
 
@@ -35,7 +36,7 @@ def test_load_then_restart_without_the_bundle(
     assert served.load("tiny", pointer(bundle.digest), str(bundle.folder))
     assert not served.load("tiny", pointer(bundle.digest), str(bundle.folder))
     shutil.rmtree(bundles)
-    again = ServedModels(tmp_path / "serving", bundles)
+    again = ServedHere(tmp_path / "serving", bundles)
     assert not again.is_ready
     again.restore()
     model = again.get("tiny")
@@ -113,7 +114,7 @@ def test_a_damaged_copy_is_not_served_and_is_mended_by_a_load(
     served.load("tiny", pointer(bundle.digest), str(bundle.folder))
     copy = tmp_path / "serving" / "models" / "tiny" / bundle.digest / ONNX
     copy.write_bytes(copy.read_bytes()[:-1])
-    again = ServedModels(tmp_path / "serving", bundles)
+    again = ServedHere(tmp_path / "serving", bundles)
     again.restore()
     assert not again.is_ready and "digest mismatch" in again.problems["tiny"]
     assert again.load("tiny", pointer(bundle.digest), str(bundle.folder))
@@ -124,4 +125,4 @@ def test_unreadable_pointers_are_named(tmp_path: Path, bundles: Path) -> None:
     (tmp_path / "serving").mkdir()
     (tmp_path / "serving" / "served.json").write_text('{"tiny": {"epoch": 0}}')
     with pytest.raises(IntegrityBroken, match=r"served\.json"):
-        ServedModels(tmp_path / "serving", bundles).restore()
+        ServedHere(tmp_path / "serving", bundles).restore()

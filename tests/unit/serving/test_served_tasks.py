@@ -36,7 +36,7 @@ def answered(model: OnnxModel, path: str, content: Any) -> Any:
 
 
 def described(model: OnnxModel, path: str) -> dict[str, Any]:
-    return dialects.describe(find_route(path), model, [model])
+    return dialects.describe(find_route(path), model, {"champion": model})
 
 
 def opened(bundle: Any, version: int = 1) -> OnnxModel:

@@ -159,7 +159,7 @@ def test_a_verb_of_another_task_says_which_there_are(line: OnnxModel, classes: O
 
 def test_the_state_lists_every_loaded_version(line: OnnxModel, binary: OnnxModel) -> None:
     def versions(path: str) -> list[str]:
-        status = dialects.describe(find_route(path), line, [line, binary])
+        status = dialects.describe(find_route(path), line, {"champion": line, "previous": binary})
         assert status["labels"] == {"champion": 3, "previous": 2}
         assert {entry["state"] for entry in status["model_version_status"]} == {"AVAILABLE"}
         return [entry["version"] for entry in status["model_version_status"]]
@@ -171,7 +171,7 @@ def test_the_state_lists_every_loaded_version(line: OnnxModel, binary: OnnxModel
 
 
 def test_signatures_tell_of_every_verb(line: OnnxModel, classes: OnnxModel) -> None:
-    told = dialects.describe(find_route("/v1/models/line/metadata"), line, [])
+    told = dialects.describe(find_route("/v1/models/line/metadata"), line, {})
     assert told["model_spec"] == {"name": "line", "signature_name": "", "version": "3"}
     signatures = told["metadata"]["signature_def"]["signature_def"]
     assert signatures.keys() == {"serving_default", "tensorflow/serving/regress"}
@@ -180,7 +180,7 @@ def test_signatures_tell_of_every_verb(line: OnnxModel, classes: OnnxModel) -> N
     assert default["inputs"]["x"]["dtype"] == "DT_DOUBLE"
     assert default["inputs"]["x"]["tensor_shape"]["dim"] == [{"size": "-1", "name": ""}]
     assert told["task"] == "regression"
-    told = dialects.describe(find_route("/v1/models/tiny/versions/3/metadata"), classes, [])
+    told = dialects.describe(find_route("/v1/models/tiny/versions/3/metadata"), classes, {})
     signatures = told["metadata"]["signature_def"]["signature_def"]
     assert signatures.keys() == {"serving_default", "tensorflow/serving/classify"}
     types = {name: it["dtype"] for name, it in signatures["serving_default"]["inputs"].items()}

@@ -5,9 +5,11 @@ library that writes Prometheus' text is loaded when somebody asks for the page.
 """
 
 import threading
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from ferryman.serving.answering.distribution import Distribution
+from ferryman.serving.answering.variant_counts import VariantCounts
 
 if TYPE_CHECKING:
     from ferryman.serving.models.onnx_model import OnnxModel
@@ -15,30 +17,6 @@ if TYPE_CHECKING:
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 10_000)
 UNKNOWN = "unknown"
-
-
-class Distribution:
-    """How often a value fell between bounds, and their sum."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def buckets(self) -> tuple[list[tuple[str, float]], float]:
-        """(upper bound, count up to it) in order, the last one "+Inf"; and the sum."""
-        total, found = 0, []
-        for bound, count in zip((*map(float, self._bounds), "+Inf"), self._counts, strict=True):
-            total += count
-            found.append((str(bound), float(total)))
-        return found, self._sum
 
 
 class ServingMetrics:
@@ -51,6 +29,7 @@ class ServingMetrics:
         self._labels = {"replica": replica} if replica else {}
         self.in_flight = 0
         self.waiting_rows = 0
+        self.variants = VariantCounts()
         # Asked when the page is made: they know it themselves.
         self.models: Callable[[], Iterable[OnnxModel]] = list
         self.log_queue: Callable[[], int] = int
@@ -99,6 +78,7 @@ class ServingMetrics:
         for family in [
             *self._traffic(),
             *self._state(),
+            *self.variants.families(),
             *ProcessCollector(registry=None).collect(),
         ]:
             family.samples = [

@@ -17,6 +17,7 @@ from ferryman.errors import (
     SpecError,
     Superseded,
 )
+from ferryman.runtime.traffic import Traffic, TrafficState
 from ferryman.serving.models.served_pointers import Pointer
 
 Message = MutableMapping[str, Any]
@@ -49,6 +50,18 @@ class Administration(Protocol):
         """See FrontModels.load."""
         ...
 
+    async def expose(self, name: str, traffic: Traffic, bundle: str) -> TrafficState:
+        """See FrontModels.expose."""
+        ...
+
+    async def withdraw(self, name: str, fence: int) -> None:
+        """See FrontModels.withdraw."""
+        ...
+
+    async def traffic(self, name: str) -> TrafficState | None:
+        """See FrontModels.traffic."""
+        ...
+
     async def flush(self) -> None:
         """Wait until every replica has written its prediction log."""
         ...
@@ -78,6 +91,19 @@ class LoadBody(CheckBody):
 
     version: int = Field(ge=1)
     epoch: int = Field(ge=1)
+
+
+class TrafficBody(_Part):
+    """A candidate's share, and where its bundle lies."""
+
+    traffic: Traffic
+    bundle: str = Field(min_length=1, max_length=4096)
+
+
+class WithdrawBody(_Part):
+    """Who takes a share back."""
+
+    fence: int = Field(ge=1, le=2**31 - 1)
 
 
 class ReplicasBody(_Part):
@@ -126,6 +152,8 @@ class AdminApp:
                 return await self._check(_name(name), await _read(receive, CheckBody))
             case "POST", ["models", name, "load"]:
                 return await self._load(_name(name), await _read(receive, LoadBody))
+            case _, ["models", name, "traffic" | "withdraw" as verb]:
+                return await self._share(method, verb, _name(name), receive)
             case "POST", ["prediction-log", "flush"]:
                 await self._front.flush()
                 return 200, {"flushed": True}
@@ -145,6 +173,20 @@ class AdminApp:
         pointer = Pointer(version=body.version, epoch=body.epoch, digest=body.digest)
         changed = await self._front.load(name, pointer, body.bundle)
         return 200, {**self._front.models()[name], "changed": changed}
+
+    async def _share(self, method: str, verb: str, name: str, receive: Receive) -> Answered:
+        if (method, verb) == ("POST", "traffic"):
+            body = await _read(receive, TrafficBody)
+            state = await self._front.expose(name, body.traffic, body.bundle)
+            return 200, state.model_dump(mode="json")
+        if (method, verb) == ("POST", "withdraw"):
+            taken = await _read(receive, WithdrawBody)
+            await self._front.withdraw(name, taken.fence)
+            return 200, {"withdrawn": name}
+        found = await self._front.traffic(name) if (method, verb) == ("GET", "traffic") else None
+        if found is None:
+            return 404, _error("no candidate has a share")
+        return 200, found.model_dump(mode="json")
 
 
 def _name(name: str) -> str:

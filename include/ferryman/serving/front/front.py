@@ -30,11 +30,14 @@ from ferryman.runtime.serving_command import (
     MODULE,
     replica_arguments,
 )
+from ferryman.runtime.traffic import Traffic, TrafficState
 from ferryman.serving.front.admin_app import AdminApp
 from ferryman.serving.front.children import Children, resident_bytes
 from ferryman.serving.front.fleet import Fleet, Member
 from ferryman.serving.front.front_models import FrontModels
 from ferryman.serving.front.merged_metrics import merge_pages
+from ferryman.serving.front.shadow_process import ShadowPlace
+from ferryman.serving.front.shadows import Shadows
 from ferryman.serving.front.trial import Trial
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import Pointer
@@ -83,7 +86,13 @@ class Front:
         self._options = options
         copies = ModelCopies(options.root, options.bundles, options.public_key)
         trial = Trial(options.root, options.memory, options.threads, options.public_key)
-        self._models = FrontModels(options.root, copies, trial)
+        self._shadows = Shadows(
+            ShadowPlace(
+                *(options.root, options.predictions, options.threads, options.memory),
+                *(options.public_key, options.upload),
+            )
+        )
+        self._models = FrontModels(options.root, copies, trial, self._shadows)
         revive = command if options.children and not options.watched else []
         self._fleet = Fleet(
             public,
@@ -129,7 +138,9 @@ class Front:
         accepting.stop()
         self._public.close()
         supervision.cancel()
-        await self._children.end_all(_END_SECONDS)
+        await asyncio.gather(
+            self._children.end_all(_END_SECONDS), self._shadows.end_all(_END_SECONDS)
+        )
         joining.stop()
         self._fleet.close()
         server.close()
@@ -148,14 +159,27 @@ class Front:
         """See FrontModels.load."""
         return await self._models.load(self._fleet, name, pointer, bundle)
 
+    async def expose(self, name: str, traffic: Traffic, bundle: str) -> TrafficState:
+        """See FrontModels.expose."""
+        return await self._models.expose(self._fleet, name, traffic, bundle)
+
+    async def withdraw(self, name: str, fence: int) -> None:
+        """See FrontModels.withdraw."""
+        await self._models.withdraw(self._fleet, name, fence)
+
+    async def traffic(self, name: str) -> TrafficState | None:
+        """See FrontModels.traffic."""
+        return await self._models.traffic(self._fleet, name)
+
     async def flush(self) -> None:
-        """Wait until every replica has written its prediction log."""
+        """Wait until every replica has written its prediction log, and every shadow."""
         members = self._fleet.in_state("ready", "leaving")
         answers = await self._fleet.ask_all(members, {"kind": "flush"}, _FLUSH_SECONDS)
         for member, answer in answers.items():
             # One that has gone in the meantime flushed as it went.
             if isinstance(answer, BaseException) and not member.gone.is_set():
                 raise answer
+        await self._shadows.flush()
 
     def replicas(self) -> dict[str, Any]:
         """How many are wanted, and which there are."""

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
 from ferryman.errors import DependencyUnavailable, FerrymanError
+from ferryman.runtime.traffic import Traffic, TrafficState
 from ferryman.serving.front.fleet import Fleet, Member
+from ferryman.serving.front.front_traffic import FrontTraffic, Shadows
 from ferryman.serving.front.trial import Trial
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import (
@@ -25,11 +28,14 @@ logger = logging.getLogger(__name__)
 class FrontModels:
     """The one writer of served.json. One change at a time; predictions go on meanwhile."""
 
-    def __init__(self, root: Path, copies: ModelCopies, trial: Trial) -> None:
+    def __init__(
+        self, root: Path, copies: ModelCopies, trial: Trial, shadows: Shadows | None = None
+    ) -> None:
         self._root = root
         self._copies = copies
         self._trial = trial
         self._pointers = read_pointers(root)
+        self._traffic = FrontTraffic(root, copies, shadows)
         self._lock = asyncio.Lock()
 
     @property
@@ -61,10 +67,32 @@ class FrontModels:
             await asyncio.to_thread(write_pointers, self._root, pointers)
             self._pointers = pointers
             await self._swap(fleet, able, name, pointer)
-            kept = {one.digest for one in (pointer, pointers.previous.get(name)) if one}
-            await asyncio.to_thread(self._copies.drop_old, name, kept)
+            self._traffic.end(name)
+            await self._drop_old(name)
         logger.info("%s now serves version %d (epoch %d)", name, pointer.version, pointer.epoch)
         return True
+
+    async def expose(self, fleet: Fleet, name: str, traffic: Traffic, bundle: str) -> TrafficState:
+        """Give a candidate its share in every replica, or renew its lease; see ModelServer."""
+        asked = time.monotonic()
+        async with self._lock:
+            served = self.remembered.get(name)
+            await self._traffic.expose(fleet, name, served, traffic, bundle, asked)
+        state = await self._traffic.state(fleet, name)
+        if state is None:
+            raise DependencyUnavailable(f"the lease of {name} ran out while it was given")
+        return state
+
+    async def withdraw(self, fleet: Fleet, name: str, fence: int) -> None:
+        """Let the champion answer all, in every replica; see ModelServer."""
+        async with self._lock:
+            if name in self.remembered:
+                await self._traffic.withdraw(fleet, name, fence)
+                await self._drop_old(name)
+
+    async def traffic(self, fleet: Fleet, name: str) -> TrafficState | None:
+        """The share that a candidate has, and the figures of both."""
+        return await self._traffic.state(fleet, name)
 
     async def settle(self, fleet: Fleet, member: Member) -> bool:
         """Bring a replica that has just loaded what it found to what is served now.
@@ -82,8 +110,14 @@ class FrontModels:
                     logger.error("replica %s cannot follow: %s", member.name, error)
                     return False
                 member.served[name] = pointer.epoch
+            await self._traffic.settle(member, self.remembered)
             fleet.admit(member)
             return True
+
+    async def _drop_old(self, name: str) -> None:
+        served = (self.remembered.get(name), self._pointers.previous.get(name))
+        kept = {one.digest for one in served if one} | self._traffic.in_use(name)
+        await asyncio.to_thread(self._copies.drop_old, name, kept)
 
     def describe(self, fleet: Fleet, name: str) -> dict[str, Any]:
         """What is served of a model, and whether every replica that answers has loaded it."""

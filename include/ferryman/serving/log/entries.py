@@ -15,7 +15,8 @@ class Entry(NamedTuple):
 
     `checked` and `given` are those of its `Rows`: the blocks of cells, and what is no feature;
     `at`: when it was answered, seconds since 1970; `seconds`: how long it took; `variant`: who
-    answered; `size`: the bytes of its body, which no texts in it exceed.
+    answered; `size`: the bytes of its body, which no texts in it exceed; `propensity`: how probable
+    it was that this variant was drawn, 1.0 where nothing was drawn.
     """
 
     request_id: bytes
@@ -27,6 +28,7 @@ class Entry(NamedTuple):
     seconds: float = 0.0
     variant: str = CHAMPION
     size: int = 0
+    propensity: float = 1.0
 
 
 def weight(entry: Entry) -> int:

@@ -169,13 +169,14 @@ def _groups(stream: IO[bytes], file: Path) -> Iterator[list[Any]]:
     """Frames of one model and variant, together: columns of few rows cost more than they hold."""
     from ferryman.serving.log.frames import frames
 
-    groups: dict[tuple[str, int, int, str], list[Any]] = {}
+    groups: dict[tuple[str, int, int, str, float], list[Any]] = {}
     for frame in frames(stream):
         if isinstance(frame, int):
             logger.warning("journal %s: %d torn bytes at its end left out", file.name, frame)
             break
         head = frame.head["model"]
-        kind = (head["name"], head["version"], head["epoch"], frame.head["variant"])
+        told = (frame.head["variant"], frame.propensity)
+        kind = (head["name"], head["version"], head["epoch"], *told)
         group = groups.setdefault(kind, [])
         group.append(frame)
         if sum(one.rows for one in group) >= _GROUP_ROWS:

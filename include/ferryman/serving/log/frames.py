@@ -30,6 +30,11 @@ class Frame(NamedTuple):
     sections: Mapping[str, memoryview]
 
     @property
+    def propensity(self) -> float:
+        """How probable it was that this variant was drawn; journals that say nothing drew none."""
+        return float(self.head.get("propensity", 1.0))
+
+    @property
     def rows(self) -> int:
         """How many rows."""
         return int(self.head["rows"])
@@ -90,7 +95,7 @@ class Layout:
 
 
 def pack(layout: Layout, entries: Sequence[Entry]) -> bytes:
-    """One frame of entries, at least one, of one model and one variant."""
+    """One frame of entries, at least one, of one model, variant and propensity."""
     sizes = [len(entry.scores) for entry in entries]
     ids = [entry.request_id for entry in entries]
     scores = np.array(list(chain.from_iterable(entry.scores for entry in entries)), _FLOATS)
@@ -115,7 +120,8 @@ def pack(layout: Layout, entries: Sequence[Entry]) -> bytes:
         else:
             sections[f"numbers{numbers}"] = _joined_numbers(blocks, rows, width, kept)
             numbers += 1
-    return _frame(layout, rows, entries[0].variant, sections)
+    told = {"variant": entries[0].variant, "propensity": entries[0].propensity}
+    return _frame(layout, {"rows": rows, **told}, sections)
 
 
 def frames(stream: IO[bytes]) -> Iterator[Frame | int]:
@@ -132,7 +138,7 @@ def frames(stream: IO[bytes]) -> Iterator[Frame | int]:
 
 
 def joined(found: Sequence[Frame]) -> Frame:
-    """Frames of one model and variant as one."""
+    """Frames of one model, variant and propensity as one."""
     rows = [frame.rows for frame in found]
     sections = {
         name: memoryview(b"".join(frame.sections[name] for frame in found))
@@ -155,15 +161,14 @@ def joined(found: Sequence[Frame]) -> Frame:
     return Frame({**found[0].head, "rows": sum(rows)}, sections)
 
 
-def _frame(layout: Layout, rows: int, variant: str, sections: Mapping[str, Any]) -> bytes:
+def _frame(layout: Layout, told: Mapping[str, Any], sections: Mapping[str, Any]) -> bytes:
     parts: list[Any] = [b""]
     lengths = {}
     for name, section in sections.items():
         length = len(section) if type(section) is bytes else section.nbytes
         lengths[name] = length
         parts += (section, bytes(-length % _ALIGN))
-    told = {"model": layout.head, "rows": rows, "variant": variant, "sections": lengths}
-    head = orjson.dumps(told)
+    head = orjson.dumps({"model": layout.head, **told, "sections": lengths})
     parts[0] = head + b" " * (-len(head) % _ALIGN)
     content = b"".join(parts)
     prefix = _PREFIX.pack(_MAGIC, len(parts[0]), len(content), zlib.crc32(content))

@@ -26,12 +26,13 @@ OWN_COLUMNS = (
     "version",
     "epoch",
     "variant",
+    "propensity",
     "score",
     "latency",
     "logged_at",
 )
 # A feature of one of these names is logged in the place of our own column.
-GIVES_WAY = frozenset({"model", "variant", "latency"})
+GIVES_WAY = frozenset({"model", "variant", "propensity", "latency"})
 COMPACT = "-compact-"
 SOURCES = b"ferryman.sources"
 _LISTED_DAYS = 40  # more days are found by one listing of the model's whole log
@@ -53,7 +54,9 @@ def read_predictions(  # noqa: PLR0913  - which rows, and what a score is
     comes once. Returns a pyarrow Table: OWN_COLUMNS and the logged features of every version in it
     (null where a version had no such column, or one of another kind). `score` is float64, or
     list<float64> in the order of `classes` where the task is multiclass; null in rows that were
-    logged for another task or other classes; `latency` is in seconds. Raises DependencyUnavailable
+    logged for another task or other classes; `latency` is in seconds; `propensity` is how probable
+    it was that this `variant` was drawn: 1.0 where nothing was drawn, null in files of servers that
+    knew no variants. Raises DependencyUnavailable
     (exit 6) when a place is away, LostRace (exit 8) when files are merged while they are read,
     time after time.
     """
@@ -75,7 +78,8 @@ def own_fields(task: Task = "binary", classes: Sequence[str] = ()) -> list[Any]:
     import pyarrow as pa
 
     moment, text, count = pa.timestamp("us", tz="UTC"), pa.string(), pa.int32()
-    types = (text, text, moment, text, count, count, text, None, pa.float64(), moment)
+    number = pa.float64()
+    types = (text, text, moment, text, count, count, text, number, None, number, moment)
     return [
         score_field(task, classes) if kind is None else pa.field(name, kind)
         for name, kind in zip(OWN_COLUMNS, types, strict=True)

@@ -121,6 +121,7 @@ def _own_cells(frame: Frame, asked: _Asked, keys: Sequence[str], moments: Any) -
         "version": columns.constant_column(head["version"], count),
         "epoch": columns.constant_column(head["epoch"], count),
         "variant": columns.constant_column(frame.head["variant"], count),
+        "propensity": columns.number_column([frame.propensity] * count),
         "score": scores,
         "latency": columns.number_column(asked.seconds),
         "logged_at": columns.time_column(asked.moments),

@@ -202,14 +202,15 @@ class PredictionLog:
     def _take(self) -> None:
         """Lay all that is queued into the journal, a piece at a time."""
         while self._entries:
-            pieces: dict[tuple[OnnxModel, str], list[Entry]] = {}
+            pieces: dict[tuple[OnnxModel, str, float], list[Entry]] = {}
             rows = size = 0
             while self._entries and rows < _PIECE_ROWS:
                 entry, its_size = self._entries.popleft()
-                pieces.setdefault((entry.model, entry.variant), []).append(entry)
+                kind = (entry.model, entry.variant, entry.propensity)
+                pieces.setdefault(kind, []).append(entry)
                 rows += len(entry.scores)
                 size += its_size
-            for (model, _), entries in pieces.items():
+            for (model, *_), entries in pieces.items():
                 self._keep(model, entries)
             self._taken_bytes += size
             self._taken_rows += rows

@@ -12,6 +12,7 @@ from ferryman.errors import IntegrityBroken
 from ferryman.runtime.bundle import GOLDEN, ONNX, SERVING_ONNX, SIGNATURE, Golden, Signature
 from ferryman.runtime.files import read_json
 from ferryman.runtime.onnx_library import load_onnxruntime
+from ferryman.serving.models.labels import CHAMPION
 from ferryman.serving.models.pace import Pace, measure_pace
 from ferryman.serving.models.rows import RowError, Rows, RowSchema
 
@@ -21,7 +22,7 @@ Scores = list[float] | list[list[float]]
 
 @dataclass(frozen=True)
 class Identity:
-    """Which released version a model is."""
+    """Which released version a model is; a candidate has the epoch that it stands beside."""
 
     name: str
     version: int
@@ -47,10 +48,18 @@ class OnnxModel:
         # The exporter leaves one output; a plain skl2onnx graph has the label before it.
         self._outputs = [self._session.get_outputs()[-1].name]
         self.pace = Pace()
-        self.headers = [
-            (b"x-model-version", str(identity.version).encode()),
-            (b"x-model-epoch", str(identity.epoch).encode()),
-        ]
+        self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
+
+    def headers(self, variant: str = CHAMPION) -> list[tuple[bytes, bytes]]:
+        """What an answer's head says of who gave it."""
+        headers = self._headers.get(variant)
+        if headers is None:
+            headers = self._headers[variant] = [
+                (b"x-model-version", str(self.identity.version).encode()),
+                (b"x-model-epoch", str(self.identity.epoch).encode()),
+                (b"x-model-variant", variant.encode()),
+            ]
+        return headers
 
     def score(self, rows: Rows) -> Scores:
         """The answer for each row; RowError where the model gives no finite number.

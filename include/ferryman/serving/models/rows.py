@@ -99,16 +99,46 @@ class RowSchema:
             if self.takes_blocks
             else _column_layout(signature, input_types)
         )
+        # What decides how a request is read and checked.
+        self._told = (signature.features, self.entity, self.takes_blocks, [*layout.items()])
         columns = {column.name: column for column in signature.features}
         self.blocks = [
             cell_block(kind, [columns[name] for name in names]) for kind, names in layout.items()
         ]
+        places = {
+            name: (number, place)
+            for number, block in enumerate(self.blocks)
+            for place, name in enumerate(block.names)
+        }
+        # Block and place of each entity column; no block: it is sent beside the features.
+        self._entity_places = [(*places.get(name, (None, 0)), name) for name in self.entity]
         # How the cells of a block are taken out of an object, and out of a list.
         self._by_name = [_picker(block.names) for block in self.blocks]
         self._by_place = [
             None if block.names == self.names else _picker([*map(self.names.index, block.names)])
             for block in self.blocks
         ]
+
+    def reads_as(self, other: "RowSchema") -> bool:
+        """Whether rows that the other has read and checked are this one's, too."""
+        return self._told == other._told
+
+    def entity_of(self, rows: Rows) -> str | None:
+        """Whom the first row is about: its entity columns, else its `entity_key`.
+
+        None where it says neither.
+        """
+        cells: list[Any] = []
+        for block, place, name in self._entity_places:
+            if block is None:
+                values = rows.given.get(name)
+                cells.append(values[0] if values else None)
+            else:
+                cells.append(rows.cells[block][place])
+        if cells and None not in cells:
+            return "|".join([_cell_text(cell) for cell in cells])
+        keys = rows.given.get(ENTITY_KEY)
+        return keys[0] if keys else None
 
     def read_rows(self, instances: object) -> Rows:
         """Rows as a list of objects {column: value}, or of lists of values in the features' order.
@@ -277,6 +307,11 @@ def _picker(keys: Sequence[Any]) -> Any:
     if len(keys) > 1:
         return itemgetter(*keys)
     return lambda row, key=keys[0]: (row[key],)
+
+
+def _cell_text(cell: object) -> str:
+    """Clients write a whole number as 5 or 5.0: the same entity."""
+    return str(int(cell)) if type(cell) is float and cell.is_integer() else str(cell)
 
 
 def _read_time(value: object, index: int) -> datetime | None:

@@ -12,11 +12,7 @@ from ferryman.serving.models.served_pointers import (
     Pointer,
     Pointers,
     read_pointers,
-    refuse_older,
-    write_pointers,
 )
-
-_UNRELEASED = 0
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +26,11 @@ class ServedModels:
     def __init__(
         self,
         root: Path,
-        bundles_root: Path | None = None,
         public_key: Path | None = None,
         threads: int = 1,
     ) -> None:
         self._root = root
-        self._copies = ModelCopies(root, bundles_root, public_key)
+        self._copies = ModelCopies(root, public_key=public_key)
         self._threads = threads
         self._lock = threading.Lock()
         self._models: dict[str, OnnxModel] = {}
@@ -134,31 +129,13 @@ class ServedModels:
         with self._lock:
             self._prepared.pop(name, None)
 
-    def try_out(self, name: str, digest: str) -> None:
-        """Load a candidate's copy beside and replay its golden rows; what is served stays."""
-        folder = self._copies.verified(name, digest)
-        candidate = Identity(name, _UNRELEASED, _UNRELEASED, digest)
-        open_verified(folder, candidate, threads=self._threads)
+    def open_candidate(self, name: str, version: int, epoch: int, digest: str) -> OnnxModel:
+        """A version from its verified copy, as `prepare` loads it; nobody is served by it.
 
-    def check(self, name: str, bundle: str, digest: str) -> None:
-        """Bring a candidate and try it out, in a server of this process alone."""
-        self._copies.bring(name, bundle, digest)
-        self.try_out(name, digest)
-
-    def load(self, name: str, pointer: Pointer, bundle: str) -> bool:
-        """Bring, prepare and swap, in a server of this process alone; False when served already.
-
-        Raises Superseded (exit 5) for an epoch at or below the one that is served.
+        `epoch` is that of the version it stands beside. Raises IntegrityBroken (exit 7).
         """
-        if self.remembered.get(name) == pointer and name in self._models:
-            return False
-        refuse_older(name, self.remembered.get(name), pointer)
-        self._copies.bring(name, bundle, pointer.digest)
-        self.prepare(name, pointer)
-        # Remember first: a crash in between restarts on the version that was decided anyway.
-        write_pointers(self._root, self._pointers.with_model(name, pointer))
-        self.swap(name, pointer)
-        return True
+        folder = self._copies.verified(name, digest)
+        return open_verified(folder, Identity(name, version, epoch, digest), threads=self._threads)
 
     def _open(self, name: str, pointer: Pointer) -> OnnxModel:
         folder = self._copies.verified(name, pointer.digest)

@@ -48,7 +48,7 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
 def describe(route: Route, model: OnnxModel, versions: Versions) -> dict[str, Any]:
     """What a path of kind status, metadata or model_ready tells of the model that it found.
 
-    `versions` are all loaded versions of its name.
+    `versions` are all loaded versions of its name, by label.
     """
     if route.kind == "model_ready":
         return {"name": model.identity.name, "ready": True}

@@ -1,13 +1,14 @@
 """What every dialect tells of a model beside its own words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from ferryman.serving.models.labels import LABELS
 from ferryman.serving.models.onnx_model import OnnxModel
 
-# The loaded versions of one model: the one that is served to everybody, then the one before it.
-Versions = Sequence[OnnxModel]
+# The loaded versions of one model by label, in the order of labels.LABELS.
+Versions = Mapping[str, OnnxModel]
+NO_VERSIONS: Versions = MappingProxyType({})
 
 
 def task_facts(model: OnnxModel) -> dict[str, Any]:
@@ -18,5 +19,4 @@ def task_facts(model: OnnxModel) -> dict[str, Any]:
 
 def label_facts(versions: Versions) -> dict[str, Any]:
     """Which version each label stands for; labels may be asked in v1's paths."""
-    pairs = zip(LABELS, versions, strict=False)
-    return {"labels": {label: loaded.identity.version for label, loaded in pairs}}
+    return {"labels": {label: one.identity.version for label, one in versions.items()}}

@@ -16,7 +16,7 @@ from ferryman.serving.protocols.answers import bad_row
 from ferryman.serving.protocols.binary_tensors import EXTENSION, HEADER, OCTETS, pack_doubles, split
 from ferryman.serving.protocols.input_tensors import DATATYPES, parameters_of, read_tensors
 from ferryman.serving.protocols.json_bodies import Load, as_object, read_json
-from ferryman.serving.protocols.model_facts import Versions, label_facts, task_facts
+from ferryman.serving.protocols.model_facts import NO_VERSIONS, Versions, label_facts, task_facts
 from ferryman.serving.protocols.requests import JSON, Answer, Asked, Request
 
 _KEYS = frozenset({"id", "inputs", "outputs", "parameters", "model_name"})
@@ -81,9 +81,9 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
     return Answer(text_part + binary, [OCTETS, (HEADER, b"%d" % len(text_part))])
 
 
-def describe(model: OnnxModel, versions: Versions = ()) -> dict[str, Any]:
+def describe(model: OnnxModel, versions: Versions = NO_VERSIONS) -> dict[str, Any]:
     """The tensors that a model takes and gives, and which of its versions may be asked."""
-    loaded = versions or [model]
+    loaded = list(versions.values()) or [model]
     return {
         "name": model.identity.name,
         "versions": [str(version.identity.version) for version in loaded],

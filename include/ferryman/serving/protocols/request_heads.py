@@ -1,4 +1,4 @@
-"""What of a request's head matters: its path, and three of its headers."""
+"""What of a request's head matters: its path, and four of its headers."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -6,7 +6,10 @@ from functools import lru_cache
 from ferryman.serving.protocols.answers import Refusal
 from ferryman.serving.protocols.routes import Route, find_route
 
-_READ = frozenset({b"x-request-id", b"content-encoding", b"inference-header-content-length"})
+ENTITY = b"x-entity-key"
+_READ = frozenset(
+    {b"x-request-id", b"content-encoding", b"inference-header-content-length", ENTITY}
+)
 NO_HEADERS: Mapping[bytes, bytes] = {}
 
 

@@ -13,7 +13,7 @@ from ferryman.serving.models.onnx_model import OnnxModel, Scores
 from ferryman.serving.models.rows import ENTITY_KEY, EVENT_TIME, MAX_ROWS, RowError, RowSchema
 from ferryman.serving.protocols.answers import bad_row
 from ferryman.serving.protocols.json_bodies import Load, as_object, read_json
-from ferryman.serving.protocols.model_facts import Versions, label_facts, task_facts
+from ferryman.serving.protocols.model_facts import NO_VERSIONS, Versions, label_facts, task_facts
 from ferryman.serving.protocols.requests import JSON, Answer, Asked, Request
 
 _DTYPES = {"integer": "DT_INT64", "number": "DT_DOUBLE", "category": "DT_STRING"}
@@ -56,10 +56,12 @@ def answer(request: Request, asked: Asked, model: OnnxModel, scores: Scores) -> 
     return Answer(orjson.dumps({asked.form: scores}), [JSON])
 
 
-def describe(model: OnnxModel, versions: Versions = (), *, is_one: bool = False) -> dict[str, Any]:
+def describe(
+    model: OnnxModel, versions: Versions = NO_VERSIONS, *, is_one: bool = False
+) -> dict[str, Any]:
     """The state of every loaded version, or with `is_one` of `model` alone, and its release."""
     identity = model.identity
-    told = [model] if is_one or not versions else versions
+    told = [model] if is_one or not versions else list(versions.values())
     return {
         "model_version_status": [
             {

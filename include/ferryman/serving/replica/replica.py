@@ -4,22 +4,31 @@ import asyncio
 import gc
 import logging
 import signal
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ferryman.errors import DependencyUnavailable
+from ferryman.runtime.channel_path import shadow_path
+from ferryman.runtime.traffic import Traffic
 from ferryman.serving.answering.metrics import ServingMetrics
+from ferryman.serving.answering.mirror import Mirror
 from ferryman.serving.answering.prediction_app import Page, PredictionApp
+from ferryman.serving.answering.shares import Shares
 from ferryman.serving.log.writer import SPOOL_BYTES, PredictionLog
 from ferryman.serving.models.served_models import ServedModels
 from ferryman.serving.models.served_pointers import Pointer
 from ferryman.serving.replica.front_link import FrontLink, connect_path
+from ferryman.serving.shadow.unix_mirror import UnixMirror
 from ferryman.serving.sockets.channel import Message
 from ferryman.serving.sockets.file_limit import raise_file_limit
 from ferryman.serving.sockets.handed_connections import Connections
 
 _GRACE_SECONDS = 35.0  # longer than the body of a request may take to arrive
+_EXPIRY_SECONDS = 0.1  # after the end of a lease its candidate is let go of
+_OF_SHARES = frozenset({"prepare_share", "discard_share", "expose", "withdraw", "figures"})
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +46,14 @@ class ReplicaOptions:
 
 
 class Answering:
-    """What every replica is made of, whoever gives it its connections."""
+    """What every replica is made of, whoever gives it its connections.
 
-    def __init__(self, options: ReplicaOptions) -> None:
+    `mirror` makes what copies requests to a model's shadow, where there may be one.
+    """
+
+    def __init__(
+        self, options: ReplicaOptions, mirror: Callable[[str], Mirror] | None = None
+    ) -> None:
         raise_file_limit()
         self._threads = options.threads
         self.metrics = ServingMetrics(options.name)
@@ -47,6 +61,7 @@ class Answering:
             options.root, public_key=options.public_key, threads=options.threads
         )
         self.served.recall()
+        self.shares = Shares(self.served, mirror, seed=options.name)
         self.log = PredictionLog(
             options.predictions,
             self.metrics.dropped,
@@ -68,7 +83,9 @@ class Answering:
 
     def app(self, page: Page | None = None) -> PredictionApp:
         """The application (ASGI); `page` gives the metrics of all replicas."""
-        return PredictionApp(self.served, self.log, self.metrics, page, self._threads)
+        return PredictionApp(
+            self.served, self.log, self.metrics, page, self._threads, shares=self.shares
+        )
 
     async def answer_begun(self, connections: Connections) -> None:
         """Wait until every connection is gone; cut what has not ended within the grace."""
@@ -88,7 +105,9 @@ class Replica:
 
     def __init__(self, options: ReplicaOptions, channel: Path) -> None:
         self._name = options.name
-        self._parts = Answering(options)
+        self._parts = Answering(
+            options, mirror=lambda model: UnixMirror(shadow_path(channel, model))
+        )
         self._app = self._parts.app(self._page)
         self._connections = Connections(self._app, self._count_changed)
         self._leave = asyncio.Event()
@@ -142,10 +161,10 @@ class Replica:
                 why = self._parts.log.problem or "it takes too long"
                 raise DependencyUnavailable(f"the prediction log did not flush: {why}")
             return True
+        if kind in _OF_SHARES:
+            return await self._handle_share(message)
         name = message["model"]
-        if kind == "try":
-            await asyncio.to_thread(served.try_out, name, message["digest"])
-        elif kind == "discard":
+        if kind == "discard":
             served.discard(name)
         else:
             pointer = Pointer.model_validate(message["pointer"])
@@ -153,6 +172,28 @@ class Replica:
                 await asyncio.to_thread(served.prepare, name, pointer)
             else:
                 served.swap(name, pointer)
+                self._parts.shares.end(name)
+        return True
+
+    async def _handle_share(self, message: Message) -> Any:
+        """What the front says of a candidate; whether it is followed, or what it asks for."""
+        shares, kind, name = self._parts.shares, message["kind"], message["model"]
+        if kind == "figures":
+            share = shares.live(name)
+            return None if share is None else share.figures()
+        if kind == "withdraw":
+            shares.end(name)
+        elif kind == "discard_share":
+            shares.discard(name)
+        else:
+            traffic = Traffic.model_validate(message["traffic"])
+            if kind == "prepare_share":
+                await asyncio.to_thread(shares.prepare, name, traffic)
+            else:
+                until: float = message["until"]
+                left = max(until - time.monotonic(), 0.0) + _EXPIRY_SECONDS
+                asyncio.get_running_loop().call_later(left, shares.end_expired)
+                return shares.expose(name, traffic, until)
         return True
 
 

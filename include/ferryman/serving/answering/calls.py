@@ -1,0 +1,79 @@
+"""A prediction on its way, and who is drawn to answer it while a candidate has a share."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ferryman.serving.answering.shares import Share
+from ferryman.serving.models.labels import CHAMPION, FALLBACK
+from ferryman.serving.models.onnx_model import OnnxModel
+from ferryman.serving.protocols import dialects
+from ferryman.serving.protocols.requests import Asked, Request
+
+# A longer one is nobody's key: it is not read.
+LONGEST_ENTITY = 200
+
+
+class Call(NamedTuple):
+    """A prediction that was read and can be scored.
+
+    `propensity` is the probability with which `variant` was drawn. `share` is set while two are
+    compared; `key` is whom the request is about. `otherwise` is the champion's call, which is
+    answered where the candidate that was drawn fails.
+    """
+
+    request_id: bytes
+    request: Request
+    asked: Asked
+    feed: Mapping[str, Any]
+    model: OnnxModel
+    started: float
+    variant: str = CHAMPION
+    propensity: float = 1.0
+    share: Share | None = None
+    key: bytes = b""
+    otherwise: Any = None  # a Call; a NamedTuple's class cannot name itself
+
+    @property
+    def size(self) -> int:
+        """How many rows."""
+        return self.asked.rows.size
+
+
+def read(request: Request, model: OnnxModel) -> tuple[Asked, Mapping[str, Any]]:
+    """A request's rows, read and checked; Refusal or RowError where they are not good."""
+    asked = dialects.read(request, model.schema)
+    return asked, model.schema.feed(asked.rows)
+
+
+def draw(call: Call, share: Share, entity: bytes | None) -> Call:
+    """The champion's call, or the candidate's in its place.
+
+    `entity` is whom the client says that its request is about (x-entity-key).
+    """
+    key = _key(call, entity)
+    if share.model is None:
+        return call._replace(share=share, key=key)
+    weight = share.traffic.weight
+    if not share.takes(key):
+        return call._replace(share=share, key=key, propensity=1.0 - weight)
+    # What the champion answers in the place of the candidate is no answer of its own arm.
+    instead = call._replace(share=share, key=key, variant=FALLBACK, propensity=weight)
+    asked, feed = call.asked, call.feed
+    if not share.reads_alike:
+        try:
+            asked, feed = read(call.request, share.model)
+        except Exception as error:  # noqa: BLE001 - the candidate's, whatever it is
+            share.tell_failure(error)
+            return instead
+    variant = share.traffic.variant
+    return instead._replace(
+        model=share.model, asked=asked, feed=feed, variant=variant, otherwise=instead
+    )
+
+
+def _key(call: Call, entity: bytes | None) -> bytes:
+    """Whom a request is about: told by its head, by its first row, or nobody but itself."""
+    if entity and len(entity) <= LONGEST_ENTITY:
+        return entity
+    told = call.model.schema.entity_of(call.asked.rows)
+    return call.request_id if told is None else told.encode(errors="replace")

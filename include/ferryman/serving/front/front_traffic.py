@@ -1,0 +1,259 @@
+"""The shares that a front gives to candidates, in all replicas with one deadline.
+
+Nothing of a share outlives the front but the highest fence: replicas go on to the end of the lease,
+and whoever holds it gives the share again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter
+
+from ferryman.errors import DependencyUnavailable, IntegrityBroken, SpecError, Superseded
+from ferryman.runtime.files import read_json, write_json
+from ferryman.runtime.traffic import Traffic, TrafficState, VariantFigures, merged
+from ferryman.serving.front.fleet import Fleet, Member
+from ferryman.serving.models.model_copies import ModelCopies
+from ferryman.serving.models.served_pointers import Pointer
+
+FENCES = "fences.json"
+_PREPARE_SECONDS = 120.0
+_TELL_SECONDS = 5.0
+_FENCES = TypeAdapter(dict[str, int])
+
+logger = logging.getLogger(__name__)
+
+
+class Shadows(Protocol):
+    """Runs shadows, a process each."""
+
+    async def follow(self, name: str, traffic: Traffic, until: float) -> None:
+        """Have a shadow that is ready, until a moment on the clock of `time.monotonic`.
+
+        Raises IntegrityBroken (exit 7) for a candidate that cannot be used.
+        """
+        ...
+
+    def end(self, name: str) -> None:
+        """End the shadow of a model, if there is one."""
+        ...
+
+    def is_ready(self, name: str) -> bool:
+        """Whether it takes what it is sent."""
+        ...
+
+    async def figures(self, name: str) -> list[VariantFigures]:
+        """What it did since its stage began; nothing where it does not answer."""
+        ...
+
+
+class _Given:
+    """A share as this front gave it."""
+
+    def __init__(self, traffic: Traffic, until: float) -> None:
+        self.traffic = traffic
+        self.until = until
+        self.followers: set[Member] = set()
+
+    @property
+    def remaining(self) -> float:
+        return self.until - time.monotonic()
+
+
+class FrontTraffic:
+    """Shares by model. Every method but `state` is called one at a time, by FrontModels."""
+
+    def __init__(self, root: Path, copies: ModelCopies, shadows: Shadows | None = None) -> None:
+        self._root = root
+        self._copies = copies
+        self._shadows = shadows
+        self._fences = _read_fences(root)
+        self._given: dict[str, _Given] = {}
+        # Models whose replicas this front has told what to do: a share that it did not give, ends.
+        self._decided: set[str] = set()
+
+    def in_use(self, name: str) -> set[str]:
+        """Digests of candidates, whose copies must stay."""
+        given = self._current(name)
+        return set() if given is None else {given.traffic.digest}
+
+    async def expose(  # noqa: PLR0913, PLR0917  - who, beside whom, what, and since when
+        self,
+        fleet: Fleet,
+        name: str,
+        served: Pointer | None,
+        traffic: Traffic,
+        bundle: str,
+        asked: float,
+    ) -> None:
+        """Give a candidate its share in every ready replica, or renew it, as of `asked`.
+
+        Raises Superseded (exit 5) beside another epoch than the served one, and below the highest
+        fence; IntegrityBroken (exit 7) for a candidate that cannot be used: nobody gets it then.
+        """
+        if served is None or served.epoch != traffic.base_epoch:
+            told = "nothing" if served is None else f"epoch {served.epoch}"
+            raise Superseded(f"{name} serves {told}; a share beside epoch {traffic.base_epoch}")
+        await self._check_fence(name, traffic.fence)
+        until = asked + traffic.lease
+        known = self._current(name)
+        members = fleet.in_state("ready")
+        if known is None or not known.traffic.is_renewed_by(traffic):
+            await asyncio.to_thread(self._copies.bring, name, bundle, traffic.digest)
+            await self._prepare(fleet, members, name, traffic)
+            known = None
+        if traffic.variant == "shadow":
+            await self._shadow(name).follow(name, traffic, until)
+        elif self._shadows is not None:
+            self._shadows.end(name)
+        if time.monotonic() >= until:
+            raise DependencyUnavailable(
+                f"{name}: loading the candidate took longer than its lease of {traffic.lease:g} s",
+                remedy="Ask again: it is loaded now.",
+            )
+        given = _Given(traffic, until)
+        self._given[name] = given
+        self._decided.add(name)
+        found = await asyncio.gather(*(self._tell(one, name, given) for one in members))
+        given.followers = {one for one, follows in zip(members, found, strict=True) if follows}
+        if not given.followers:
+            raise DependencyUnavailable("no replica is ready", remedy="Try again; read its log.")
+        if known is None:
+            logger.info("%s: %s has %g of the requests", name, traffic.variant, traffic.weight)
+
+    async def withdraw(self, fleet: Fleet, name: str, fence: int) -> None:
+        """Let the champion answer all; DependencyUnavailable (exit 6) where a replica says nothing.
+
+        Raises Superseded (exit 5) below the highest fence.
+        """
+        await self._check_fence(name, fence)
+        given = self._given.pop(name, None)
+        self._decided.add(name)
+        members = list(fleet.members.values())
+        answers = await fleet.ask_all(members, {"kind": "withdraw", "model": name}, _TELL_SECONDS)
+        if self._shadows is not None:
+            self._shadows.end(name)
+        silent = [
+            one.name
+            for one, answer in answers.items()
+            if isinstance(answer, BaseException) and not one.gone.is_set()
+        ]
+        if silent and given is not None and given.remaining > 0:
+            raise DependencyUnavailable(
+                f"{', '.join(silent)} did not answer; what they give the candidate of {name} ends "
+                f"with its lease, in {given.remaining:.0f} s",
+                remedy="Ask again.",
+            )
+
+    async def state(self, fleet: Fleet, name: str) -> TrafficState | None:
+        """The share of a model's candidate, and the figures of both; None where it has none."""
+        given = self._current(name)
+        if given is None:
+            return None
+        members = fleet.in_state("ready", "leaving")
+        answers = await fleet.ask_all(members, {"kind": "figures", "model": name}, _TELL_SECONDS)
+        told = [answer for answer in answers.values() if isinstance(answer, dict)]
+        told = [one for one in told if (one["op"], one["stage"]) == given.traffic.figures_of]
+        candidate = merged([VariantFigures.model_validate(one["candidate"]) for one in told])
+        ready = fleet.in_state("ready")
+        everywhere = bool(ready) and given.followers.issuperset(ready)
+        if given.traffic.variant == "shadow":
+            shadow = self._shadow(name)
+            candidate = merged(await shadow.figures(name))
+            everywhere = everywhere and shadow.is_ready(name)
+        return TrafficState(
+            traffic=given.traffic,
+            remaining=max(given.remaining, 0.0),
+            everywhere=everywhere,
+            champion=merged([VariantFigures.model_validate(one["champion"]) for one in told]),
+            candidate=candidate,
+            copied=sum(one["copied"] for one in told),
+            dropped=sum(one["dropped"] for one in told),
+        )
+
+    async def settle(self, member: Member, served: Iterable[str]) -> None:
+        """Bring a replica that joins to the shares there are; if it must, it serves without."""
+        for name in served:
+            given = self._current(name)
+            if given is not None:
+                if await self._tell(member, name, given):
+                    given.followers.add(member)
+            elif name in self._decided:
+                await member.channel.ask({"kind": "withdraw", "model": name}, _TELL_SECONDS)
+
+    def end(self, name: str) -> None:
+        """Another epoch is served: replicas have ended the share with it."""
+        self._given.pop(name, None)
+        self._decided.add(name)
+        if self._shadows is not None:
+            self._shadows.end(name)
+
+    def _current(self, name: str) -> _Given | None:
+        given = self._given.get(name)
+        if given is not None and given.remaining <= 0:
+            del self._given[name]
+            return None
+        return given
+
+    def _shadow(self, name: str) -> Shadows:
+        if self._shadows is None:
+            raise SpecError(f"{name}: this server runs no shadows")
+        return self._shadows
+
+    async def _check_fence(self, name: str, fence: int) -> None:
+        """Superseded below the highest fence; else it is the highest, over restarts."""
+        highest = self._fences.get(name, 0)
+        if fence < highest:
+            raise Superseded(f"{name}: fence {fence} is below {highest}, which was seen")
+        if fence > highest:
+            fences = {**self._fences, name: fence}
+            await asyncio.to_thread(write_json, self._root / FENCES, fences)
+            self._fences = fences
+
+    async def _prepare(
+        self, fleet: Fleet, members: list[Member], name: str, traffic: Traffic
+    ) -> None:
+        """Let every replica load the candidate; where one finds it wanting, nobody keeps it."""
+        message = _message("prepare_share", name, traffic)
+        answers = await fleet.ask_all(members, message, _PREPARE_SECONDS)
+        failed = [answer for answer in answers.values() if isinstance(answer, BaseException)]
+        wanting = [error for error in failed if not isinstance(error, DependencyUnavailable)]
+        if wanting:
+            for member in members:
+                member.channel.send({"kind": "discard_share", "model": name})
+            raise wanting[0]
+
+    async def _tell(self, member: Member, name: str, given: _Given) -> bool:
+        """Whether a replica follows; one that has let go of the candidate loads it anew."""
+        message = {**_message("expose", name, given.traffic), "until": given.until}
+        try:
+            if not await member.channel.ask(message, _TELL_SECONDS):
+                prepare = _message("prepare_share", name, given.traffic)
+                await member.channel.ask(prepare, _PREPARE_SECONDS)
+                return bool(await member.channel.ask(message, _TELL_SECONDS))
+        except (DependencyUnavailable, IntegrityBroken, Superseded) as error:
+            logger.error("replica %s: no share for %s: %s", member.name, name, error)
+            return False
+        return True
+
+
+def _message(kind: str, name: str, traffic: Traffic) -> dict[str, Any]:
+    return {"kind": kind, "model": name, "traffic": traffic.model_dump(mode="json")}
+
+
+def _read_fences(root: Path) -> dict[str, int]:
+    """The highest fence of each model; IntegrityBroken (exit 7) when the file is damaged."""
+    file = root / FENCES
+    if not file.is_file():
+        return {}
+    try:
+        return _FENCES.validate_python(read_json(file))
+    except ValueError as error:
+        raise IntegrityBroken(
+            f"{file} cannot be read: {error}",
+            remedy="Remove it, once no release runs: it only tells old controllers from new ones.",
+        ) from error
