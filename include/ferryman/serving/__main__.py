@@ -5,6 +5,7 @@ replica     answers the connections that a front hands to it
 standalone  one replica on a port of its own, without front and administration
 fetch       brings released bundles to where `standalone` finds them
 try         loads a candidate and replays its golden rows, then ends
+shadow      scores copies of requests with a candidate, and answers nobody
 """
 
 import argparse
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         "standalone": _standalone,
         "fetch": _fetch,
         "try": _try,
+        "shadow": _shadow,
     }
     name, *rest = arguments if arguments and arguments[0] in names else ("front", *arguments)
     try:
@@ -148,6 +150,41 @@ def _try(arguments: Sequence[str]) -> int:
     from ferryman.serving.models.trying import main as try_candidate
 
     return try_candidate(arguments)
+
+
+def _shadow(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ferryman.serving shadow")
+    parser.add_argument("--root", type=Path, required=True, help="the server's state")
+    parser.add_argument("--predictions", type=Path, required=True, help="the prediction log")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--version", type=int, required=True)
+    parser.add_argument("--epoch", type=int, required=True, help="that it stands beside")
+    parser.add_argument("--digest", required=True)
+    parser.add_argument("--path", type=Path, required=True, help="socket that copies come to")
+    parser.add_argument("--tie", type=int, required=True, help="descriptor of the front's channel")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the front")
+    parser.add_argument("--threads", type=int, default=1, help="of its arithmetic")
+    parser.add_argument("--memory", type=int, default=0, help="bytes that it may use; 0: any")
+    parser.add_argument("--public-key", type=Path, help="only a bundle signed with its key")
+    parser.add_argument("--upload", action="store_true", help="bring the log to its connection")
+    given = parser.parse_args(arguments)
+    from ferryman.serving.models.onnx_model import Identity
+    from ferryman.serving.shadow.shadow import ShadowOptions, run_shadow
+
+    options = ShadowOptions(
+        identity=Identity(given.model, given.version, given.epoch, given.digest),
+        root=given.root,
+        predictions=given.predictions,
+        path=given.path,
+        tie=given.tie,
+        parent=given.parent,
+        threads=given.threads,
+        memory=given.memory,
+        public_key=given.public_key,
+        upload=given.upload,
+    )
+    run_shadow(options)
+    return 0
 
 
 if __name__ == "__main__":
