@@ -1,7 +1,9 @@
 """Every night: what was predicted meets what came true; a fall in quality asks for a retrain.
 
 The window is the run's data interval. Where the window's data is not published yet, the run waits
-and tries again. A backfill restates the past and never asks for a retrain.
+and tries again. A backfill restates the past and never asks for a retrain. `verdict` looks at the
+answers of the newest release's exposure with the labels known by now: a champion that proves worse
+is rolled back. It stands beside the others, so that neither waits for the other.
 """
 
 from airflow.sdk import DAG
@@ -24,5 +26,6 @@ for model in declared_models("monitoring"):
             model, "decide_retrain", derive=backfill_params, outlets=[retrain_asset(model)]
         )
         join >> step(model, "monitor") >> decide
+        join >> step(model, "verdict", derive=backfill_params)
         if model.spec.data.replay is not None:
             step(model, "score") >> join  # nobody else sends a recorded year's requests

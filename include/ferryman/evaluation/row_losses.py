@@ -50,8 +50,9 @@ def _binary(metric: MetricName, labels: npt.NDArray[Any], given: Floats) -> Floa
     if metric == "log_loss":
         return log_losses(np.where(truth, given, 1 - given))
     if metric == "brier":
-        return (given - truth) ** 2
-    return ((given >= THRESHOLD) != truth).astype(np.float64)
+        return np.square(given - truth)
+    wrong: Floats = ((given >= THRESHOLD) != truth).astype(np.float64)
+    return wrong
 
 
 def _multiclass(metric: MetricName, labels: npt.NDArray[Any], given: Floats) -> Floats:
@@ -61,7 +62,8 @@ def _multiclass(metric: MetricName, labels: npt.NDArray[Any], given: Floats) -> 
     if metric == "brier":
         squares: Floats = ((given - one_hot(places, given.shape[1])) ** 2).sum(axis=1)
         return squares
-    return (given.argmax(axis=1) != places).astype(np.float64)
+    wrong: Floats = (given.argmax(axis=1) != places).astype(np.float64)
+    return wrong
 
 
 def _regression(metric: MetricName, labels: npt.NDArray[Any], given: Floats) -> Floats:

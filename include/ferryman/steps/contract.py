@@ -47,6 +47,7 @@ STEP_NAMES = (
     "join_labels",
     "monitor",
     "decide_retrain",
+    "verdict",
     "maintenance",
     "roll_back",
     "adopt",

@@ -63,7 +63,9 @@ PIPELINES: Mapping[str, Pipeline] = {
             rollout_after="stage",
         ),
         Pipeline(
-            "monitoring", ("score", "join_labels", "monitor", "decide_retrain"), windowed=True
+            "monitoring",
+            ("score", "join_labels", "monitor", "decide_retrain", "verdict"),
+            windowed=True,
         ),
         Pipeline("maintenance", ("maintenance",)),
         Pipeline("rollback", ("roll_back", "reconcile")),

@@ -40,19 +40,16 @@ def test_labels_of_another_task_are_refused_with_the_way_out(station: Station) -
 
 
 def test_classes_that_are_declared_no_more_are_refused(station: Station) -> None:
-    from ferryman.steps.join_labels import _refuse_older_labels
+    from ferryman.steps.join_labels import refuse_older_labels
 
     station.log(day(0), good)
     redeclare(station, "multiclass", "log_loss", classes=["dry", "wet"])
     import pyarrow as pa
 
-    class Context:
-        spec, model = station.model.spec, station.model
-
     labels = pa.table({"label": pa.array(["dry", None, "snow"], pa.string())})
     with pytest.raises(DataRejected, match="'snow', and 'rain' is declared multiclass of other"):
-        _refuse_older_labels(labels, Context, day(1))  # type: ignore[arg-type]
-    _refuse_older_labels(labels.slice(0, 2), Context, day(1))  # type: ignore[arg-type]
+        refuse_older_labels(labels, station.model, day(1))
+    refuse_older_labels(labels.slice(0, 2), station.model, day(1))
 
 
 def test_what_was_measured_before_is_no_evidence(station: Station) -> None:

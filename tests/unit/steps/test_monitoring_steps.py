@@ -86,13 +86,15 @@ class Station:
             "model": ["rain"] * ROWS,
             "version": [version] * ROWS,
             "epoch": [version] * ROWS,
-            "variant": ["champion"] * ROWS,
+            "variant": [more.get("variant", "champion")] * ROWS,
+            "propensity": [1.0] * ROWS,
             "latency": [0.001] * ROWS,
             "score": [score(row) for row in range(ROWS)],
             "logged_at": [day.end + timedelta(hours=version)] * ROWS,
         }
         table = pa.table(own, schema=pa.schema(own_fields()))
-        for name, values in features.items():
+        kept = more.get("columns", features)
+        for name, values in ((name, features[name]) for name in kept):
             table = table.append_column(name, pa.array(values))
         folder = self.settings.predictions_root / "rain" / f"date={day.start:%Y-%m-%d}"
         folder.mkdir(parents=True, exist_ok=True)
