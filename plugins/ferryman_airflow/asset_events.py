@@ -6,12 +6,13 @@ candidate's event only names a training run; what that run made is read from the
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
 from ferryman.errors import FerrymanError, SpecError
-from ferryman.runtime.files import resolve_inside
+from ferryman.runtime.files import read_json, resolve_inside, write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.run_store import RESULT, read_result
 from ferryman.settings import load_settings
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _FROM_REGISTER = ("version", "bundle", "digest", "run_key")
 _FROM_TRAIN = ("cutoff", "train_dataset", "eval_dataset", "mlflow_run_id", "code_version", "reason")
+NOBODY = "schedule"  # who asked where no person did
+_REQUESTED = "requested_by.json"
 _SAID = re.compile(r"[^A-Za-z0-9 .,:;()+#@/=%_<>-]+")
 
 
@@ -43,21 +46,32 @@ def candidate_params(context: Any, model: str) -> dict[str, JsonValue]:
     Newest is by data cut-off, then by version. SpecError (exit 2) when there is none that our own
     run store knows.
     """
-    asked = check_params(context["params"], ("run",)).get("run")
-    if asked is not None:
-        return {"candidate": read_candidate(model, asked)}
-    found = []
-    for extra in _extras(context, f"{model}.candidate"):
-        try:
-            found.append(_believed(model, extra))
-        except FerrymanError as error:
-            logger.warning("an asset event is ignored: %s", error.text)
-    if not found:
-        raise SpecError(
-            f"no candidate of {model!r} to release",
-            remedy=f"Trigger {model}.training, or give the param run=FOLDER of a training run.",
-        )
-    return {"candidate": max(found, key=lambda one: (str(one["cutoff"]), one["version"]))}
+    return {"candidate": _candidate(context, model)[1]}
+
+
+def proposal_params(context: Any, model: str) -> dict[str, JsonValue]:
+    """Who asks for the release, and the training run that made the candidate.
+
+    It is asked for by whoever started this run, else by whoever started the training; by NOBODY
+    where a schedule or an event started both.
+    """
+    run, _ = _candidate(context, model)
+    file = _training_run(model, run) / _REQUESTED
+    told = read_json(file) if file.is_file() else {}
+    requester = triggered_by(context) or str(told.get("user") or NOBODY)
+    return {"requester": requester, "training_run": run}
+
+
+def triggered_by(context: Any) -> str:
+    """The name of the person who started this run; empty where nobody did."""
+    return str(getattr(context["dag_run"], "triggering_user_name", None) or "")
+
+
+def record_requester(folder: Path, context: Any) -> None:
+    """Keep in a run's folder who started the run, for what later builds on it."""
+    person = triggered_by(context)
+    if person:
+        write_json(folder / _REQUESTED, {"user": person})
 
 
 def backfill_params(context: Any, model: str) -> dict[str, JsonValue]:  # noqa: ARG001 - one signature
@@ -67,13 +81,7 @@ def backfill_params(context: Any, model: str) -> dict[str, JsonValue]:  # noqa: 
 
 def read_candidate(model: str, run: str) -> dict[str, Any]:
     """What a training run registered, from the run store; SpecError (exit 2) if unfinished."""
-    root = load_settings().runs_root / model / "training"
-    if not re.fullmatch(RUN_PARAMS["run"].pattern, run, re.ASCII):
-        raise SpecError(f"{run[:100]!r} is not the name of a run")
-    try:
-        folder = resolve_inside(root, run)
-    except ValueError as error:
-        raise SpecError(f"run {run[:100]!r}: {error}") from error
+    folder = _training_run(model, run)
     found: dict[str, StepResult] = {}
     for step in ("train", "register"):
         if not (folder / step / RESULT).is_file():
@@ -86,6 +94,35 @@ def read_candidate(model: str, run: str) -> dict[str, Any]:
     candidate = {key: result.outputs[key] for result, keys in outputs for key in keys}
     # Versions are numbered in the order of registration: the training sequence.
     return {**candidate, "sequence": candidate["version"]}
+
+
+def _candidate(context: Any, model: str) -> tuple[str, dict[str, Any]]:
+    """The training run whose candidate this run releases, and the candidate."""
+    asked = check_params(context["params"], ("run",)).get("run")
+    if asked is not None:
+        return asked, read_candidate(model, asked)
+    found = []
+    for extra in _extras(context, f"{model}.candidate"):
+        try:
+            found.append((str(extra.get("run")), _believed(model, extra)))
+        except FerrymanError as error:
+            logger.warning("an asset event is ignored: %s", error.text)
+    if not found:
+        raise SpecError(
+            f"no candidate of {model!r} to release",
+            remedy=f"Trigger {model}.training, or give the param run=FOLDER of a training run.",
+        )
+    return max(found, key=lambda one: (str(one[1]["cutoff"]), one[1]["version"]))
+
+
+def _training_run(model: str, run: str) -> Path:
+    """The folder of a training run; SpecError (exit 2) where the name leads anywhere else."""
+    if not re.fullmatch(RUN_PARAMS["run"].pattern, run, re.ASCII):
+        raise SpecError(f"{run[:100]!r} is not the name of a run")
+    try:
+        return resolve_inside(load_settings().runs_root / model / "training", run)
+    except ValueError as error:
+        raise SpecError(f"run {run[:100]!r}: {error}") from error
 
 
 def _run_type(context: Any) -> str:

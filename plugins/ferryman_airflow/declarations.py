@@ -50,10 +50,19 @@ def refuse_wrong_declarations() -> None:
         )
 
 
-def about(
-    model: DeclaredModel, pipeline: str, doc: str | None, *, hours: int, retries: int = RETRIES
+def about(  # noqa: PLR0913 - what DAGs differ in
+    model: DeclaredModel,
+    pipeline: str,
+    doc: str | None,
+    *,
+    hours: int,
+    waits: timedelta = timedelta(),
+    retries: int = RETRIES,
 ) -> dict[str, Any]:
-    """The arguments that every DAG of a model has: identity, owner, documentation, limits."""
+    """The arguments that every DAG of a model has: identity, owner, documentation, limits.
+
+    No task may work longer than `hours`; `waits` is how long a run may wait beside that.
+    """
     spec = model.spec
     return {
         "dag_id": f"{model.name}.{pipeline}",
@@ -62,7 +71,7 @@ def about(
         "tags": sorted({model.name, pipeline, spec.owner.team}),
         "start_date": _FIRST_DAY,
         "catchup": False,
-        "dagrun_timeout": timedelta(hours=hours),
+        "dagrun_timeout": timedelta(hours=hours) + waits,
         "default_args": {
             "owner": spec.owner.team,
             "retries": retries,

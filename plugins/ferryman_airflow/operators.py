@@ -15,8 +15,9 @@ from ferryman.runtime.run_store import run_folder
 from ferryman.settings import load_settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.steps.contract import run_step
-from ferryman.steps.pipelines import PIPELINES, pipeline_of
+from ferryman.steps.pipelines import PIPELINES, Pipeline, pipeline_of
 from ferryman_airflow.alerts import alert
+from ferryman_airflow.asset_events import record_requester
 from ferryman_airflow.connections import TaskConnections
 from ferryman_airflow.lineage_events import lineage_of, source_lineage
 from ferryman_airflow.links import links_of, task_page
@@ -24,6 +25,7 @@ from ferryman_airflow.params import check_conf, check_params
 from ferryman_airflow.step_requests import earlier_results, window_of
 
 _FITTING = frozenset({"tune", "train", "report"})
+_FIRST_OF_TRAINING = frozenset({"open_search", "train"})
 _DEFAULT_POOL = "default_pool"  # Airflow's own
 _SKIPPING = frozenset({"not_needed", "superseded"})
 
@@ -34,14 +36,15 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
     """Runs one step in the task's own process; its result is the task's XCom.
 
     `takes` names the DAG's params that the step is given; `derive` computes further ones from the
-    context; `worker` is given to a step that is mapped over its workers. A result "not needed" or
-    "superseded" skips the task, and so all that comes after it.
+    context; `worker` is given to a step that is mapped over its workers, `stage` to one that occurs
+    several times. A result "not needed" or "superseded" skips the task, and so all that comes after
+    it.
     """
 
     template_fields: Sequence[str] = ()  # nothing that a user can send is ever rendered
     ui_color = "#e6f1f2"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tasks differ in
         self,
         *,
         declared: DeclaredModel,
@@ -49,6 +52,7 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         takes: Sequence[str] = (),
         derive: DerivedParams | None = None,
         worker: int | None = None,
+        stage: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"on_failure_callback": alert, **kwargs})
@@ -57,23 +61,21 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         self.takes = tuple(takes)
         self.derive = derive
         self.worker = worker
+        self.stage = stage
         self.operator_extra_links = links_of(step_name)
         self._request: StepRequest | None = None
         self._made: StepResult | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the step; a FerrymanError goes on to the retry policy, its text stands in the log."""
+        return self.perform(context)
+
+    def perform(self, context: Any) -> dict[str, Any]:
+        """What `execute` does, for tasks that come back to it after a wait."""
         try:
             request = self._request = self.build_request(context)
-            settings = load_settings()
             start, modules = time.perf_counter(), len(sys.modules)
-            result = self._made = run_step(
-                request,
-                self.declared,
-                settings,
-                TaskConnections(settings),
-                origin=task_page(context["ti"]),
-            )
+            result = self._made = self.work(context, request)
             seconds, imported = time.perf_counter() - start, len(sys.modules) - modules
             self.log.info("the step took %.3f s and imported %d modules", seconds, imported)
         except Superseded as error:
@@ -91,6 +93,12 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
             context["outlet_events"][asset].extra = event_extra(request, result)
         return value
 
+    def work(self, context: Any, request: StepRequest) -> StepResult:
+        """Run the step; what else belongs to it is for subclasses."""
+        settings = load_settings()
+        connections, origin = TaskConnections(settings), task_page(context["ti"])
+        return run_step(request, self.declared, settings, connections, origin=origin)
+
     def get_openlineage_facets_on_start(self) -> Any:
         """What the OpenLineage provider is told before the step: only ingest knows its inputs."""
         known = self.declared.spec.data.sources if self.step_name == "ingest" else ()
@@ -105,20 +113,26 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
     def build_request(self, context: Any) -> StepRequest:
         """The request that this task stands for; SpecError (exit 2) for a bad conf or param."""
         check_conf(context["dag_run"].conf, context["dag"].params)
-        model, pipeline, run_id = self.declared.name, pipeline_of(self.step_name), context["run_id"]
+        model, run_id = self.declared.name, context["run_id"]
+        pipeline = _pipeline_in(str(context["dag"].dag_id), self.step_name)
         params: dict[str, JsonValue] = dict(self.derive(context, model)) if self.derive else {}
         params.update(check_params(context["params"], self.takes))
         if self.worker is not None:
             params["worker"] = self.worker
+        if self.stage is not None:
+            params["stage"] = self.stage
         # What workers did together stands in the run's folder; each one's result is for people.
         before = [
             task.task_id for task in self.get_flat_relatives(upstream=True) if not task.is_mapped
         ]
+        folder = run_folder(load_settings().runs_root, model, pipeline.name, run_id)
+        if self.step_name in _FIRST_OF_TRAINING:
+            record_requester(folder, context)
         return StepRequest(
             model=model,
             step=self.step_name,
             run_id=run_id,
-            run_uri=str(run_folder(load_settings().runs_root, model, pipeline.name, run_id)),
+            run_uri=str(folder),
             window=window_of(context) if pipeline.windowed else None,
             params=params,
             spec_digest=self.declared.digest,
@@ -134,6 +148,12 @@ def event_extra(request: StepRequest, result: StepResult) -> dict[str, JsonValue
     plain = (str, int, float, bool)
     extra.update({key: value for key, value in result.outputs.items() if isinstance(value, plain)})
     return extra
+
+
+def _pipeline_in(dag_id: str, step_name: str) -> Pipeline:
+    """The pipeline of a DAG; some steps, such as reconcile, end more than one."""
+    named = PIPELINES.get(dag_id.rpartition(".")[2])
+    return named if named and step_name in named.verbs else pipeline_of(step_name)
 
 
 _PLACES: Mapping[str, type[InlineStep]] = {"inline": InlineStep}
@@ -167,6 +187,15 @@ def step(
 def _pool(name: str) -> str:
     """Steps that fit models share a pool, so that many trainings at once wait for one another."""
     return (load_settings().training_pool if name in _FITTING else "") or _DEFAULT_POOL
+
+
+def approval(model: DeclaredModel) -> tuple[InlineStep, ...]:
+    """The tasks that put a release before a person; none where the declaration asks nobody."""
+    if model.spec.rollout.approval is None:
+        return ()
+    from ferryman_airflow.approval import approval_tasks  # its parents are dear to import
+
+    return approval_tasks(model)
 
 
 def search(

@@ -1,6 +1,8 @@
 """Airflow for tests: a home of its own, set before anything imports airflow, never ~/airflow."""
 
 import atexit
+import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -65,3 +67,32 @@ def load_dags() -> Callable[[], Any]:
         return DagBag(str(ROOT / "dags"))
 
     return load
+
+
+@pytest.fixture(scope="session")
+def airflow_api() -> Callable[..., Any]:
+    """Airflow's own API application: airflow_api(folder, {user: role}); passwords USER-password."""
+
+    @contextlib.contextmanager
+    def serve(folder: Path, users: dict[str, str]) -> Iterator[Any]:
+        from airflow.api_fastapi.app import create_app, purge_cached_app
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.utils.db import initdb
+        from fastapi.testclient import TestClient
+
+        initdb()
+        DagBundlesManager().sync_bundles_to_db()
+        file = folder / "passwords.json"
+        file.write_text(json.dumps({name: f"{name}-password" for name in users}))
+        named = ",".join(f"{name}:{role}" for name, role in users.items())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", named)
+            patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(file))
+            patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a-secret-of-these-tests-" + "0" * 40)
+            purge_cached_app()
+            app = create_app(apps="core")
+            with TestClient(app, base_url="http://127.0.0.1") as client:
+                yield client
+            purge_cached_app()
+
+    return serve
