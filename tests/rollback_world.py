@@ -5,9 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
-from release_world import candidate, declare
+from release_world import candidate, copy_world, declare
 
 from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.ledger.ledger import PROMOTE, Ledger
@@ -37,7 +38,7 @@ class World:
 
     def staged(self, version: int) -> Op:
         """A promotion that a gate let pass, up to its commit."""
-        given = Candidate.model_validate(candidate(self.settings, version, self.make_bundle))
+        given = self.staged_candidate(version)
         op = self.ledger.open_op(PROMOTE, "tiny", given, "tests", "a better version")
         head = self.ledger.head("tiny")
         base = head.epoch if head else 0
@@ -45,6 +46,10 @@ class World:
         for state in (State.GATED, State.STAGED):
             op = self.ledger.advance(op.op_id, state, {}, base_epoch=base)
         return op
+
+    def staged_candidate(self, version: int) -> Candidate:
+        """What a training run handed to the gate."""
+        return Candidate.model_validate(candidate(self.settings, version, self.make_bundle))
 
     def serve(self, version: int) -> Op:
         """Release a version to the end."""
@@ -106,6 +111,30 @@ class World:
         from ferryman.registry.mlflow_connection import connect
 
         connect(self.settings.mlflow_uri).delete_model_version("tiny", str(version))
+
+
+def serve_three(template: Settings, home: Path, ports: list[int], make_bundle: Any) -> Settings:
+    """A copy of the template in which version 3, then version 2 served, too; at epoch 3."""
+    world = World(copy_world(template, home, ports), make_bundle)
+    world.deployer.start()
+    try:
+        for version in (3, 2):
+            world.serve(version)
+        assert world.state() == (3, 2, 2, 3, 2)
+    finally:
+        world.deployer.stop()
+    return world.settings
+
+
+@contextmanager
+def started(template: Settings, home: Path, ports: list[int], make_bundle: Any) -> Iterator[World]:
+    """A copy of such an installation, with its server running."""
+    world = World(copy_world(template, home, ports), make_bundle)
+    world.deployer.start()
+    try:
+        yield world
+    finally:
+        world.deployer.stop()
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from release_world import Release, candidate, copy_world, declare
-from rollback_world import REASON, World, alert_channel
+from release_world import Release, candidate, declare
+from rollback_world import REASON, World, alert_channel, serve_three, started
 
 from ferryman.errors import IntegrityBroken, LostRace, PolicyRefused, SpecError
-from ferryman.ledger.records import ROLLBACK, Candidate, State
+from ferryman.ledger.records import ROLLBACK, TRAFFIC, State
 from ferryman.rollout.evidence import Finding
 from ferryman.runtime.endpoints import main_endpoint
+from ferryman.runtime.traffic import Traffic
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
 from ferryman.steps.reconcile import reconcile_model
@@ -23,16 +24,19 @@ from ferryman.steps.roll_back import AUTOMATIC, automatic
 BAD = Finding("labels", "failed", "log_loss is worse\nby 0.2 in [0.1, 0.3]", 0.2, 0.1, 0.3, 900)
 
 
+@pytest.fixture(scope="module")
+def served(
+    template: Settings, tmp_path_factory: pytest.TempPathFactory, free_ports, make_bundle
+) -> Settings:
+    home = tmp_path_factory.mktemp("served") / "home"
+    return serve_three(template, home, free_ports(2), make_bundle)
+
+
 @pytest.fixture
-def world(template: Settings, tmp_path: Path, free_ports, make_bundle) -> Iterator[World]:
+def world(served: Settings, tmp_path: Path, free_ports, make_bundle) -> Iterator[World]:
     """Versions 1, 3 and 2 served, in this order; version 2 serves at epoch 3."""
-    world = World(copy_world(template, tmp_path / "home", free_ports(2)), make_bundle)
-    world.deployer.start()
-    for version in (3, 2):
-        world.serve(version)
-    assert world.state() == (3, 2, 2, 3, 2)
-    yield world
-    world.deployer.stop()
+    with started(served, tmp_path / "home", free_ports(2), make_bundle) as world:
+        yield world
 
 
 def test_the_last_good_version_serves_again(world: World) -> None:
@@ -76,13 +80,13 @@ def test_asked_twice_it_is_one_step_back(world: World) -> None:
         world.run("roll_back", reason=REASON, version=3)
 
 
-def test_somebody_was_faster(world: World) -> None:
+def test_what_is_refused_changes_nothing(world: World) -> None:
     with pytest.raises(LostRace, match="you saw epoch 2: somebody was faster"):
         world.run("roll_back", reason=REASON, epoch=2)
-    assert world.state() == (3, 2, 2, 3, 2)
-
-
-def test_a_named_version_and_those_that_cannot_be_named(world: World) -> None:
+    first = world.ledger.commit_of_epoch("tiny", 2)
+    assert first is not None
+    with pytest.raises(LostRace, match="somebody was faster"):
+        automatic(world.settings, declare(world.settings.zoo), op=first, finding=BAD)
     with pytest.raises(PolicyRefused, match="the ledger does not know it") as caught:
         world.run("roll_back", reason=REASON, version=9)
     assert "Versions that can be gone back to: 3, 1." in caught.value.remedy
@@ -90,6 +94,12 @@ def test_a_named_version_and_those_that_cannot_be_named(world: World) -> None:
         world.run("roll_back", reason="bad")
     with pytest.raises(SpecError, match="'reason'"):
         world.run("roll_back")
+    assert world.state() == (3, 2, 2, 3, 2)
+    assert [op for op in world.ledger.ops("tiny") if op.kind == ROLLBACK] == []
+
+
+def test_a_frozen_model_goes_back_to_the_version_that_is_named(world: World) -> None:
+    world.ledger.set_frozen("tiny", True, actor="tests", reason="nothing may change")
     world.run("roll_back", reason=REASON, version=1)
     assert world.state() == (4, 1, 1, 4, 1)
 
@@ -143,35 +153,37 @@ def test_without_mlflow_the_alias_follows_later(world: World, free_ports) -> Non
     assert world.ledger.verify() == []
 
 
-def test_a_frozen_model_is_rolled_back(world: World) -> None:
-    world.ledger.set_frozen("tiny", True, actor="tests", reason="nothing may change")
-    world.run("roll_back", reason=REASON)
-    assert world.state() == (4, 3, 3, 4, 3)
-
-
 def test_a_rollback_that_was_killed_is_finished_by_the_next(world: World) -> None:
-    good = world.ledger.good_versions("tiny")[0]
-    place = world.settings.bundles_root / "tiny" / good.digest
-    target = good.model_copy(update={"bundle": str(place)})
-    begun = world.ledger.open_rollback("tiny", target, actor="tests", reason=REASON)
-    # Killed after REQUESTED, then after STAGED, then after the commit.
+    ledger = world.ledger
+    killed = ledger.open_rollback(
+        "tiny", ledger.good_versions("tiny")[0], actor="tests", reason=REASON
+    )
+    world.run("roll_back", reason=REASON)
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert [op.op_id for op in ledger.ops("tiny") if op.kind == ROLLBACK] == [killed.op_id]
+    # The next one dies after its commit, before anybody was told.
+    first = ledger.good_versions("tiny")[0]
+    place = world.settings.bundles_root / "tiny" / first.digest
+    target = first.model_copy(update={"bundle": str(place)})
+    killed = ledger.open_rollback("tiny", target, actor="tests", reason=REASON)
+    ledger.advance(killed.op_id, State.STAGED, {}, base_epoch=killed.base_epoch)
+    ledger.commit(killed.op_id, killed.base_epoch)
+    assert world.state() == (5, 1, 3, 4, 3)
+    assert world.run("roll_back", reason=REASON, version=1).verdict == "not_needed"
+    assert world.state() == (5, 1, 1, 5, 1)
+    states = [op.state for op in ledger.ops("tiny") if op.kind == ROLLBACK]
+    assert states == [State.DONE, State.DONE]
+    assert ledger.verify() == []
+
+
+def test_a_rollback_that_aimed_at_another_version_is_given_up(world: World) -> None:
+    other = world.ledger.good_versions("tiny")[1]
+    begun = world.ledger.open_rollback("tiny", other, actor="tests", reason=REASON)
     world.ledger.advance(begun.op_id, State.STAGED, {}, base_epoch=begun.base_epoch)
-    world.ledger.commit(begun.op_id, begun.base_epoch)
-    assert world.state() == (4, 3, 2, 3, 2)
     world.run("roll_back", reason=REASON)
     assert world.state() == (4, 3, 3, 4, 3)
-    assert [op.state for op in world.ledger.ops("tiny") if op.kind == ROLLBACK] == [State.DONE]
-
-
-@pytest.mark.parametrize("reached", [State.REQUESTED, State.STAGED])
-def test_a_rollback_that_was_killed_before_its_commit(world: World, reached: State) -> None:
-    target: Candidate = world.ledger.good_versions("tiny")[0]
-    begun = world.ledger.open_rollback("tiny", target, actor="tests", reason=REASON)
-    if reached is State.STAGED:
-        world.ledger.advance(begun.op_id, reached, {}, base_epoch=begun.base_epoch)
-    world.run("roll_back", reason=REASON)
-    assert world.state() == (4, 3, 3, 4, 3)
-    assert [op.op_id for op in world.ledger.ops("tiny") if op.kind == ROLLBACK] == [begun.op_id]
+    found = world.ledger.op(begun.op_id)
+    assert found is not None and found.state is State.FAILED
 
 
 def test_evidence_rolls_back_and_tells(world: World) -> None:
@@ -190,14 +202,6 @@ def test_evidence_rolls_back_and_tells(world: World) -> None:
     assert made.reason == "labels: log_loss is worse by 0.2 in [0.1, 0.3]"
     (message,) = [told for told in received if "rolled back" in told["title"]]
     assert (message["rule"], message["left"], message["served"]) == ("labels", 2, 3)
-
-
-def test_evidence_against_what_is_not_served_any_more(world: World) -> None:
-    first = world.ledger.commit_of_epoch("tiny", 2)
-    assert first is not None
-    with pytest.raises(LostRace, match="somebody was faster"):
-        automatic(world.settings, declare(world.settings.zoo), op=first, finding=BAD)
-    assert world.state() == (3, 2, 2, 3, 2)
 
 
 def test_a_client_gets_only_right_answers_meanwhile(world: World) -> None:
@@ -226,3 +230,47 @@ def test_a_client_gets_only_right_answers_meanwhile(world: World) -> None:
         stop.set()
         asking.join()
     assert (wrong, answered) == ([], {2, 3})
+
+
+def test_a_candidate_loses_its_share_first(
+    template: Settings, tmp_path: Path, free_ports, make_bundle
+) -> None:
+    with started(template, tmp_path / "home", free_ports(2), make_bundle) as world:
+        world.serve(3)
+        op, ledger = world.staged(2), world.ledger
+        lease = ledger.take_lease("tiny", op.op_id, "tests", 60)
+        ledger.advance(op.op_id, State.EXPOSED, {}, base_epoch=2)
+        ledger.set_traffic(
+            op.op_id,
+            serial=lease.serial,
+            stage=0,
+            variant="canary",
+            weight=0.5,
+            reason="the stage begins",
+            evidence={},
+            lease_seconds=60,
+        )
+        share = Traffic(
+            op=op.op_id,
+            variant="canary",
+            version=2,
+            digest=op.candidate.digest,
+            weight=0.5,
+            base_epoch=2,
+            fence=lease.serial,
+            stage=0,
+            lease=60,
+        )
+        with ServingClient(main_endpoint(world.settings)) as client:
+            client.expose("tiny", share, op.candidate.bundle)
+            assert client.traffic("tiny") is not None
+            world.run("roll_back", reason=REASON)
+            assert client.traffic("tiny") is None
+        assert world.state() == (3, 1, 1, 3, 1)
+        assert (ledger.routing("tiny").weight, ledger.lease("tiny")) == (0.0, None)
+        taken = ledger.notes("tiny", TRAFFIC)[-1]
+        assert taken.reason == f"a rollback ends it: {REASON}"
+        # It is judged anew beside the champion of now.
+        found = ledger.advance(op.op_id, State.GATED, {}, base_epoch=3)
+        assert (found.state, found.base_epoch) == (State.GATED, 3)
+        assert ledger.verify() == []
