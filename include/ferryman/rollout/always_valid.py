@@ -26,7 +26,7 @@ LEAST = 30
 class Interval:
     """Candidate minus champion in mean loss (above 0: the candidate is worse), and its interval.
 
-    Infinite ends: too few labels. Not-a-number: a loss was none. Of pairs both counts are theirs.
+    Infinite ends: too little is known. Not-a-number: a loss was none. Pairs count as both.
     """
 
     effect: float
@@ -42,14 +42,14 @@ def compare_arms(
     propensity: Floats,
     *,
     significance: float,
-    entities: npt.NDArray[np.int64] | None = None,
+    entities: npt.NDArray[np.generic] | None = None,
 ) -> Interval:
     """Candidate minus champion of answers that were dealt out by chance.
 
     All arrays: [answers], in the order in which they were given. Of `losses` lower is better.
     `propensity` is the probability with which the variant that answered was chosen; it may change
     from answer to answer. Answers where it is 1 were not dealt out, and are left out. `entities`
-    numbers whom each answer was about: a sticky share deals out entities, so the answers to one of
+    says whom each answer was about: a sticky share deals out entities, so the answers to one of
     them count as one draw. ValueError: arrays of different lengths, or no probabilities.
     """
     sizes = {len(losses), len(is_candidate), len(propensity)}
@@ -67,17 +67,19 @@ def compare_arms(
         return Interval(math.nan, math.nan, math.nan, candidates, champions)
     if min(candidates, champions) < LEAST:
         return Interval(0.0, -math.inf, math.inf, candidates, champions)
-    groups = None if entities is None else entities[drawn]
     effects, halves = arms_over_time(losses, arms, chances, significance)
     effect, half = float(effects[-1]), float(halves[-1])
-    if groups is not None:
+    if entities is not None:
+        groups = entities[drawn]
+        if min(len(np.unique(groups[arms])), len(np.unique(groups[~arms]))) < LEAST:
+            return Interval(effect, -math.inf, math.inf, candidates, champions)
         values, weights = _effects_of_answers(losses, arms, chances), _weights(chances)
         half *= math.sqrt(_likeness(weights * (values - effect), groups))
     return Interval(effect, effect - half, effect + half, candidates, champions)
 
 
 def compare_pairs(
-    differences: Floats, *, significance: float, entities: npt.NDArray[np.int64] | None = None
+    differences: Floats, *, significance: float, entities: npt.NDArray[np.generic] | None = None
 ) -> Interval:
     """Candidate minus champion where both answered the same rows.
 
@@ -174,7 +176,7 @@ def _spread_within(losses: Floats, is_candidate: npt.NDArray[np.bool_]) -> Float
     return within
 
 
-def _likeness(rest: Floats, groups: npt.NDArray[np.int64]) -> float:
+def _likeness(rest: Floats, groups: npt.NDArray[np.generic]) -> float:
     """How much more the sum varies since the answers of a group are alike; 1 at least."""
     _, places = np.unique(groups, return_inverse=True)
     together = np.bincount(places, weights=rest)
@@ -183,12 +185,15 @@ def _likeness(rest: Floats, groups: npt.NDArray[np.int64]) -> float:
 
 
 def _means_before(losses: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:
-    """The mean loss of the chosen answers before each; of all answers where none was chosen yet."""
+    """The mean loss of the chosen answers before each; of all answers where none was chosen yet.
+
+    Of the first answer it is its own loss, so that it says nothing, whatever the losses' zero is.
+    """
     sums = np.cumsum(np.where(chosen, losses, 0.0))
     counts = np.cumsum(chosen)
     before_sums = np.concatenate([[0.0], sums[:-1]])
     before = np.concatenate([[0], counts[:-1]])
-    all_sums = np.concatenate([[0.0], np.cumsum(losses)[:-1]])
+    all_sums = np.concatenate([losses[:1], np.cumsum(losses)[:-1]])
     places = np.maximum(np.arange(len(losses)), 1)
     means: Floats = np.where(before > 0, before_sums / np.maximum(before, 1), all_sums / places)
     return means

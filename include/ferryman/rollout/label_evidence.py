@@ -29,9 +29,13 @@ def judge_labels(interval: Interval, labels: LabelsSpec) -> Finding:
     )
     if any(math.isnan(end) for end in (interval.effect, interval.low, interval.high)):
         return replace(finding, text="a loss of the labelled answers is not a finite number")
-    if counted < labels.min_labels or math.isinf(interval.high - interval.low):
+    if counted < labels.min_labels:
         text = f"labelled answers: {interval.candidates} of the candidate, "
         text += f"{interval.champions} of the champion; {labels.min_labels} of each are needed"
+        return replace(finding, text=text)
+    if math.isinf(interval.high - interval.low):
+        text = f"{interval.candidates} labelled answers of the candidate, but of too few entities, "
+        text += "or with too few differences, to say how sure the effect is"
         return replace(finding, text=text)
     told = f"loss {interval.effect:+.4g} against the champion"
     told += f" ({interval.low:+.4g} to {interval.high:+.4g})"

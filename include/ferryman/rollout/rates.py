@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 
 # Mixtures of rates, Beta(a, b). Any are valid; these find small rates of errors soonest.
-_CANDIDATE = (0.5, 5.0)
-_CHAMPION = (0.1, 10.0)
-_HALVINGS = 40
+CANDIDATE = (0.5, 5.0)
+CHAMPION = (0.1, 10.0)
+_HALVINGS = 25
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def increase_proof(candidate: Counted, champion: Counted, increase: float = 0.0)
     """
     if candidate.requests == 0 or champion.requests == 0:
         return 0.0
-    mixture = _mixture(candidate, *_CANDIDATE) + _mixture(champion, *_CHAMPION)
+    mixture = _mixture(candidate, *CANDIDATE) + _mixture(champion, *CHAMPION)
     return mixture - _best_without(candidate, champion, increase)
 
 

@@ -129,7 +129,7 @@ def _errors(champion: VariantFigures, candidate: VariantFigures, limits: LimitsS
     enough = ours.requests >= LEAST_REQUESTS and ours.errors >= LEAST_ERRORS
     told = f"errors {ours.rate:.2%} against {theirs.rate:.2%}"
     outcome: Outcome = "undecided"
-    if enough and low > 0 and effect > limits.errors:
+    if enough and low >= 0 and effect > limits.errors:
         outcome, text = "failed", f"{told}: worse by more than {limits.errors:.2%}"
     elif high <= limits.errors:
         outcome, text = "passed", f"{told}: worse by {max(high, 0):.2%} at most"
