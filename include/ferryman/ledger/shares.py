@@ -48,7 +48,7 @@ def set_traffic(connection: Connection, op_id: str, asked: ShareRequest) -> Note
     else:
         _check_taker(connection, op, asked.serial)
     before = replay_of(connection, op.model).share
-    standing = before.note if before is not None else _last_taken(connection, op)
+    standing = (before.note if before else None) if asked.weight else _newest(connection, op)
     if standing is not None and _says(share_of(standing), op, asked):
         return standing
     begun = first_row(connection, op_id) or op
@@ -123,7 +123,7 @@ def _check_candidate(connection: Connection, op: Op) -> None:
         raise PolicyRefused(f"{op.model} is frozen at epoch {head.epoch}: no candidate meets users")
 
 
-def _last_taken(connection: Connection, op: Op) -> Note | None:
+def _newest(connection: Connection, op: Op) -> Note | None:
     """The newest note of this operation's traffic."""
     notes = notes_of(connection, op.model, TRAFFIC)
     return next((note for note in reversed(notes) if note.evidence["op"] == op.op_id), None)
