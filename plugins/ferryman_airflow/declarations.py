@@ -18,6 +18,8 @@ from ferryman_airflow.retry_policy import RETRIES, RETRY_DELAY, RETRY_POLICY
 
 # Backfills may reach back to here; with catchup off it starts no run.
 _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
+# Started by hand in an emergency, when nobody has the time to find that the DAG was paused.
+_ALWAYS_ON = frozenset({"rollback"})
 
 
 def declared_models(pipeline: str) -> tuple[DeclaredModel, ...]:
@@ -71,6 +73,7 @@ def about(  # noqa: PLR0913 - what DAGs differ in
         "tags": sorted({model.name, pipeline, spec.owner.team}),
         "start_date": _FIRST_DAY,
         "catchup": False,
+        "is_paused_upon_creation": False if pipeline in _ALWAYS_ON else None,
         "dagrun_timeout": timedelta(hours=hours) + waits,
         "default_args": {
             "owner": spec.owner.team,

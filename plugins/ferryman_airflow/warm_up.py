@@ -42,9 +42,19 @@ AIRFLOW_MODULES = (
     "ferryman_airflow.operators",
     "ferryman_airflow.asset_events",
     "ferryman_airflow.declarations",
+    "ferryman_airflow.exposure",
     "ferryman_airflow.lineage_events",
 )
-ROOMS = ("data", "training", "evaluation", "registry", "packaging", "ledger", "monitoring")
+ROOMS = (
+    "data",
+    "training",
+    "evaluation",
+    "registry",
+    "packaging",
+    "ledger",
+    "monitoring",
+    "rollout",
+)
 
 
 def warm_up() -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The routes of the Models page: every one asks for a token, none writes anything.
 
+Its one button, "Roll back", speaks to Airflow's own API, as the user.
+
 Data Docs and reports hold values of rows: they are served from a run's own folder and nowhere else,
 with a policy under which no script runs and nothing is loaded from another host.
 """
@@ -21,6 +23,7 @@ from ferryman.steps.pipelines import PIPELINES
 from ferryman_airflow.params import RUN_PARAMS
 from ferryman_airflow.ui.access import current_user, readable_models
 from ferryman_airflow.ui.model_facts import facts_of, newest_window
+from ferryman_airflow.ui.release_facts import release_facts
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -32,7 +35,9 @@ _HEADERS = {
 }
 _PAGE_HEADERS = {
     **_HEADERS,
-    "Content-Security-Policy": f"{_POLICY}; style-src 'unsafe-inline'; script-src 'self'",
+    "Content-Security-Policy": (
+        f"{_POLICY}; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'"
+    ),
 }
 _METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 _TYPES = {
@@ -70,7 +75,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     def model(name: str, user: User) -> HTMLResponse:
         declared = _declared(used, user, name).models[name]
         dags = [f"{name}.{pipeline}" for pipeline in PIPELINES]
-        return show("model.html", model=declared, facts=facts_of(used, declared), dags=dags)
+        facts, release = facts_of(used, declared), release_facts(used, name)
+        return show("model.html", model=declared, facts=facts, release=release, dags=dags)
 
     @app.get("/models/{name}/data_docs/{run}/{file:path}")
     def data_docs(name: str, run: str, file: str, user: User) -> FileResponse:
