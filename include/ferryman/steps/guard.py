@@ -49,14 +49,14 @@ class Found:
     lasts: bool = False
 
 
-def guard(settings: Settings, model: str) -> list[str]:
+def guard(settings: Settings, model: str, connections: Connections | None = None) -> list[str]:
     """Look after one model; what was found, in words. Nothing before its first release."""
     ledger = Ledger(settings.ledger_url)
     head = ledger.head(model)
     if head is None:
         return []
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
-    return guard_model(ledger, registry, settings, head)
+    return guard_model(ledger, registry, settings, head, connections)
 
 
 def guard_model(

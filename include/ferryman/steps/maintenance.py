@@ -1,9 +1,11 @@
 """Removes what no kept version, run, release, pin or legal hold needs; by default it only says so.
 
 The prediction log is put in order besides, which removes no row of it. What is in use
-is asked of registry and ledger; where either gives no answer, nothing is removed.
+is asked of registry and ledger; where either gives no answer, nothing is removed. Bundles are never
+removed; what the ledger protects is looked after (see guard) before anything goes.
 """
 
+import logging
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +13,20 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from ferryman.data.versions.retention import GRACE, Item, Plan, Retention
-from ferryman.errors import DependencyUnavailable
+from ferryman.errors import DependencyUnavailable, IntegrityBroken
 from ferryman.ledger.ledger import Ledger
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.old_runs import old_runs, old_scratch, remove_run
-from ferryman.runtime.run_store import run_folder
+from ferryman.runtime.run_store import RESULT, read_result, run_folder
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.guard import guard
 from ferryman.steps.log_care import LogCare
 
 _SHOWN = 200  # things that go, in the result; the report has all
+
+logger = logging.getLogger(__name__)
 
 
 class Params(StepParams):
@@ -45,6 +50,8 @@ def run(context: StepContext) -> StepResult:
     def in_use() -> dict[str, str]:
         return _in_use(context)
 
+    in_use()  # where nobody answers, nothing is touched
+    found = guard(context.settings, context.model.name, context.connections)
     log = LogCare(context, now)
     plan = retention.remove(in_use) if apply else retention.plan(in_use())
     predictions = log.outdated(apply=apply)
@@ -54,13 +61,14 @@ def run(context: StepContext) -> StepResult:
     told = [*plan.goes, *predictions, *runs, *(_leftover(name) for name in leftovers)]
     report = _write_report(context, plan, told, apply=apply)
     return context.result(
-        text=_text(told, plan, apply=apply),
+        text="; ".join([_text(told, plan, apply=apply), *found]),
         verdict="done",
         outputs={
             "applied": apply,
             "goes": [_shown(item) for item in told[:_SHOWN]],
             "stays": dict(plan.reasons()),
             "report": str(report),
+            **({"found": list(found)} if found else {}),
         },
         metrics={
             "goes": len(told),
@@ -98,7 +106,8 @@ def _in_use(context: StepContext) -> dict[str, str]:
 def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
     """The folders of old runs, removed where asked; never this run's own.
 
-    The training of a registered version stays, so that its lineage can be told.
+    The training of a registered version stays, so that its lineage can be told; that of a protected
+    one, too, where somebody has deleted it in the registry.
     """
     settings, model = context.settings, context.model.name
     needed = {Path(context.request.run_uri)}
@@ -107,7 +116,12 @@ def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
         needed.add(run_folder(settings.runs_root, model, "training", run_id))
     limit = min(before, datetime.now(UTC) - GRACE)
     found = old_runs(settings.runs_root, model, limit)
-    found = [folder for folder in found if folder not in needed]
+    kept = {one.digest for one in Ledger(settings.ledger_url).protected(model)}
+    found = [
+        folder
+        for folder in found
+        if folder not in needed and _registered_digest(folder) not in kept
+    ]
     items = [
         Item("run", f"{folder.parent.name}/{folder.name}", _why_run(before)) for folder in found
     ]
@@ -115,6 +129,16 @@ def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
         for folder in found:
             remove_run(folder)
     return items
+
+
+def _registered_digest(run: Path) -> str:
+    """The digest of the bundle that a training run registered; "" of any other run."""
+    file = run / "register" / RESULT
+    try:
+        return str(read_result(file).outputs.get("digest", "")) if file.is_file() else ""
+    except IntegrityBroken as error:
+        logger.warning("%s is kept by nothing: %s", run, error.text)
+        return ""
 
 
 def _sweep(context: StepContext, before: datetime, *, apply: bool) -> list[str]:

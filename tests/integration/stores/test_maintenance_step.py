@@ -17,10 +17,12 @@ from ferryman.data.versions.dataset_version import DatasetVersion, manifest_key
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.ledger import PROMOTE, Ledger
-from ferryman.ledger.records import Candidate
+from ferryman.ledger.records import Candidate, State
+from ferryman.registry.mlflow_connection import connect
 from ferryman.registry.mlflow_registry import MlflowRegistry
-from ferryman.runtime.files import SCRATCH, json_bytes
+from ferryman.runtime.files import SCRATCH, json_bytes, write_json
 from ferryman.runtime.local_object_store import LocalObjectStore
+from ferryman.runtime.messages import StepResult
 from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings, load_settings
 from ferryman.spec.windows import day_window
@@ -169,6 +171,36 @@ def test_a_dry_run_tells_and_apply_removes(home: Home) -> None:
     assert [folder.name for folder in runs.iterdir()] == ["new"]
     assert trained_run(home).is_dir(), "the lineage of a registered version needs it"
     assert home.maintain(apply=True).outputs["goes"] == []
+
+
+def test_what_is_served_keeps_its_training_though_somebody_deleted_its_version(home: Home) -> None:
+    names = fill(home)
+    register(home, names["dataset"])
+    registry = MlflowRegistry(home.settings.mlflow_uri, home.settings.mlflow_artifacts)
+    bundle = str(home.settings.bundles_root / "rain" / "1")
+    registry.register("rain", "another", "2" * 64, bundle, {})
+    candidate = Candidate(
+        version=1, digest="0" * 64, bundle=bundle, cutoff="2024-01-01T00:00:00Z", sequence=1,
+        run_key="key", eval_dataset=names["dataset"],
+    )  # fmt: skip
+    ledger = Ledger(home.settings.ledger_url)
+    op = ledger.open_op(PROMOTE, "rain", candidate, "test", "test")
+    for state, base in ((State.REGISTERED, 0), (State.GATED, 0), (State.STAGED, 0)):
+        ledger.advance(op.op_id, state, {}, base_epoch=base)
+    ledger.commit(op.op_id, 0)
+    result = StepResult(
+        model="rain", step="register", request_digest="", outputs={"digest": "0" * 64}
+    )
+    write_json(trained_run(home) / "register" / "result.json", result.model_dump(mode="json"))
+    home.age(200)
+    connect(home.settings.mlflow_uri).delete_model_version("rain", "1")
+    done = home.maintain(apply=True)
+    assert trained_run(home).is_dir()
+    assert [item["name"] for item in done.outputs["goes"] if item["name"].startswith("train")] == [
+        "training/forgotten"
+    ]
+    assert "version 1 (serving) is gone in MLflow" in done.text
+    assert len(done.outputs["found"]) == 2, "its bundle was never there, either"
 
 
 @pytest.mark.parametrize("away", ["registry", "ledger", "registry lost"])
