@@ -16,6 +16,7 @@ from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
+from ferryman.runtime.score_column import label_type
 from ferryman.serving.log.prediction_log import own_fields
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
@@ -103,7 +104,7 @@ class ExposedWorld:
     def log(
         self,
         events: Sequence[int],
-        scores: Sequence[float | None],
+        scores: Sequence[Any],
         variant: str = "champion",
         *,
         propensity: float = 0.5,
@@ -129,7 +130,7 @@ class ExposedWorld:
                 "latency": [0.001] * count,
                 "logged_at": [logged or datetime.now(UTC)] * count,
             },
-            schema=pa.schema(own_fields()),
+            schema=pa.schema(own_fields(self.model.spec.train.task, self.model.spec.train.classes)),
         )
         folder = self.settings.predictions_root / "rain" / f"date={TODAY.start:%Y-%m-%d}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,19 +139,21 @@ class ExposedWorld:
 
     def publish(
         self,
-        label: Callable[[int], bool | None],
+        label: Callable[[int], Any],
         events: Sequence[int],
         *,
         window: Window = TOMORROW,
         stations: Sequence[str] | None = None,
+        kind: Any = None,
     ) -> None:
         """Publish a window's labels; they became known in the order of the events, at its start."""
         names = stations or [f"station-{event}" for event in events]
+        told = label_type(self.model.spec.train.task)
         labels = pa.table(
             {
                 "entity_key": [key(*pair) for pair in zip(events, names, strict=True)],
                 "event_time": pa.array([moment(event) for event in events], _MOMENT),
-                "label": pa.array([label(event) for event in events], pa.bool_()),
+                "label": pa.array([label(event) for event in events], kind or told),
                 "known_at": pa.array(
                     [window.start + timedelta(microseconds=place) for place in range(len(events))],
                     _MOMENT,

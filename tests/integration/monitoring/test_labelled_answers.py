@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from exposed_world import TODAY, TOMORROW, ExposedWorld, fair_coin, key
 
+from ferryman.errors import DataRejected
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import DAY
 
@@ -149,6 +151,45 @@ def test_a_shadow_is_compared_on_the_same_rows(tmp_path: Path, rain: DeclaredMod
     assert found.losses == pytest.approx([np.log(0.9 / 0.6), np.log(0.1 / 0.4)])
     assert found.answered == {"champion": 5, "candidate": 2, "fallback": 0}
     assert found.labelled == {"champion": 2, "candidate": 2}
+
+
+def redeclared(model: DeclaredModel, task: str, *classes: str) -> DeclaredModel:
+    train = model.spec.train.model_copy(update={"task": task, "classes": list(classes)})
+    return model.model_copy(update={"spec": model.spec.model_copy(update={"train": train})})
+
+
+def test_classes_are_compared_by_the_probability_of_the_true_one(
+    tmp_path: Path, rain: DeclaredModel
+) -> None:
+    model = redeclared(rain, "multiclass", "dry", "wet", "snow")
+    world = ExposedWorld(tmp_path / "home", model)
+    world.log([0, 1], [[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])
+    world.log([2], [[0.2, 0.6, 0.2]], "challenger")
+    world.publish(lambda event: ("dry", "dry", "wet")[event], range(3))
+    found = world.answers()
+    assert found.metric == "log_loss"
+    assert found.losses == pytest.approx(-np.log([0.7, 0.1, 0.6]))
+    # What was logged for other classes cannot be compared, and is no error.
+    world.model = redeclared(model, "multiclass", "dry", "wet", "hail", "snow")
+    assert len(world.answers().losses) == 0
+    world.model = redeclared(model, "multiclass", "snow", "dry", "wet")
+    assert world.answers().losses == pytest.approx(found.losses)
+
+
+def test_numbers_are_compared_by_the_declared_metric(tmp_path: Path, rain: DeclaredModel) -> None:
+    model = redeclared(rain, "regression")
+    world = ExposedWorld(tmp_path / "home", model, labels={"metric": "mae"})
+    world.log([0, 1], [3.0, 5.0])
+    world.log([2], [7.5], "challenger")
+    world.publish(lambda event: (1.0, 5.5, 10.0)[event], range(3))
+    assert world.answers().losses == pytest.approx([2.0, 0.5, 2.5])
+
+
+def test_labels_of_an_older_declaration_are_refused(world: ExposedWorld) -> None:
+    world.log([0], [0.5])
+    world.publish(even, [0], kind=pa.float64())
+    with pytest.raises(DataRejected, match=r"of type double.*Ingest it again"):
+        world.answers()
 
 
 def test_without_labels_or_answers_there_is_nothing(world: ExposedWorld) -> None:
