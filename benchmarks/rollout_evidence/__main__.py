@@ -1,4 +1,4 @@
-"""`python -m benchmarks.rollout_evidence [--rollouts N] [--tests N]`: how sure, and how soon.
+"""`python -m benchmarks.rollout_evidence [--part P] [--rollouts N] [--tests N]`: how sure, how soon.
 
 traffic   stages of 5 % and of 50 %, looked at after every 50 requests: how often a candidate is
           failed, on how many of its requests; and a healthy one passed
@@ -17,7 +17,7 @@ from benchmarks.rollout_evidence.simulated_traffic import Behaviour, Draw, run_s
 from ferryman.rollout import rates
 from ferryman.rollout.significance import FAIL, LEAST_ERRORS, LEAST_REQUESTS
 
-REQUESTS = 20_000
+REQUESTS = 10_000
 
 
 def seconds(median: float) -> Draw:
@@ -129,12 +129,16 @@ def labels(tests: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rollouts", type=int, default=200)
+    parser.add_argument("--rollouts", type=int, default=100)
     parser.add_argument("--tests", type=int, default=2000)
+    parser.add_argument("--part", choices=("traffic", "errors", "labels"))
     asked = parser.parse_args()
-    traffic(asked.rollouts)
-    errors(asked.rollouts * 5)
-    labels(asked.tests)
+    if asked.part in (None, "traffic"):
+        traffic(asked.rollouts)
+    if asked.part in (None, "errors"):
+        errors(asked.rollouts * 5)
+    if asked.part in (None, "labels"):
+        labels(asked.tests)
 
 
 if __name__ == "__main__":

@@ -18,23 +18,35 @@ from ferryman.spec.metrics import Task
 Floats = npt.NDArray[np.float64]
 
 
+# Rows of one request that a server takes into its sample at most.
+_MOST_OF_A_REQUEST = 64
+
+
 @dataclass(frozen=True)
 class Predicted:
     """A sample of predictions: of `total` rows, worth `worth` independent ones.
 
     The rows of one request are alike, so a sample is worth no more rows than there were requests.
+    It is surely worth `proof`: as if few requests had as many of the rows as they can have. Source:
+    Kish, Survey Sampling (1965), for what unequal clusters are worth.
     """
 
     scores: Floats
     total: int
     worth: int
+    proof: float
 
     @classmethod
     def of(cls, figures: VariantFigures) -> "Predicted":
         """The predictions that some figures hold."""
         scores = np.asarray(figures.scores, dtype=np.float64)
-        worth = min(len(scores), max(0, figures.requests))
-        return cls(scores, max(figures.scored, worth), worth)
+        requests = max(0, figures.requests)
+        worth = min(len(scores), requests)
+        total = max(figures.scored, worth)
+        more = max(0, total - requests)
+        squares = requests + (_MOST_OF_A_REQUEST + 1) * more
+        share = min(1.0, total * total / (squares * requests)) if requests and more else 1.0
+        return cls(scores, total, worth, worth * share)
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,7 @@ def chance_of_so_few(champion: Predicted, kinds: int, rows: int) -> float:
 def _always_off(sample: Predicted, sets: float) -> float:
     """How far the shares of a sample are off, at all looks together, with half of FAIL."""
     spent = math.log(sample.total * (sample.total + 1) / (LEAST_ROWS * FAIL / 2))
-    return math.sqrt((sets + spent) / (2 * sample.worth))
+    return math.sqrt((sets + spent) / (2 * sample.proof))
 
 
 def _kolmogorov_smirnov(first: Floats, second: Floats) -> float:

@@ -144,6 +144,17 @@ def test_rows_of_one_request_are_one_witness() -> None:
     assert judge(batch).outcome == "undecided"
 
 
+def test_a_batch_among_single_rows_proves_no_shift() -> None:
+    random = np.random.default_rng(6)
+    singles = random.beta(2, 5, 80)
+    mixed = np.concatenate([singles, np.full(64, 0.9), np.full(64, 0.95)])
+    few = figures(82, scores=mixed)
+    assert finding(judge(few), "shift").effect == pytest.approx(0.6, abs=0.05)
+    assert finding(judge(few), "shift").outcome == "undecided"
+    as_many = figures(208, scores=mixed)
+    assert finding(judge(as_many), "shift").outcome == "failed"
+
+
 def test_classes_are_compared_by_their_shares() -> None:
     random = np.random.default_rng(4)
     champion = figures(5000, scores=random.choice(3, 5000, p=[0.5, 0.3, 0.2]).astype(float))
