@@ -1,14 +1,18 @@
 """The administration port: nothing without the token, one route each, refusals told apart."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 from served_here import ServedHere
 
+from ferryman.errors import Superseded
+from ferryman.runtime.traffic import Traffic, TrafficState, VariantFigures
 from ferryman.serving.front.admin_app import AdminApp
 from ferryman.serving.models.served_models import ServedModels
 from ferryman.serving.models.served_pointers import Pointer
@@ -23,6 +27,7 @@ class OneProcess:
     def __init__(self, served: ServedModels) -> None:
         self.served = served
         self.count, self.left, self.flushed = 1, list[str](), 0
+        self.shares: dict[str, TrafficState] = {}
 
     def models(self) -> dict[str, dict[str, Any]]:
         return {
@@ -35,6 +40,23 @@ class OneProcess:
 
     async def load(self, name: str, pointer: Pointer, bundle: str) -> bool:
         return self.served.load(name, pointer, bundle)
+
+    async def expose(self, name: str, traffic: Traffic, bundle: str) -> TrafficState:
+        assert bundle
+        figures = VariantFigures()
+        state = TrafficState(
+            traffic=traffic, remaining=1.0, everywhere=True, champion=figures, candidate=figures
+        )
+        self.shares[name] = state
+        return state
+
+    async def withdraw(self, name: str, fence: int) -> None:
+        if fence < self.shares[name].traffic.fence:
+            raise Superseded(f"fence {fence} is below")
+        del self.shares[name]
+
+    async def traffic(self, name: str) -> TrafficState | None:
+        return self.shares.get(name)
 
     async def flush(self) -> None:
         self.flushed += 1
@@ -158,3 +180,58 @@ def test_replicas_and_flush(admin: Admin) -> None:
     assert admin.ask("POST", "/admin/prediction-log/flush").json() == {"flushed": True}
     assert admin.ask("GET", "/admin/models/none").status_code == 404
     assert admin.ask("DELETE", "/admin/replicas").status_code == 404
+
+
+SHARE = {
+    **{"op": "ab" * 32, "variant": "canary", "version": 2, "digest": "cd" * 32, "weight": 0.05},
+    **{"base_epoch": 3, "fence": 7, "stage": 1, "lease": 45.0},
+}
+WHERE = "/admin/models/tiny/traffic"
+
+
+def test_a_share_is_given_told_of_and_taken_back(tmp_path: Path) -> None:
+    admin = Admin(tmp_path)
+    assert admin.ask("GET", WHERE).status_code == 404
+    given = admin.ask("POST", WHERE, json={"traffic": SHARE, "bundle": "tiny/x"})
+    told = TrafficState.model_validate_json(given.content)
+    assert told.traffic == Traffic.model_validate(SHARE)
+    assert admin.ask("GET", WHERE).json() == given.json()
+    back = "/admin/models/tiny/withdraw"
+    assert admin.ask("POST", back, json={"fence": 6}).status_code == 409
+    assert admin.ask("POST", back, json={"fence": 7}).json() == {"withdrawn": "tiny"}
+    assert admin.ask("GET", WHERE).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"op": "ab" * 31 + "\n"},
+        {"variant": "champion"},
+        {"weight": 0},
+        {"weight": 1.01},
+        {"weight": float("nan")},
+        {"weight": "0.5"},
+        {"digest": "CD" * 32},
+        {"digest": "cd" * 32 + "\n"},
+        {"base_epoch": 0},
+        {"fence": 2**63},
+        {"lease": 301},
+        {"lease": float("inf")},
+        {"more": 1},
+    ],
+)
+def test_a_senseless_share_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    admin = Admin(tmp_path)
+    body = json.dumps({"traffic": {**SHARE, **change}, "bundle": "tiny/x"})
+    assert admin.ask("POST", WHERE, content=body).status_code == 400
+    assert admin.front.shares == {}
+
+
+@pytest.mark.parametrize("name", ["Tiny", "t/../x", "tiny\n", "ti\u0131y", "x" * 64])
+def test_a_share_is_of_a_model_s_name(tmp_path: Path, name: str) -> None:
+    body = {"traffic": SHARE, "bundle": "tiny/x"}
+    path = f"/admin/models/{quote(name, safe='')}/traffic"
+    answer = Admin(tmp_path).ask("POST", path, json=body)
+    assert answer.status_code in (400, 404)
+    huge = {**body, "bundle": "x" * 2**20}
+    assert Admin(tmp_path).ask("POST", WHERE, json=huge).status_code == 400

@@ -51,23 +51,24 @@ def draw(call: Call, share: Share, entity: bytes | None) -> Call:
     `entity` is whom the client says that its request is about (x-entity-key).
     """
     key = _key(call, entity)
-    if share.model is None:
-        return call._replace(share=share, key=key)
-    weight = share.traffic.weight
-    if not share.takes(key):
-        return call._replace(share=share, key=key, propensity=1.0 - weight)
+    request_id, request, asked, feed, model, started = call[:6]
+    candidate, weight = share.model, share.traffic.weight
+    if candidate is None or not share.takes(key):
+        propensity = 1.0 if candidate is None else 1.0 - weight
+        return Call(
+            request_id, request, asked, feed, model, started, CHAMPION, propensity, share, key
+        )
     # What the champion answers in the place of the candidate is no answer of its own arm.
-    instead = call._replace(share=share, key=key, variant=FALLBACK, propensity=weight)
-    asked, feed = call.asked, call.feed
+    instead = Call(request_id, request, asked, feed, model, started, FALLBACK, weight, share, key)
     if not share.reads_alike:
         try:
-            asked, feed = read(call.request, share.model)
+            asked, feed = read(request, candidate)
         except Exception as error:  # noqa: BLE001 - the candidate's, whatever it is
             share.tell_failure(error)
             return instead
     variant = share.traffic.variant
-    return instead._replace(
-        model=share.model, asked=asked, feed=feed, variant=variant, otherwise=instead
+    return Call(
+        request_id, request, asked, feed, candidate, started, variant, weight, share, key, instead
     )
 
 

@@ -117,7 +117,7 @@ class PredictionApp:
                     request_id, request, model, started, given.get(ENTITY)
                 )
                 self._accounts.answered(call, scores)
-                await send_answer(send, answer, [*headers, *call.model.headers(call.variant)])
+                await send_answer(send, answer, [*headers, *call.model.headers(call.variant)[0]])
                 return
             if route.kind == "metrics" and scope["method"] in ("GET", "HEAD"):
                 await send_text(send, await self._metrics_page())
@@ -135,7 +135,7 @@ class PredictionApp:
         finally:
             metrics.in_flight -= 1
         if model is not None:
-            headers += model.headers(self._loaded.variant(route, model))
+            headers += model.headers(self._loaded.variant(route, model))[0]
         metrics.count(label, name, status, time.perf_counter() - started)
         await send_json(send, status, content, headers)
 
@@ -205,8 +205,7 @@ class PredictionApp:
             if call.otherwise is None:
                 raise
             return self._finish(_fall_back(call, error))
-        headers = [(b"x-request-id", call.request_id), *call.model.headers(call.variant)]
-        written = write_answer(answer, headers)
+        written = write_answer(answer, call.request_id, call.model.headers(call.variant)[1])
         self._accounts.answered(call, scores)
         return written
 

@@ -86,12 +86,14 @@ class Front:
         self._options = options
         copies = ModelCopies(options.root, options.bundles, options.public_key)
         trial = Trial(options.root, options.memory, options.threads, options.public_key)
-        self._shadows = Shadows(
-            ShadowPlace(
-                *(options.root, options.predictions, options.threads, options.memory),
-                *(options.public_key, options.upload),
-            )
+        place = ShadowPlace(
+            options.root,
+            options.predictions,
+            threads=options.threads,
+            memory=options.memory,
+            public_key=options.public_key,
         )
+        self._shadows = Shadows(place)
         self._models = FrontModels(options.root, copies, trial, self._shadows)
         revive = command if options.children and not options.watched else []
         self._fleet = Fleet(
@@ -172,14 +174,14 @@ class Front:
         return await self._models.traffic(self._fleet, name)
 
     async def flush(self) -> None:
-        """Wait until every replica has written its prediction log, and every shadow."""
+        """Wait until every replica has written its prediction log, and what shadows left to it."""
+        await self._shadows.flush()
         members = self._fleet.in_state("ready", "leaving")
         answers = await self._fleet.ask_all(members, {"kind": "flush"}, _FLUSH_SECONDS)
         for member, answer in answers.items():
             # One that has gone in the meantime flushed as it went.
             if isinstance(answer, BaseException) and not member.gone.is_set():
                 raise answer
-        await self._shadows.flush()
 
     def replicas(self) -> dict[str, Any]:
         """How many are wanted, and which there are."""
@@ -239,9 +241,12 @@ class Front:
 
     async def _page(self) -> str:
         members = self._fleet.in_state("ready", "leaving")
-        answers = await self._fleet.ask_all(members, {"kind": "metrics"}, _PAGE_SECONDS)
+        answers, of_shadows = await asyncio.gather(
+            self._fleet.ask_all(members, {"kind": "metrics"}, _PAGE_SECONDS),
+            self._shadows.pages(),
+        )
         pages = [answer for answer in answers.values() if isinstance(answer, str)]
-        return merge_pages([*pages, self._own_page()])
+        return merge_pages([*pages, *of_shadows, self._own_page()])
 
     def _own_page(self) -> str:
         ready = len(self._fleet.in_state("ready"))

@@ -48,18 +48,20 @@ class OnnxModel:
         # The exporter leaves one output; a plain skl2onnx graph has the label before it.
         self._outputs = [self._session.get_outputs()[-1].name]
         self.pace = Pace()
-        self._headers: dict[str, list[tuple[bytes, bytes]]] = {}
+        self._heads: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
 
-    def headers(self, variant: str = CHAMPION) -> list[tuple[bytes, bytes]]:
-        """What an answer's head says of who gave it."""
-        headers = self._headers.get(variant)
-        if headers is None:
-            headers = self._headers[variant] = [
+    def headers(self, variant: str = CHAMPION) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """What an answer's head says of who gave it: as pairs, and as lines of HTTP/1.1."""
+        head = self._heads.get(variant)
+        if head is None:
+            pairs = [
                 (b"x-model-version", str(self.identity.version).encode()),
                 (b"x-model-epoch", str(self.identity.epoch).encode()),
                 (b"x-model-variant", variant.encode()),
             ]
-        return headers
+            lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+            head = self._heads[variant] = (pairs, lines)
+        return head
 
     def score(self, rows: Rows) -> Scores:
         """The answer for each row; RowError where the model gives no finite number.

@@ -51,13 +51,16 @@ async def send_text(send: Send, body: bytes) -> None:
     await _send(send, 200, body, [_TEXT])
 
 
-def write_answer(answer: Answer, headers: Headers) -> bytes:
-    """A prediction as the bytes of an HTTP/1.1 answer; the headers are our own, and checked."""
-    lines = [b"%b: %b\r\n" % header for header in (*answer.headers, *headers)]
-    length = len(answer.body)
-    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n%b\r\n%b" % (
-        length,
-        b"".join(lines),
+def write_answer(answer: Answer, request_id: bytes, head: bytes) -> bytes:
+    """A prediction as the bytes of an HTTP/1.1 answer.
+
+    `head` holds the lines that say who answered; all headers are our own, and checked.
+    """
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n%b" % (
+        len(answer.body),
+        request_id,
+        b"".join([b"%b: %b\r\n" % header for header in answer.headers]),
+        head,
         answer.body,
     )
 
