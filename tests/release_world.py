@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from ferryman.spec.loader import load_model
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.contract import run_step
+from ferryman.steps.pipelines import PIPELINES, verb_of
 
 DECLARATION = """\
 spec_version: 1
@@ -58,7 +62,6 @@ gates:
 FIRST_DAY = datetime(2013, 1, 1, tzinfo=UTC)
 DAYS = 8
 ROWS = 700
-STEPS = ("gate", "stage", "commit", "reconcile")
 # Strength of a candidate's model (more is better on these rows) and its cut-off, by version.
 CANDIDATES = {1: (0.1, 4), 2: (10.0, 6), 3: (1.0, 5), 4: (0.1, 7)}
 
@@ -124,12 +127,21 @@ def candidate(settings: Settings, version: int, make_bundle: Callable[..., Any])
     }
 
 
-def copy_world(template: Settings, home: Path, ports: list[int]) -> Settings:
-    """The same installation in another folder, served on other ports."""
+def copy_world(template: Settings, home: Path, ports: list[int], declared: str = "") -> Settings:
+    """The same installation in another folder, served on other ports.
+
+    `declared` is more of the declaration, such as a rollout; the zoo is then one of its own.
+    """
     shutil.copytree(template.home, home)
+    zoo = template.zoo
+    if declared:
+        zoo = home.with_name(f"{home.name}-zoo")
+        shutil.copytree(template.zoo, zoo)
+        with (zoo / "tiny" / "model.yaml").open("a") as file:
+            file.write(declared)
     for name in ("process.json", "start.lock"):
         (home / "serving" / name).unlink(missing_ok=True)
-    return Settings(home=home, zoo=template.zoo, serving_port=ports[0], serving_admin_port=ports[1])
+    return Settings(home=home, zoo=zoo, serving_port=ports[0], serving_admin_port=ports[1])
 
 
 class Release:
@@ -145,12 +157,15 @@ class Release:
     def run(self, step: str) -> StepResult:
         """Run one step with the results of those before it."""
         folder = run_folder(self.settings.runs_root, "tiny", "release", self.run_id)
+        verb, params = verb_of(step)
+        if verb == "gate":
+            params = {"candidate": self.given}
         request = StepRequest(
             model="tiny",
-            step=step,
+            step=verb,
             run_id=self.run_id,
             run_uri=str(folder),
-            params={"candidate": self.given} if step == "gate" else {},
+            params=params,
             spec_digest=self.model.digest,
             results=self.results,
         )
@@ -159,7 +174,42 @@ class Release:
 
     def run_all(self) -> StepResult:
         """Run every step; the last one's result."""
-        return [self.run(step) for step in STEPS][-1]
+        steps = PIPELINES["release"].steps_of(self.model.spec)
+        return [self.run(step) for step in steps][-1]
+
+
+class Users:
+    """Requests to the public port from a thread, each of another entity; answers are counted.
+
+    `variants` counts answers by x-model-variant, `failed` those that were no 200.
+    """
+
+    def __init__(self, settings: Settings, rows: list[dict[str, Any]], pause: float = 0.01) -> None:
+        self.variants: Counter[str] = Counter()
+        self.versions: Counter[str] = Counter()
+        self.failed = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask, args=(settings, rows, pause))
+
+    def __enter__(self) -> "Users":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self, settings: Settings, rows: list[dict[str, Any]], pause: float) -> None:
+        with httpx.Client(base_url=settings.serving_url, trust_env=False) as http:
+            for number in count():
+                if self._stop.wait(pause):
+                    return
+                asked = {"instances": [rows[number % len(rows)]]}
+                headers = {"x-entity-key": f"user {number}"}
+                answer = http.post("/v1/models/tiny:predict", json=asked, headers=headers)
+                self.failed += answer.status_code != 200
+                self.variants[answer.headers.get("x-model-variant", "")] += 1
+                self.versions[answer.headers.get("x-model-version", "")] += 1
 
 
 def released_elsewhere(

@@ -62,6 +62,9 @@ def run(context: StepContext) -> StepResult:
 def _commit(ledger: Ledger, op: Op, base: int) -> Head:
     if op.base_epoch != base:  # a killed commit had begun to judge it anew
         raise LostRace(f"{op.model} was judged anew against epoch {op.base_epoch}, not {base}")
+    now = ledger.head(op.model)
+    if now is not None and now.epoch != base and now.order_key < op.order_key:
+        raise LostRace(f"{op.model} is at epoch {now.epoch}; the gate saw epoch {base}")
     head = ledger.commit(op.op_id, base)
     lease = ledger.lease(op.model)
     if lease is not None and lease.op_id == op.op_id:

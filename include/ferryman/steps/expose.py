@@ -255,7 +255,9 @@ def _judged(exposure: Exposure, state: TrafficState, share: Note) -> Look:
         text = f"patience ended after {held:.0f} s: {evidence.text}"
         return _ended("undecided", abort(exposure, "undecided", text, told))
     text = f"{exposure.title}: held for {held:.0f} s: {evidence.text}"
-    return Look("hold", text, min(RENEWED, max(left, _SOON) if left > 0 else RENEWED))
+    # A short stage is looked at more often; one of a day no less often than its lease asks for.
+    pace = min(RENEWED, max(_SOON, plan.hold.total_seconds() / 10))
+    return Look("hold", text, min(pace, max(left, _SOON)) if left > 0 else pace)
 
 
 def _pass(exposure: Exposure, evidence: Evidence, told: dict[str, JsonValue]) -> Look:

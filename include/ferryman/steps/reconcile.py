@@ -5,7 +5,6 @@ timer. Every line of it may be repeated.
 """
 
 import logging
-from datetime import UTC, datetime
 from typing import Any
 
 from ferryman.errors import (
@@ -204,9 +203,8 @@ def _is_held(model: str, traffic: Traffic, ledger: Ledger) -> bool:
     lease, op = ledger.lease(model), ledger.op(traffic.op)
     if lease is None or op is None or op.state not in (State.EXPOSED, State.PROVEN):
         return False
-    if (lease.op_id, lease.serial) != (traffic.op, traffic.fence):
-        return False
-    return lease.expires_at > datetime.now(UTC) and standing_share(ledger, op) is not None
+    held = (lease.op_id, lease.serial) == (traffic.op, traffic.fence)
+    return held and standing_share(ledger, op) is not None
 
 
 def _is_served(head: Head, server: ModelServer) -> bool:

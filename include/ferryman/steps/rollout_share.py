@@ -122,10 +122,10 @@ def renew_share(exposure: Exposure, share: Note) -> TrafficState:
 def note_lost_lease(exposure: Exposure, share: Note) -> None:
     """Write that the share ended because nobody renewed it; the server has ended it by itself."""
     serial = int(share.evidence["serial"])
-    lease = exposure.ledger.lease(exposure.op.model)
-    ended = lease.expires_at.isoformat(timespec="seconds") if lease else "an unknown time"
     why: dict[str, JsonValue] = {"why": _LOST}
-    _note_share(exposure, serial, 0.0, f"the lease was not renewed; it ended at {ended}", why)
+    text = f"the lease was not renewed for {LEASE:.0f} s and ran out"
+    _note_share(exposure, serial, 0.0, text, why)
+    _withdraw(exposure, serial)
 
 
 def end_share(exposure: Exposure, reason: str, ending: dict[str, JsonValue] | None = None) -> None:
@@ -134,19 +134,19 @@ def end_share(exposure: Exposure, reason: str, ending: dict[str, JsonValue] | No
     A server that is away takes the share back itself, when its lease ends.
     """
     ledger, op = exposure.ledger, exposure.op
-    lease = ledger.lease(op.model)
-    own = lease is not None and lease.op_id == op.op_id
-    standing = standing_share(ledger, op)
+    newest = _newest_share(ledger, op)
+    if newest is None:
+        return
+    serial = int(newest.evidence["serial"])
     try:
-        if standing is not None:
-            serial = int(standing.evidence["serial"])
+        if newest.evidence["weight"] > 0:
             _note_share(exposure, serial, 0.0, reason, {"ending": ending} if ending else {})
     except LostRace as error:
         logger.info("%s: another release has the traffic already: %s", exposure.title, error.text)
     finally:
-        if lease is not None and own:
-            _withdraw(exposure, lease.serial)
-    if lease is not None and own:
+        _withdraw(exposure, serial)
+    lease = ledger.lease(op.model)
+    if lease is not None and lease.op_id == op.op_id:
         ledger.drop_lease(op.model, lease.serial)
 
 
@@ -167,8 +167,13 @@ def end_any_share(
 
 def standing_share(ledger: Ledger, op: Op) -> Note | None:
     """The newest share of an operation, where the ledger does not say that it ended."""
-    own = [note for note in ledger.notes(op.model, TRAFFIC) if note.evidence["op"] == op.op_id]
-    return own[-1] if own and own[-1].evidence["weight"] > 0 else None
+    newest = _newest_share(ledger, op)
+    return newest if newest is not None and newest.evidence["weight"] > 0 else None
+
+
+def _newest_share(ledger: Ledger, op: Op) -> Note | None:
+    notes = ledger.notes(op.model, TRAFFIC)
+    return next((note for note in reversed(notes) if note.evidence["op"] == op.op_id), None)
 
 
 def _note_share(

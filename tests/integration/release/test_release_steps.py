@@ -14,7 +14,6 @@ from ferryman.errors import (
     DependencyUnavailable,
     GateRefused,
     IntegrityBroken,
-    LostRace,
     PolicyRefused,
     SpecError,
     Superseded,
@@ -152,7 +151,7 @@ def test_a_worse_candidate_is_rejected_and_no_file_can_help_it(world: World) -> 
     ok = world.release(2).run("gate")
     release.results["gate"] = ok.model_copy(update={"outputs": forged, "verdict": "passed"})
     for step in ("stage", "commit"):
-        with pytest.raises(PolicyRefused, match="REJECTED"):
+        with pytest.raises(GateRefused, match="log_loss"):
             release.run(step)
     assert world.state() == AT_SECOND
 
@@ -182,10 +181,10 @@ def test_quarantined_and_frozen_are_refused(world: World) -> None:
     release = world.release(2)
     release.run("gate")
     release.run("stage")
-    world.ledger.set_frozen("tiny", True, actor="ann", reason="incident")
+    world.ledger.set_frozen("tiny", True, actor="ann", reason="an incident at night")
     with pytest.raises(PolicyRefused, match="frozen"):
         release.run("commit")
-    world.ledger.set_frozen("tiny", False, actor="ann", reason="over")
+    world.ledger.set_frozen("tiny", False, actor="ann", reason="the incident is over")
     digest = release.given["digest"]
     world.ledger.quarantine("tiny", digest, why="wrong labels", actor="ann")
     with pytest.raises(PolicyRefused, match="wrong labels"):
@@ -200,16 +199,25 @@ def test_a_lost_race_is_gated_anew(world: World) -> None:
     slow.run("gate")
     slow.run("stage")
     world.release(3, "fast").run_all()
-    with pytest.raises(LostRace):
-        slow.run("commit")
-    again = world.release(2, "slow-again")
-    assert again.run("gate").outputs["base_epoch"] == 2
+    gated = world.release(2, "gated-again")
+    assert gated.run("gate").outputs["base_epoch"] == 2
     with pytest.raises(PolicyRefused, match="GATED"):  # staged for the old verdict only
-        again.run("commit")
-    again.run("stage")
-    assert again.run("commit").outputs["epoch"] == 3
-    again.run("reconcile")
+        gated.run("commit")
+    assert slow.run("commit").outputs["epoch"] == 3  # judged and staged again, on the spot
+    slow.run("reconcile")
     assert world.state() == (3, 2, 2, 3, 2)
+    own = [row for row in world.ledger.history("tiny") if row.candidate.version == 2]
+    assert [row.base_epoch for row in own if row.state is State.GATED] == [1, 2]
+
+
+def test_a_lost_race_that_the_new_champion_wins_is_refused(world: World) -> None:
+    loser = world.release(3, "loser")
+    loser.run("gate")
+    loser.run("stage")
+    world.release(2, "winner").run_all()
+    with pytest.raises(Superseded, match="version 2"):
+        loser.run("commit")
+    assert world.state() == AT_SECOND
 
 
 def test_no_server_stops_a_release_before_the_commit(world: World) -> None:
@@ -256,7 +264,9 @@ def test_what_moved_by_hand_is_put_back(world: World) -> None:
     world.deployer.start()
     assert world.state() == (2, 2, 1, None, None)
     found = reconcile_all(world.settings)
+    told = found["tiny"].pop("found")
     assert found == {"tiny": {"epoch": 2, "version": 2, "served": world.settings.serving_url}}
+    assert len(told) == 1 and "moved by hand" in told[0]
     assert world.state() == AT_SECOND
 
 
