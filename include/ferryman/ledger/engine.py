@@ -17,6 +17,7 @@ from ferryman.ledger import tables
 BUSY_SECONDS = 30
 GENESIS = "0" * 64
 _WRITE = "ferryman_write"
+_RESTORE = "Restore the ledger from a backup, then run `ferryman reconcile`."
 _CREATION = 0x6665727279  # the number of Postgres' advisory lock: "ferry"
 
 
@@ -63,6 +64,10 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
             with connection.begin():
                 yield connection
     except OperationalError as error:
+        if "Could not decode" in str(error.orig):  # the driver's word for bytes that are no text
+            raise IntegrityBroken(
+                f"ledger {_shown(engine)} is damaged: {error.orig}", remedy=_RESTORE
+            ) from error
         raise DependencyUnavailable(
             f"ledger {_shown(engine)} is not available: {error.orig}",
             remedy="Free the disk or make the ledger writable, then run again.",
@@ -71,7 +76,7 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
         if "malformed" in str(error.orig) or "not a database" in str(error.orig):
             raise IntegrityBroken(
                 f"ledger {_shown(engine)} is damaged: {error.orig}",
-                remedy="Restore the ledger from a backup, then run `ferryman reconcile`.",
+                remedy=_RESTORE,
             ) from error
         raise
 

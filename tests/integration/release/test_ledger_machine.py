@@ -1,0 +1,267 @@
+"""Any order of acts: the ledger keeps its promises at every step, or refuses with a reason."""
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings, strategies
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from ledger_world import MODEL, REASON, finish, make_candidate
+from services.long_tests import is_long
+
+from ferryman.errors import FerrymanError
+from ferryman.ledger.ledger import PROMOTE, Ledger
+from ferryman.ledger.records import Head, Op, Routing, State
+
+VERSIONS = strategies.integers(1, 9)
+STATES = strategies.sampled_from(
+    [State.STAGED, State.EXPOSED, State.PROVEN, State.ABORTED, State.FAILED]
+)
+WEIGHTS = strategies.sampled_from([0.0, 0.05, 0.25, 1.0])
+HOLDERS = strategies.sampled_from(["controller", "triggerer"])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """The ledger under one model's acts, beside a picture of who ought to be routed to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.ledger = Ledger(f"sqlite:///{Path(self.folder.name) / 'ledger.db'}")
+        self.ids: dict[str, str] = {}
+        self.serial = 0
+        self.barred: set[str] = set()
+        self.past: list[tuple[datetime, Routing]] = []
+        self.head: Head | None = None
+        self.share: tuple[str, float] = ("", 0.0)
+
+    def teardown(self) -> None:
+        self.folder.cleanup()
+
+    def attempt(self, act: Any, *given: Any, **named: Any) -> Any:
+        """The result of an act; None where it was refused, and then nothing was written."""
+        before = self.rows()
+        try:
+            return act(*given, **named)
+        except FerrymanError as error:
+            assert int(error.exit_code) in (2, 5, 8, 9), error
+            if int(error.exit_code) != 5:
+                assert self.rows() == before, error
+            return None
+
+    def rows(self) -> int:
+        return len(self.ledger.history(MODEL)) + len(self.ledger.notes(MODEL))
+
+    def epoch(self) -> int:
+        return self.head.epoch if self.head else 0
+
+    def op(self, key: str) -> Op | None:
+        return self.ledger.op(self.ids[key]) if key in self.ids else None
+
+    @initialize()
+    def first_release(self) -> None:
+        self.gate(1, 0, False, False)
+        self.commit("1", 0)
+
+    @rule(
+        version=VERSIONS,
+        behind=strategies.sampled_from([0, 0, 0, 1]),
+        approval=strategies.booleans(),
+        exposure=strategies.booleans(),
+    )
+    def gate(self, version: int, behind: int, approval: bool, exposure: bool) -> None:
+        base = max(self.epoch() - behind, 0)
+        candidate = make_candidate(version, version)
+        op = self.ledger.open_op(PROMOTE, MODEL, candidate, "ann", "test")
+        self.ids[str(version)] = op.op_id
+        requires = {"requires": {"approval": approval, "exposure": exposure}}
+        self.attempt(self.ledger.advance, op.op_id, State.REGISTERED, {}, base_epoch=0)
+        self.attempt(self.ledger.advance, op.op_id, State.GATED, requires, base_epoch=base)
+        self.attempt(self.ledger.advance, op.op_id, State.STAGED, {}, base_epoch=base)
+        self.follow()
+
+    @rule(version=VERSIONS, state=STATES)
+    def advance(self, version: int, state: State) -> None:
+        if op := self.op(str(version)):
+            self.attempt(self.ledger.advance, op.op_id, state, {})
+        self.follow()
+
+    @rule(
+        version=VERSIONS,
+        approved=strategies.booleans(),
+        actor=strategies.sampled_from(["ann", "bob"]),
+    )
+    def decide(self, version: int, approved: bool, actor: str) -> None:
+        if op := self.op(str(version)):
+            done = self.attempt(
+                self.ledger.decide,
+                op.op_id,
+                base_epoch=op.base_epoch,
+                digest=op.candidate.digest,
+                approved=approved,
+                actor=actor,
+                requester="cleo",
+                reason=REASON,
+            )
+            assert done is None or not approved or actor == "bob"
+
+    @rule(
+        key=strategies.sampled_from([str(n) for n in range(1, 10)] + ["back", "adopt"]),
+        behind=strategies.sampled_from([0, 0, 1]),
+    )
+    def commit(self, key: str, behind: int) -> None:
+        op = self.op(key)
+        if op is None:
+            return
+        known = self.ledger.committed_head(op.op_id)
+        made = self.attempt(self.ledger.commit, op.op_id, max(self.epoch() - behind, 0))
+        if made is None or known is not None:
+            return
+        assert op.candidate.digest not in self.barred
+        assert made.epoch == self.epoch() + 1
+        if self.head is not None:
+            assert made.order_key >= self.head.order_key
+            assert key == "back" or not self.head.frozen
+        if key == "back" and self.head is not None:
+            self.barred.add(self.head.digest)
+        self.head, self.share = made, ("", 0.0)
+        finish(self.ledger, op.op_id)
+
+    @precondition(lambda self: self.head is not None)
+    @rule(version=VERSIONS)
+    def ask_rollback(self, version: int) -> None:
+        op = self.attempt(
+            self.ledger.open_rollback,
+            MODEL,
+            make_candidate(version, version),
+            actor="ann",
+            reason=REASON,
+        )
+        self.stage_request("back", op)
+
+    @rule(version=VERSIONS)
+    def ask_adoption(self, version: int) -> None:
+        op = self.attempt(
+            self.ledger.open_adoption,
+            MODEL,
+            make_candidate(version, version),
+            actor="ann",
+            reason=REASON,
+        )
+        self.stage_request("adopt", op)
+
+    def stage_request(self, key: str, op: Op | None) -> None:
+        if op is not None:
+            self.ids[key] = op.op_id
+            self.attempt(self.ledger.advance, op.op_id, State.STAGED, {})
+
+    @rule(version=VERSIONS, holder=HOLDERS)
+    def take_lease(self, version: int, holder: str) -> None:
+        if op := self.op(str(version)):
+            lease = self.attempt(self.ledger.take_lease, MODEL, op.op_id, holder, 600)
+            assert lease is None or lease.serial >= self.serial
+            self.serial = lease.serial if lease else self.serial
+
+    @rule()
+    def drop_lease(self) -> None:
+        self.ledger.drop_lease(MODEL, self.serial)
+        assert self.ledger.lease(MODEL) is None
+
+    @rule(version=VERSIONS, weight=WEIGHTS, behind=strategies.sampled_from([0, 0, 0, 1]))
+    def set_traffic(self, version: int, weight: float, behind: int) -> None:
+        op = self.op(str(version))
+        if op is None:
+            return
+        note = self.attempt(
+            self.ledger.set_traffic,
+            op.op_id,
+            serial=self.serial - behind,
+            stage=0,
+            variant="canary",
+            weight=weight,
+            reason="stage",
+            evidence={},
+            lease_seconds=600,
+        )
+        if note is not None and weight:
+            assert op.candidate.digest not in self.barred and behind == 0
+            self.share = (op.op_id, weight)
+        elif note is not None and self.share[0] == op.op_id:
+            self.share = ("", 0.0)
+
+    @precondition(lambda self: self.head is not None)
+    @rule(frozen=strategies.booleans())
+    def freeze(self, frozen: bool) -> None:
+        self.ledger.set_frozen(MODEL, frozen, actor="ann", reason=REASON)
+        assert self.head is not None
+        self.head = self.head._replace(frozen=frozen)
+
+    @rule(version=strategies.integers(7, 9))
+    def quarantine(self, version: int) -> None:
+        if self.head is not None and self.head.version != version:
+            self.ledger.quarantine(MODEL, f"{version:064x}", why=REASON, actor="ann")
+            self.barred.add(f"{version:064x}")
+
+    @rule(version=VERSIONS, held=strategies.booleans())
+    def hold(self, version: int, held: bool) -> None:
+        self.attempt(self.ledger.set_held, MODEL, version, held, actor="ann", reason=REASON)
+
+    def follow(self) -> None:
+        """A share ends with its operation, or when that is judged anew."""
+        op = self.ledger.op(self.share[0]) if self.share[0] else None
+        if op is not None and op.state not in (State.EXPOSED, State.PROVEN):
+            self.share = ("", 0.0)
+
+    @invariant()
+    def the_ledger_is_whole(self) -> None:
+        assert self.ledger.verify() == []
+
+    @invariant()
+    def routing_is_as_it_was_decided(self) -> None:
+        routing, head = self.ledger.routing(MODEL), self.ledger.head(MODEL)
+        assert routing.head == head
+        assert (routing.op_id, routing.weight) == self.share
+        if head is not None and self.head is not None:
+            assert head._replace(last_good=[]) == self.head._replace(last_good=[])
+        rows = self.ledger.history(MODEL) + self.ledger.notes(MODEL)
+        if rows:
+            self.past.append((max(row.at for row in rows), routing))
+
+    @invariant()
+    def the_protected_cover_head_target_and_candidate(self) -> None:
+        kept = {one.digest: one.why for one in self.ledger.protected(MODEL)}
+        routing, good = self.ledger.routing(MODEL), self.ledger.good_versions(MODEL)
+        assert routing.head is None or "serving" in kept[routing.head.digest]
+        assert not good or "rollback target" in kept[good[0].digest]
+        assert not routing.weight or "canary" in kept[routing.digest]
+        assert not {candidate.digest for candidate in good} & self.barred
+
+    @invariant()
+    def a_past_moment_is_told_as_it_was(self) -> None:
+        if self.past:
+            at, told = self.past[len(self.past) // 2]
+            same = [one for moment, one in self.past if moment == at][-1]
+            assert self.ledger.routing(MODEL, at)._replace(at=same.at) == same, told
+
+
+def test_any_order_of_acts(monkeypatch: Any) -> None:
+    """A clock that ticks with every reading: no two rows have one time."""
+    now = [datetime(2030, 1, 1, tzinfo=UTC)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            assert tz is UTC
+            now[0] += timedelta(microseconds=1)
+            return now[0]
+
+    monkeypatch.setattr("ferryman.ledger.appending.datetime", Clock)
+    machine: Any = LedgerMachine.TestCase
+    machine.settings = settings(
+        max_examples=20 if is_long() else 5,
+        stateful_step_count=500 if is_long() else 100,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    machine().runTest()
