@@ -6,7 +6,6 @@ A batch of five hundred rows is one observation; five hundred would make chance 
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,7 +33,7 @@ from ferryman.settings import Settings
 from ferryman.spec.metrics import MetricName
 from ferryman.spec.model import DeclaredModel, ModelSpec
 from ferryman.spec.rollout import LabelsSpec
-from ferryman.spec.windows import Window, format_time
+from ferryman.spec.windows import Window
 from ferryman.steps.exposed_rows import (
     Exposure,
     drawn_rows,
@@ -46,6 +45,7 @@ from ferryman.steps.join_labels import refuse_older_labels
 from ferryman.training.labels import encode_labels
 
 Floats = npt.NDArray[np.float64]
+_EVENT_TIME = r"\|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
 
 
 @dataclass(frozen=True)
@@ -176,15 +176,16 @@ def _arms(
     arms = joined["is_candidate"].to_numpy().astype(bool)
     chances = joined["propensity"].to_numpy()
     units = _units(joined, asked)
-    draws = [f"{units[row]} {arms[row]} {chances[row]}" for row in range(len(units))]
-    means, firsts = _means(draws, losses, joined)
+    # One entity may have been drawn anew where the share changed.
+    drawn = (joined[name].cast(pa.string()) for name in ("is_candidate", "propensity"))
+    means, firsts = _means(pc.binary_join_element_wise(units, *drawn, " "), losses, joined)
     kept = np.isfinite(losses)
     return LabelledAnswers(
         metric=metric,
         losses=means,
         is_candidate=arms[firsts],
         propensity=chances[firsts],
-        entities=_numbers([units[row] for row in firsts]),
+        entities=_numbers(units)[firsts],
         answered=answered,
         labelled=_by_arm(pa.array(arms[kept])),
     )
@@ -227,45 +228,43 @@ def _losses(spec: ModelSpec, metric: MetricName, joined: Any, scores: Any) -> Fl
     return row_losses(spec.train.task, metric, truth, score_array(scores))
 
 
-def _units(joined: Any, asked: Any) -> list[str]:
+def _units(joined: Any, asked: Any) -> Any:
     """What was drawn for each row: its entity, or its request where that has several rows.
 
-    The entity is the key without the time of the event, as the server made it; see
+    The entity is the key without the time of the event, as the server joins them; see
     serving.log.rows.
     """
-    sizes = Counter(asked["request_id"].to_pylist())
-    units = []
-    for request, key, moment in zip(
-        *(joined[name].to_pylist() for name in ("request_id", "entity_key", "event_time")),
-        strict=True,
-    ):
-        entity = key.removesuffix(f"|{format_time(moment)}")
-        units.append(f"request {request}" if sizes[request] > 1 else f"entity {entity}")
-    return units
+    sizes = pc.value_counts(asked["request_id"])
+    places = pc.index_in(joined["request_id"], value_set=sizes.field("values"))
+    alone = pc.equal(sizes.field("counts").take(places), 1)
+    entity = pc.replace_substring_regex(joined["entity_key"], _EVENT_TIME, "")
+    return pc.binary_join_element_wise(
+        pc.if_else(alone, "entity", "request"), pc.if_else(alone, entity, joined["request_id"]), " "
+    )
 
 
-def _means(units: list[str], losses: Floats, joined: Any) -> tuple[Floats, npt.NDArray[np.int64]]:
+def _means(units: Any, losses: Floats, joined: Any) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Each unit's mean loss in the order of its first label, and a row of each; NaN left out.
 
     Ties go by the event and its key, so that the order of the log does not matter.
     """
-    rows = np.arange(len(losses))
     order = pc.sort_indices(
         joined, [(name, "ascending") for name in ("known_at", "event_time", "entity_key")]
     ).to_numpy()
-    order = rows[order][np.isfinite(losses[order])]
+    order = order[np.isfinite(losses[order])].astype(np.int64)
     if not len(order):
         return np.zeros(0), order
-    names = np.asarray(units)[order]
-    _, firsts, places = np.unique(names, return_index=True, return_inverse=True)
+    _, firsts, places = np.unique(_numbers(units)[order], return_index=True, return_inverse=True)
     means = np.bincount(places, weights=losses[order]) / np.bincount(places)
     by_label = np.argsort(firsts)
     return means[by_label], order[firsts[by_label]]
 
 
-def _numbers(names: list[str]) -> npt.NDArray[np.int64]:
+def _numbers(names: Any) -> npt.NDArray[np.int64]:
     """The same number for the same name."""
-    return np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)[1]
+    encoded = pa.chunked_array(names).combine_chunks().dictionary_encode()
+    numbers: npt.NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
+    return numbers
 
 
 def _by_row(table: Any) -> Any:
