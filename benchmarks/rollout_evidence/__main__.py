@@ -1,4 +1,4 @@
-"""`python -m benchmarks.rollout_evidence [--part P] [--rollouts N] [--tests N]`: how sure, how soon.
+"""`python -m benchmarks.rollout_evidence [--part P] [--rollouts N] [--tests N]`: sure, and when?
 
 traffic   stages of 5 % and of 50 %, looked at after every 50 requests: how often a candidate is
           failed, on how many of its requests; and a healthy one passed
