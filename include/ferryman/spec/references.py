@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ferryman.spec.durations import format_duration
 from ferryman.spec.metrics import MEANS_OVER_ROWS, METRICS_OF
 from ferryman.spec.mistakes import Location, Mistake, line_of, nearest
 from ferryman.spec.model import ModelSpec
@@ -180,6 +181,10 @@ def _rollout(spec: ModelSpec, _: Path) -> Found:
     if metric is not None and metric not in legal:
         text = f"{_path(location)}: {metric!r} is no mean over the rows of a {spec.train.task} task"
         yield location, f"{text}; there are {', '.join(legal)}"
+    keep, late = spec.serving.log.keep, spec.rollout.labels.late
+    if spec.rollout.strategy != "direct" and keep < late:
+        text = f"answers are kept for less than rollout.labels.late, {format_duration(late)}"
+        yield ("serving", "log", "keep"), f"serving.log.keep: {text}"
     # In the prediction log such a feature stands in the place of the column that tells it.
     hiding = {"variant", "propensity"} & spec.features.columns.keys()
     for name in sorted(hiding) if spec.rollout.strategy != "direct" else []:
