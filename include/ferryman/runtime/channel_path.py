@@ -17,9 +17,9 @@ def channel_path(root: Path) -> Path:
 def shadow_path(channel: Path, model: str) -> Path:
     """The socket on which a model's shadow takes copies of requests, beside its server's channel.
 
-    Of a few letters, however long the model's name is.
+    Of a few letters, however long the model's name is: a channel's own name may be 100 bytes long.
     """
-    return channel.with_name(f"shadow-{hashlib.sha256(model.encode()).hexdigest()[:16]}")
+    return channel.with_name(f"s{hashlib.sha256(model.encode()).hexdigest()[:10]}")
 
 
 def make_channel_folder(channel: Path) -> None:

@@ -166,7 +166,6 @@ def _shadow(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, default=1, help="of its arithmetic")
     parser.add_argument("--memory", type=int, default=0, help="bytes that it may use; 0: any")
     parser.add_argument("--public-key", type=Path, help="only a bundle signed with its key")
-    parser.add_argument("--upload", action="store_true", help="bring the log to its connection")
     given = parser.parse_args(arguments)
     from ferryman.serving.models.onnx_model import Identity
     from ferryman.serving.shadow.shadow import ShadowOptions, run_shadow
@@ -181,7 +180,6 @@ def _shadow(arguments: Sequence[str]) -> int:
         threads=given.threads,
         memory=given.memory,
         public_key=given.public_key,
-        upload=given.upload,
     )
     run_shadow(options)
     return 0

@@ -13,6 +13,8 @@ import httpx
 import psutil
 import pytest
 from client_load import running_clients
+from greedy_bundle import make_greedy_bundle
+from linear_bundle import LINE, make_linear_bundle
 from small_bundles import SmallBundle
 
 from ferryman.errors import IntegrityBroken
@@ -23,6 +25,16 @@ from ferryman.serving.log.prediction_log import read_predictions
 
 OP = hashlib.sha256(b"an operation").hexdigest()
 EPOCH = 4
+SHARE: dict[str, Any] = {
+    "op": OP,
+    "variant": "shadow",
+    "version": 9,
+    "weight": 1.0,
+    "base_epoch": EPOCH,
+    "fence": 1,
+    "stage": 0,
+    "lease": 60.0,
+}
 
 
 class Shadowed:
@@ -35,18 +47,7 @@ class Shadowed:
     def follow(self, bundle: SmallBundle | None = None, **changed: Any) -> TrafficState:
         """Give the candidate its share, or renew it."""
         given = bundle or self.candidate
-        told: dict[str, Any] = {
-            "op": OP,
-            "variant": "shadow",
-            "version": 9,
-            "digest": given.digest,
-            "weight": 1.0,
-            "base_epoch": EPOCH,
-            "fence": 1,
-            "stage": 0,
-            "lease": 60.0,
-        }
-        traffic = Traffic(**{**told, **changed})
+        traffic = Traffic(**{**SHARE, "digest": given.digest, **changed})
         state: TrafficState = self.client.expose("tiny", traffic, str(given.folder))
         return state
 
@@ -116,6 +117,9 @@ def test_every_request_is_copied_and_its_rows_pair(shadowed: Any, wait_for: Any)
     assert (state.copied, state.dropped, state.candidate.errors) == (300, 0, 0)
     assert (state.champion.requests, state.candidate.scored) == (300, 300)
     assert sum(state.candidate.seconds) == 300 and len(state.candidate.scores) == 300
+    page = httpx.get(f"{server.server.endpoint.url}/metrics", trust_env=False).text
+    told = 'ferryman_variant_requests_total{model="tiny",replica="front",variant="shadow"} 300.0'
+    assert told in page
     rows = server.logged()
     champion = {row["request_id"]: row for row in rows["champion"]}
     assert len(rows["shadow"]) == 300
@@ -200,18 +204,50 @@ def test_a_share_is_copied_by_whom_it_is_about(shadowed: Any, wait_for: Any) -> 
     assert server.running().pid == pid
 
 
-def test_withdrawn_it_ends_and_what_it_scored_is_logged(shadowed: Any, wait_for: Any) -> None:
+def test_withdrawn_it_scores_what_it_was_sent_logs_it_and_ends(
+    shadowed: Any, wait_for: Any
+) -> None:
     server = shadowed(replicas=1)
     server.follow()
-    assert server.running().nice() >= 10
+    shadow = server.running()
+    assert shadow.nice() >= 10
+    shadow.suspend()
     url = f"{server.server.endpoint.url}/v1/models/tiny:predict"
     for row in server.champion.rows[:5]:
         httpx.post(url, json={"instances": [row]}, trust_env=False).raise_for_status()
-    wait_for(lambda: server.state.candidate.requests == 5)
+    wait_for(lambda: server.state.copied == 5)
     server.client.withdraw("tiny", 1)
     assert server.client.traffic("tiny") is None
+    shadow.resume()
     assert len(server.logged()["shadow"]) == 5
     wait_for(lambda: server.process() is None)
+
+
+def test_one_that_eats_memory_is_bounded_and_users_are_answered(
+    start_server: Any, wait_for: Any
+) -> None:
+    server = start_server(replicas=1, resources={"memory": "512Mi"})
+    root = server.settings.bundles_root
+    champion, manifest = make_linear_bundle(root, slope=1.0)
+    where = {"bundle": str(champion), "digest": manifest.digest}
+    server.client.load(LINE, version=1, epoch=EPOCH, **where)
+
+    def follow(name: str, numbers: int) -> None:
+        digest = make_greedy_bundle(root / LINE / name, numbers)
+        given = Traffic(**{**SHARE, "digest": digest})
+        assert server.client.expose(LINE, given, str(root / LINE / name)).everywhere
+
+    with pytest.raises(
+        IntegrityBroken, match=r"more than the 512 MiB of memory .* it used \d+ MiB"
+    ):
+        follow("too-greedy", 7_200_000)  # of the sixteen rows that its pace is measured with
+    assert server.client.traffic(LINE) is None
+    follow("greedy", 1024 * 1024)
+    rows = [{"x": float(number)} for number in range(1, 401)]  # 1.6 GiB
+    assert server.client.predict(LINE, rows).scores == [row["x"] for row in rows]
+    wait_for(lambda: server.client.traffic(LINE).candidate.errors == 1)
+    assert server.client.predict(LINE, rows[:1]).scores == [1.0]
+    wait_for(lambda: server.client.traffic(LINE).candidate.scored == 1)
 
 
 def test_it_ends_with_its_lease_and_with_its_front(shadowed: Any, wait_for: Any) -> None:

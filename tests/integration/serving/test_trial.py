@@ -12,37 +12,14 @@ from typing import Any
 
 import psutil
 import pytest
+from greedy_bundle import make_greedy_bundle
 
 from ferryman.errors import DependencyUnavailable, IntegrityBroken
-from ferryman.runtime.bundle import GOLDEN, ONNX, REFERENCE, SIGNATURE, seal
+from ferryman.runtime.bundle import GOLDEN, SIGNATURE, seal
 from ferryman.runtime.files import write_json
 from ferryman.serving.front.trial import Trial
 
 MIB = 2**20
-
-
-def _greedy_bundle(folder: Path, numbers: int) -> str:
-    """A bundle of model `line` that fills `numbers` float32 to score a row; its digest."""
-    import onnx
-    from onnx import TensorProto, helper
-
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])
-    y = helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])
-    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [1, numbers])
-    nodes = [
-        helper.make_node("Expand", ["x", "shape"], ["wide"]),
-        helper.make_node("ReduceMax", ["wide"], ["value"], axes=[1], keepdims=1),
-    ]
-    graph = helper.make_graph(nodes, "line", [x], [y], initializer=[shape])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    folder.mkdir(parents=True)
-    onnx.save(model, folder / ONNX)
-    feature: dict[str, Any] = {"name": "x", "type": "number", "nullable": False}
-    signature = {"features": [feature], "task": "regression", "entity": ["x"], "output": "y"}
-    write_json(folder / SIGNATURE, signature)
-    write_json(folder / GOLDEN, {"rows": [{"x": 1.0}], "outputs": [1.0]})
-    write_json(folder / REFERENCE, {})
-    return seal(folder, model="line", task="regression", framework="sklearn").digest
 
 
 def _copy_of(root: Path, model: str, folder: Path, digest: str) -> None:
@@ -80,7 +57,7 @@ def test_a_good_candidate_passes(tmp_path: Path, make_bundle: Any) -> None:
     ids=["a run of sixteen rows", "all at once"],
 )
 def test_one_that_eats_memory_is_ended_and_named(tmp_path: Path, numbers: int, told: str) -> None:
-    digest = _greedy_bundle(tmp_path / "made", numbers)
+    digest = make_greedy_bundle(tmp_path / "made", numbers)
     _copy_of(tmp_path, "line", tmp_path / "made", digest)
     with pytest.raises(IntegrityBroken, match=r"more than the 160 MiB of memory.*" + told):
         _try(tmp_path, "line", digest, memory=160 * MIB)

@@ -23,7 +23,7 @@ from ferryman.serving.sockets.channel import Channel, Message, rebuild_error
 _LOAD_SECONDS = 120.0
 _LOOK_SECONDS = 0.25
 _PING_SECONDS = 1.0
-_HANG_SECONDS = 10.0
+_HANG_SECONDS = 30.0
 _FIGURES_SECONDS = 2.0
 _FLUSH_SECONDS = 35.0
 LEAVE_SECONDS = 40.0
@@ -43,7 +43,6 @@ class ShadowPlace:
     threads: int = 1
     memory: int = 0
     public_key: Path | None = None
-    upload: bool = False
 
     def command(self, name: str, traffic: Traffic, tie: int) -> list[str]:
         """The command line of one; `tie` is the descriptor of its end of the channel."""
@@ -64,8 +63,7 @@ class ShadowPlace:
         if self.public_key is not None:
             told["--public-key"] = self.public_key
         words = [str(part) for pair in told.items() for part in pair]
-        flags = ["--upload"] if self.upload else []
-        return [sys.executable, "-m", MODULE, "shadow", *words, *flags]
+        return [sys.executable, "-m", MODULE, "shadow", *words]
 
     @property
     def limit(self) -> int:
@@ -119,6 +117,17 @@ class ShadowProcess:
         """See `Shadows.figures`; the last that were heard where it does not answer now."""
         await self._look()
         return [*self._past, self._last]
+
+    async def page(self) -> str:
+        """Its metrics; empty where it does not answer now."""
+        if self._channel is None or not self.is_ready:
+            return ""
+        try:
+            text: str = await self._channel.ask({"kind": "metrics"}, _FIGURES_SECONDS)
+        except FerrymanError as error:
+            logger.debug("the shadow of %s: %s", self._name, error)
+            return ""
+        return text
 
     async def flush(self) -> None:
         """Wait until its log is written."""

@@ -55,6 +55,11 @@ class Shadows:
         shadow = self._shadows.get(name)
         return [] if shadow is None else await shadow.figures()
 
+    async def pages(self) -> list[str]:
+        """The metrics of those that answer now."""
+        shadows = list(self._shadows.values())
+        return await asyncio.gather(*(shadow.page() for shadow in shadows))
+
     async def flush(self) -> None:
         """Wait until every shadow has written its log, those that are leaving, too.
 

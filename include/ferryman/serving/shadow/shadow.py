@@ -9,9 +9,11 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -20,6 +22,9 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.parent_death import end_with_parent
 from ferryman.runtime.traffic import Traffic
 from ferryman.serving.answering.tally import Tally
+from ferryman.serving.answering.variant_counts import VariantCounts
+from ferryman.serving.log.finish import Result
+from ferryman.serving.log.journal import JOURNALS
 from ferryman.serving.log.writer import Entry, PredictionLog
 from ferryman.serving.models.memory_limit import limited_memory
 from ferryman.serving.models.model_copies import ModelCopies
@@ -34,8 +39,11 @@ from ferryman.serving.sockets.listening import Accepting
 
 SHADOW = "shadow"
 _NICE = 15
-_BATCH = 16  # copies of one replica before others have their turn
+# Of copies that one replica sent, before others, and the front, have their turn.
+_BATCH_SECONDS = 0.02
+_DRAIN_SECONDS = 2.0  # at the end, for what was sent before
 _LOOK_SECONDS = 0.2
+_ONE_DESCRIPTOR = socket.CMSG_SPACE(4)
 _CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 logger = logging.getLogger(__name__)
@@ -54,7 +62,6 @@ class ShadowOptions:
     threads: int = 1
     memory: int = 0
     public_key: Path | None = None
-    upload: bool = False
 
 
 class Shadow:
@@ -72,6 +79,7 @@ class Shadow:
         self._connections: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures = 0
+        self._counts = VariantCounts()
         self._channel = Channel(tie, self._hear, self.end)
 
     async def run(self, listener: socket.socket) -> None:
@@ -88,7 +96,10 @@ class Shadow:
             except TimeoutError:
                 continue
         accepting.stop()
+        drained = time.monotonic() + _DRAIN_SECONDS
         for connection in list(self._connections):
+            while self._read_one(connection) and time.monotonic() < drained:
+                pass
             self._drop(connection)
         await asyncio.to_thread(self._log.close)
         self._channel.close()
@@ -110,6 +121,8 @@ class Shadow:
                 self._stage, self._tally = stage, Tally(f"{SHADOW} {stage}")
         elif kind == "figures":
             self._channel.answer(message, {"stage": self._stage, **self._tally.as_json()})
+        elif kind == "metrics":
+            self._channel.answer(message, _page(self._counts))
         elif kind == "flush":
             task = asyncio.get_running_loop().create_task(self._flush(message))
             self._tasks.add(task)
@@ -132,25 +145,30 @@ class Shadow:
         asyncio.get_running_loop().add_reader(connected.fileno(), self._read, connected)
 
     def _drop(self, connection: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(connection.fileno())
-        self._connections.discard(connection)
-        connection.close()
+        if connection in self._connections:
+            asyncio.get_running_loop().remove_reader(connection.fileno())
+            self._connections.discard(connection)
+            connection.close()
 
     def _read(self, connection: socket.socket) -> None:
-        for _ in range(_BATCH):
-            try:
-                size, told, _, _ = connection.recvmsg_into(
-                    [self._buffer], socket.CMSG_SPACE(4), _CLOEXEC
-                )
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                size, told = 0, []
-            if not size:
-                self._drop(connection)
-                return
-            descriptor = int.from_bytes(told[0][2][:4], "little") if told else None
-            self._score(bytes(memoryview(self._buffer)[:size]), descriptor)
+        until = time.monotonic() + _BATCH_SECONDS
+        while self._read_one(connection) and time.monotonic() < until:
+            pass
+
+    def _read_one(self, connection: socket.socket) -> bool:
+        """Score the next copy that a replica sent; whether there was one."""
+        try:
+            size, told, _, _ = connection.recvmsg_into([self._buffer], _ONE_DESCRIPTOR, _CLOEXEC)
+        except BlockingIOError:
+            return False
+        except OSError:
+            size, told = 0, []
+        if not size:
+            self._drop(connection)
+            return False
+        descriptor = int.from_bytes(told[0][2][:4], sys.byteorder) if told else None
+        self._score(bytes(memoryview(self._buffer)[:size]), descriptor)
+        return True
 
     def _score(self, packet: bytes, descriptor: int | None) -> None:
         """Score one copy; whatever keeps it from a score is an error of the candidate's.
@@ -168,10 +186,12 @@ class Shadow:
             scores = self._model.score(asked.rows)
         except Exception as error:  # noqa: BLE001 - counted, and told
             self._tally.failed()
+            self._counts.failed(self._name, SHADOW)
             self._tell(request_id, error)
             return
         seconds = time.perf_counter() - started
         self._tally.answered(seconds, scores)
+        self._counts.answered(self._name, SHADOW, seconds)
         self._remember(request_id, request, asked.rows, scores, seconds)
 
     def _remember(
@@ -215,10 +235,13 @@ def run_shadow(options: ShadowOptions) -> None:
 async def _live(
     options: ShadowOptions, model: OnnxModel, listener: socket.socket, tie: socket.socket
 ) -> None:
-    predictions = _become_owner(options.predictions, options.parent)
     log = PredictionLog(
-        predictions, _count_lost, replica=f"{SHADOW}-{os.getpid()}", upload=options.upload
+        options.predictions,
+        _count_lost,
+        replica=f"{SHADOW}-{os.getpid()}",
+        finish=_LeftToReplicas,
     )
+    _give_journals(options.predictions)
     log.start()
     await Shadow(model, log, tie).run(listener)
 
@@ -234,7 +257,7 @@ def _open(options: ShadowOptions) -> OnnxModel:
 def _listen(path: Path) -> socket.socket:
     """The socket that replicas send copies to, in place of one that a former shadow left."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    own = path.with_name(f"{path.name}.{os.getpid()}")
+    own = path.with_name(f"s{os.getpid()}")
     own.unlink(missing_ok=True)
     listener.bind(str(own))
     # Replicas in containers are of another user; who may enter the folder may send.
@@ -245,21 +268,34 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _become_owner(predictions: Path, parent: int) -> Path:
-    """Where a front runs as root, write the log as replicas in containers do: as its owner.
+class _LeftToReplicas:
+    """A shadow writes journals; a replica makes Parquet of them, together with its own."""
 
-    Else they could not finish what this process began. Returns the log's folder as it is seen then.
-    """
-    predictions.mkdir(parents=True, exist_ok=True)
-    found = predictions.stat()
-    if os.geteuid() != 0 or found.st_uid == 0:
-        return predictions
-    os.chdir(predictions)  # the way there may be root's alone
-    os.setgroups([])
-    os.setgid(found.st_gid)
-    os.setuid(found.st_uid)
-    end_with_parent(parent)  # a process that changes its user is asked anew
-    return Path()
+    def result(self) -> Result:
+        return Result()
+
+
+def _give_journals(predictions: Path) -> None:
+    """Replicas in containers write there, too, and are of another user than a front of root's."""
+    folder = predictions / JOURNALS
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = predictions.stat()
+    if os.geteuid() == 0 and folder.stat().st_uid != owner.st_uid:
+        os.chown(folder, owner.st_uid, owner.st_gid)
+
+
+def _page(counts: VariantCounts) -> str:
+    """The text that Prometheus reads, as of the front: a shadow is no replica that is scaled."""
+    from prometheus_client import generate_latest
+
+    families = counts.families()
+    for family in families:
+        family.samples = [
+            sample._replace(labels={**sample.labels, "replica": "front"})
+            for sample in family.samples
+        ]
+    collected = SimpleNamespace(collect=lambda: families)
+    return generate_latest(collected).decode()  # it asks for `collect` only
 
 
 def _count_lost(rows: int) -> None:
