@@ -21,9 +21,9 @@ class OneProcessRun:
     def advance(self, limit: int = 40) -> dict[str, str]:
         """Run what can be run, until all ended or somebody is asked; the states by task."""
         for _ in range(limit):
-            ready = self._ready()
-            if not ready:
-                return self.states()
+            before, ready = self.states(), self._ready()
+            if not ready and self.states() == before:  # a failure is handed down task by task
+                return before
             for instance in ready:
                 self._run(instance)
         raise AssertionError(self.states())
