@@ -139,7 +139,12 @@ def _checked(context: StepContext, candidate: Candidate, head: Head) -> dict[str
     ensure_deployed(context.settings, context.spec.serving.server)
     with model_server_of(context.settings, context.spec, context.connections) as server:
         server.check(context.spec.name, candidate.bundle, candidate.digest)
-    return {"digest": candidate.digest, "left": head.version, "gate": evidence}
+    return {
+        "digest": candidate.digest,
+        "left": head.version,
+        "gate": evidence,
+        "requires": {"approval": context.spec.rollout.approval is not None},
+    }
 
 
 def _require_approval(context: StepContext, ledger: Ledger, op: Op) -> None:

@@ -106,20 +106,25 @@ def alias_moved(
 
     `named` is what it names now. A release that is under way moves it by right.
     """
-    found = _moved(ledger, head, named)
+    registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
+    found = _moved(ledger, registry, head, named)
     if found is None:
         return None
     _tell(ledger, settings, head.model, [found], connections)
     return found.text
 
 
-def _moved(ledger: Ledger, head: Head, named: RegisteredVersion | None) -> Found | None:
+def _moved(
+    ledger: Ledger, registry: Registry, head: Head, named: RegisteredVersion | None
+) -> Found | None:
     if named is not None and named.version == head.version:
         return None
     commit, now = ledger.commit_of_epoch(head.model, head.epoch), ledger.head(head.model)
     op = ledger.op(commit.op_id) if commit else None
     if op is None or op.state is not State.DONE or now is None or now.epoch != head.epoch:
         return None
+    if registry.get_version(head.model, head.version) is None:
+        return None  # its alias went with it, which is told as such
     names = f"version {named.version}" if named is not None else "no version"
     text = (
         f"{head.model}: the alias {CHAMPION!r} named {names}, the ledger says version "
@@ -131,9 +136,9 @@ def _moved(ledger: Ledger, head: Head, named: RegisteredVersion | None) -> Found
 
 
 def _alias(ledger: Ledger, registry: Registry, head: Head) -> list[Found]:
-    moved = _moved(ledger, head, registry.get_alias(head.model, CHAMPION))
-    if moved is None or registry.get_version(head.model, head.version) is None:
-        return []  # what is gone is told as such; an alias cannot name it
+    moved = _moved(ledger, registry, head, registry.get_alias(head.model, CHAMPION))
+    if moved is None:
+        return []
     registry.set_alias(head.model, CHAMPION, head.version)
     return [moved]
 
