@@ -21,11 +21,12 @@ for model in declared_models("monitoring"):
         max_active_runs=1,
         **about(model, "monitoring", __doc__, hours=2, retries=30),
     ):
-        join = step(model, "join_labels")
+        join, monitor = step(model, "join_labels"), step(model, "monitor")
         decide = step(
             model, "decide_retrain", derive=backfill_params, outlets=[retrain_asset(model)]
         )
-        join >> step(model, "monitor") >> decide
-        join >> step(model, "verdict", derive=backfill_params)
+        verdict = step(model, "verdict", derive=backfill_params)
+        join >> monitor >> decide
+        join >> verdict
         if model.spec.data.replay is not None:
             step(model, "score") >> join  # nobody else sends a recorded year's requests
