@@ -284,8 +284,8 @@ def test_a_killed_front_leaves_the_share_to_its_lease(own: Served, wait_for: Any
         for ask in _late(own, bundle):  # what was seen before the kill
             with pytest.raises(Superseded, match="fence 1 is below 5"):
                 ask()
-        assert own.expose(bundle).everywhere
         more = len(answers)
+        assert own.expose(bundle).everywhere
         wait_for(lambda: any(one.variant == "canary" for one in answers[more:]))
     assert "canary" in {one.variant for one in answers[:after]}
     assert {one.variant for one in answers[after + 4 : more - 4]} == {"champion"}

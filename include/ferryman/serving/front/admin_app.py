@@ -51,15 +51,15 @@ class Administration(Protocol):
         ...
 
     async def expose(self, name: str, traffic: Traffic, bundle: str) -> TrafficState:
-        """See FrontModels.expose."""
+        """See FrontTraffic.expose."""
         ...
 
     async def withdraw(self, name: str, fence: int) -> None:
-        """See FrontModels.withdraw."""
+        """See FrontTraffic.withdraw."""
         ...
 
     async def traffic(self, name: str) -> TrafficState | None:
-        """See FrontModels.traffic."""
+        """See FrontTraffic.state."""
         ...
 
     async def flush(self) -> None:

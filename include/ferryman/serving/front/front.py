@@ -162,16 +162,16 @@ class Front:
         return await self._models.load(self._fleet, name, pointer, bundle)
 
     async def expose(self, name: str, traffic: Traffic, bundle: str) -> TrafficState:
-        """See FrontModels.expose."""
-        return await self._models.expose(self._fleet, name, traffic, bundle)
+        """See FrontTraffic.expose."""
+        return await self._models.traffic.expose(self._fleet, name, traffic, bundle)
 
     async def withdraw(self, name: str, fence: int) -> None:
-        """See FrontModels.withdraw."""
-        await self._models.withdraw(self._fleet, name, fence)
+        """See FrontTraffic.withdraw."""
+        await self._models.traffic.withdraw(self._fleet, name, fence)
 
     async def traffic(self, name: str) -> TrafficState | None:
-        """See FrontModels.traffic."""
-        return await self._models.traffic(self._fleet, name)
+        """See FrontTraffic.state."""
+        return await self._models.traffic.state(self._fleet, name)
 
     async def flush(self) -> None:
         """Wait until every replica has written its prediction log, and what shadows left to it."""

@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
 from ferryman.errors import DependencyUnavailable, FerrymanError
-from ferryman.runtime.traffic import Traffic, TrafficState
 from ferryman.serving.front.fleet import Fleet, Member
 from ferryman.serving.front.front_traffic import FrontTraffic, Shadows
 from ferryman.serving.front.trial import Trial
@@ -26,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class FrontModels:
-    """The one writer of served.json. One change at a time; predictions go on meanwhile."""
+    """The one writer of served.json. One change at a time; predictions go on meanwhile.
+
+    `traffic` gives candidates shares beside what is served.
+    """
 
     def __init__(
         self, root: Path, copies: ModelCopies, trial: Trial, shadows: Shadows | None = None
@@ -35,7 +36,7 @@ class FrontModels:
         self._copies = copies
         self._trial = trial
         self._pointers = read_pointers(root)
-        self._traffic = FrontTraffic(root, copies, shadows)
+        self.traffic = FrontTraffic(root, copies, self._pointer, shadows)
         self._lock = asyncio.Lock()
 
     @property
@@ -67,32 +68,10 @@ class FrontModels:
             await asyncio.to_thread(write_pointers, self._root, pointers)
             self._pointers = pointers
             await self._swap(fleet, able, name, pointer)
-            self._traffic.end(name)
+            self.traffic.end(name)
             await self._drop_old(name)
         logger.info("%s now serves version %d (epoch %d)", name, pointer.version, pointer.epoch)
         return True
-
-    async def expose(self, fleet: Fleet, name: str, traffic: Traffic, bundle: str) -> TrafficState:
-        """Give a candidate its share in every replica, or renew its lease; see ModelServer."""
-        asked = time.monotonic()
-        async with self._lock:
-            served = self.remembered.get(name)
-            await self._traffic.expose(fleet, name, served, traffic, bundle, asked)
-        state = await self._traffic.state(fleet, name)
-        if state is None:
-            raise DependencyUnavailable(f"the lease of {name} ran out while it was given")
-        return state
-
-    async def withdraw(self, fleet: Fleet, name: str, fence: int) -> None:
-        """Let the champion answer all, in every replica; see ModelServer."""
-        async with self._lock:
-            if name in self.remembered:
-                await self._traffic.withdraw(fleet, name, fence)
-                await self._drop_old(name)
-
-    async def traffic(self, fleet: Fleet, name: str) -> TrafficState | None:
-        """The share that a candidate has, and the figures of both."""
-        return await self._traffic.state(fleet, name)
 
     async def settle(self, fleet: Fleet, member: Member) -> bool:
         """Bring a replica that has just loaded what it found to what is served now.
@@ -110,13 +89,16 @@ class FrontModels:
                     logger.error("replica %s cannot follow: %s", member.name, error)
                     return False
                 member.served[name] = pointer.epoch
-            await self._traffic.settle(member, self.remembered)
-            fleet.admit(member)
+            async with self.traffic.settled(member, self.remembered):
+                fleet.admit(member)
             return True
+
+    def _pointer(self, name: str) -> Pointer | None:
+        return self.remembered.get(name)
 
     async def _drop_old(self, name: str) -> None:
         served = (self.remembered.get(name), self._pointers.previous.get(name))
-        kept = {one.digest for one in served if one} | self._traffic.in_use(name)
+        kept = {one.digest for one in served if one} | self.traffic.in_use(name)
         await asyncio.to_thread(self._copies.drop_old, name, kept)
 
     def describe(self, fleet: Fleet, name: str) -> dict[str, Any]:

@@ -5,9 +5,11 @@ and whoever holds it gives the share again.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,78 +67,91 @@ class _Given:
 
 
 class FrontTraffic:
-    """Shares by model. Every method but `state` is called one at a time, by FrontModels."""
+    """Shares by model, changed one at a time for each: a slow candidate keeps no other waiting.
 
-    def __init__(self, root: Path, copies: ModelCopies, shadows: Shadows | None = None) -> None:
+    `served` tells what is served of a model.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        copies: ModelCopies,
+        served: Callable[[str], Pointer | None],
+        shadows: Shadows | None = None,
+    ) -> None:
         self._root = root
         self._copies = copies
+        self._served = served
         self._shadows = shadows
         self._fences = _read_fences(root)
+        self._fences_lock = asyncio.Lock()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._given: dict[str, _Given] = {}
+        self._loading: dict[str, str] = {}
         # Models whose replicas this front has told what to do: a share that it did not give, ends.
         self._decided: set[str] = set()
 
     def in_use(self, name: str) -> set[str]:
         """Digests of candidates, whose copies must stay."""
         given = self._current(name)
-        return set() if given is None else {given.traffic.digest}
+        found = {self._loading.get(name), None if given is None else given.traffic.digest}
+        return {digest for digest in found if digest}
 
-    async def expose(  # noqa: PLR0913, PLR0917  - who, beside whom, what, and since when
-        self,
-        fleet: Fleet,
-        name: str,
-        served: Pointer | None,
-        traffic: Traffic,
-        bundle: str,
-        asked: float,
-    ) -> None:
-        """Give a candidate its share in every ready replica, or renew it, as of `asked`.
+    async def expose(self, fleet: Fleet, name: str, traffic: Traffic, bundle: str) -> TrafficState:
+        """Give a candidate its share in every ready replica, or renew it; the lease begins now.
 
         Raises Superseded (exit 5) beside another epoch than the served one, and below the highest
         fence; IntegrityBroken (exit 7) for a candidate that cannot be used: nobody gets it then.
         """
-        if served is None or served.epoch != traffic.base_epoch:
-            told = "nothing" if served is None else f"epoch {served.epoch}"
-            raise Superseded(f"{name} serves {told}; a share beside epoch {traffic.base_epoch}")
-        await self._check_fence(name, traffic.fence)
-        until = asked + traffic.lease
-        known = self._current(name)
-        members = fleet.in_state("ready")
-        if known is None or not known.traffic.is_renewed_by(traffic):
-            await asyncio.to_thread(self._copies.bring, name, bundle, traffic.digest)
-            await self._prepare(fleet, members, name, traffic)
-            known = None
-        if traffic.variant == "shadow":
-            await self._shadow(name).follow(name, traffic, until)
-        elif self._shadows is not None:
-            self._shadows.end(name)
-        if time.monotonic() >= until:
-            raise DependencyUnavailable(
-                f"{name}: loading the candidate took longer than its lease of {traffic.lease:g} s",
-                remedy="Ask again: it is loaded now.",
-            )
-        given = _Given(traffic, until)
-        self._given[name] = given
-        self._decided.add(name)
-        found = await asyncio.gather(*(self._tell(one, name, given) for one in members))
-        given.followers = {one for one, follows in zip(members, found, strict=True) if follows}
-        if not given.followers:
-            raise DependencyUnavailable("no replica is ready", remedy="Try again; read its log.")
-        if known is None:
-            logger.info("%s: %s has %g of the requests", name, traffic.variant, traffic.weight)
+        until = time.monotonic() + traffic.lease
+        async with self._locks[name]:
+            self._check_epoch(name, traffic)
+            await self._check_fence(name, traffic.fence)
+            known, members = self._current(name), fleet.in_state("ready")
+            is_new = known is None or not known.traffic.is_renewed_by(traffic)
+            if is_new:
+                await self._bring(fleet, members, name, traffic, bundle)
+            if traffic.variant == "shadow":
+                await self._shadow(name).follow(name, traffic, until)
+            elif self._shadows is not None:
+                self._shadows.end(name)
+            self._check_epoch(name, traffic)
+            if time.monotonic() >= until:
+                raise DependencyUnavailable(
+                    f"{name}: loading the candidate took longer than its lease of "
+                    f"{traffic.lease:g} s",
+                    remedy="Ask again: it is loaded now.",
+                )
+            given = self._given[name] = _Given(traffic, until)
+            self._decided.add(name)
+            found = await asyncio.gather(*(self._tell(one, name, given) for one in members))
+            given.followers = {one for one, follows in zip(members, found, strict=True) if follows}
+            self._check_epoch(name, traffic)
+            if not given.followers:
+                self._given.pop(name, None)
+                text = f"no replica gives the candidate of {name} its share"
+                raise DependencyUnavailable(text, remedy="Try again; read the server's log.")
+            if is_new:
+                logger.info("%s: %s has %g of the requests", name, traffic.variant, traffic.weight)
+        state = await self.state(fleet, name)
+        if state is None:
+            raise DependencyUnavailable(f"the share of {name} ended while it was given")
+        return state
 
     async def withdraw(self, fleet: Fleet, name: str, fence: int) -> None:
         """Let the champion answer all; DependencyUnavailable (exit 6) where a replica says nothing.
 
-        Raises Superseded (exit 5) below the highest fence.
+        Raises Superseded (exit 5) below the highest fence. Figures end with the share.
         """
-        await self._check_fence(name, fence)
-        given = self._given.pop(name, None)
-        self._decided.add(name)
-        members = list(fleet.members.values())
-        answers = await fleet.ask_all(members, {"kind": "withdraw", "model": name}, _TELL_SECONDS)
-        if self._shadows is not None:
-            self._shadows.end(name)
+        if self._served(name) is None:
+            return
+        async with self._locks[name]:
+            await self._check_fence(name, fence)
+            given = self._current(name)
+            self.end(name)
+            members = list(fleet.members.values())
+            message = {"kind": "withdraw", "model": name}
+            answers = await fleet.ask_all(members, message, _TELL_SECONDS)
         silent = [
             one.name
             for one, answer in answers.items()
@@ -175,18 +190,25 @@ class FrontTraffic:
             dropped=sum(one["dropped"] for one in told),
         )
 
-    async def settle(self, member: Member, served: Iterable[str]) -> None:
-        """Bring a replica that joins to the shares there are; if it must, it serves without."""
-        for name in served:
-            given = self._current(name)
-            if given is not None:
-                if await self._tell(member, name, given):
-                    given.followers.add(member)
-            elif name in self._decided:
-                await member.channel.ask({"kind": "withdraw", "model": name}, _TELL_SECONDS)
+    @contextlib.asynccontextmanager
+    async def settled(self, member: Member, names: Iterable[str]) -> AsyncIterator[None]:
+        """Bring a replica that joins to the shares there are; within, nobody changes them.
+
+        A replica that cannot follow serves without.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            for name in sorted(names):
+                await stack.enter_async_context(self._locks[name])
+                given = self._current(name)
+                if given is not None:
+                    if await self._tell(member, name, given):
+                        given.followers.add(member)
+                elif name in self._decided:
+                    member.channel.send({"kind": "withdraw", "model": name})
+            yield
 
     def end(self, name: str) -> None:
-        """Another epoch is served: replicas have ended the share with it."""
+        """Forget a share: replicas have ended it, as those do that begin to serve another epoch."""
         self._given.pop(name, None)
         self._decided.add(name)
         if self._shadows is not None:
@@ -204,15 +226,32 @@ class FrontTraffic:
             raise SpecError(f"{name}: this server runs no shadows")
         return self._shadows
 
+    def _check_epoch(self, name: str, traffic: Traffic) -> None:
+        served = self._served(name)
+        if served is None or served.epoch != traffic.base_epoch:
+            told = "nothing" if served is None else f"epoch {served.epoch}"
+            raise Superseded(f"{name} serves {told}; a share beside epoch {traffic.base_epoch}")
+
     async def _check_fence(self, name: str, fence: int) -> None:
         """Superseded below the highest fence; else it is the highest, over restarts."""
-        highest = self._fences.get(name, 0)
-        if fence < highest:
-            raise Superseded(f"{name}: fence {fence} is below {highest}, which was seen")
-        if fence > highest:
-            fences = {**self._fences, name: fence}
-            await asyncio.to_thread(write_json, self._root / FENCES, fences)
-            self._fences = fences
+        async with self._fences_lock:
+            highest = self._fences.get(name, 0)
+            if fence < highest:
+                raise Superseded(f"{name}: fence {fence} is below {highest}, which was seen")
+            if fence > highest:
+                fences = {**self._fences, name: fence}
+                await asyncio.to_thread(write_json, self._root / FENCES, fences)
+                self._fences = fences
+
+    async def _bring(
+        self, fleet: Fleet, members: list[Member], name: str, traffic: Traffic, bundle: str
+    ) -> None:
+        self._loading[name] = traffic.digest
+        try:
+            await asyncio.to_thread(self._copies.bring, name, bundle, traffic.digest)
+            await self._prepare(fleet, members, name, traffic)
+        finally:
+            del self._loading[name]
 
     async def _prepare(
         self, fleet: Fleet, members: list[Member], name: str, traffic: Traffic

@@ -12,7 +12,7 @@ from typing import Any
 
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.channel_path import shadow_path
-from ferryman.runtime.traffic import Traffic
+from ferryman.runtime.traffic import LONGEST_LEASE, Traffic
 from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.mirror import Mirror
 from ferryman.serving.answering.prediction_app import Page, PredictionApp
@@ -186,13 +186,14 @@ class Replica:
         elif kind == "discard_share":
             shares.discard(name)
         else:
-            traffic = Traffic.model_validate(message["traffic"])
+            traffic, loop = Traffic.model_validate(message["traffic"]), asyncio.get_running_loop()
             if kind == "prepare_share":
+                loop.call_later(LONGEST_LEASE + _EXPIRY_SECONDS, shares.end_expired)
                 await asyncio.to_thread(shares.prepare, name, traffic)
             else:
                 until: float = message["until"]
                 left = max(until - time.monotonic(), 0.0) + _EXPIRY_SECONDS
-                asyncio.get_running_loop().call_later(left, shares.end_expired)
+                loop.call_later(left, shares.end_expired)
                 return shares.expose(name, traffic, until)
         return True
 
