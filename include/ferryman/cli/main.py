@@ -125,6 +125,7 @@ def run(
 ) -> None:
     """Run a step, or all steps of a pipeline, in this process."""
     settings = load_settings()
+    logging.getLogger("ferryman.steps.expose").setLevel(logging.INFO)  # it may take days
     journey = Journey(settings, find_model(settings.zoo, model))
     span = parse_window(window) if window else None
     for result in journey.run(what, window=span, run_id=run_id, params=parse_params(param or [])):

@@ -5,6 +5,7 @@ ledger. Pass needs positive evidence; what is undecided when patience ends is ne
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +49,7 @@ from ferryman.steps.rollout_share import (
 
 Outcome = Literal["hold", "passed", "failed", "undecided", "lost"]
 
+_TOLD_EVERY = 30.0  # seconds
 _SOON = 0.2  # seconds: the end of a hold is looked at soon after it
 
 logger = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ def run(context: StepContext) -> StepResult:
     """
     op, base = gated_op(context, Ledger(context.settings.ledger_url))
     stage = context.params.stage if isinstance(context.params, Params) else 0
-    told = ""
+    told = -math.inf
     while True:
         seen = look(
             context.settings,
@@ -93,9 +95,9 @@ def run(context: StepContext) -> StepResult:
         )
         if seen.outcome != "hold":
             return conclude(context, seen)
-        if seen.text != told:
-            told = seen.text
-            logger.info("%s", told)
+        if time.monotonic() - told >= _TOLD_EVERY:
+            told = time.monotonic()
+            logger.info("%s", seen.text)
         time.sleep(seen.again_in)
 
 

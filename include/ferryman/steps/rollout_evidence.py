@@ -8,7 +8,7 @@ from threading import Lock
 
 from pydantic import JsonValue
 
-from ferryman.errors import DependencyUnavailable
+from ferryman.errors import FerrymanError
 from ferryman.rollout.evidence import Evidence, Finding, together
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.traffic import TrafficState
@@ -74,7 +74,8 @@ def _label_finding(exposure: Exposure) -> Finding:
         return known.finding
     try:
         finding = _compare_labels(exposure)
-    except DependencyUnavailable as error:
+    except FerrymanError as error:
+        # A log or a store that is away, labels of an older declaration: no verdict on anybody.
         finding = Finding("labels", "undecided", f"no labels could be read: {error.text}")
         logger.warning("%s: %s", exposure.title, finding.text)
     with _lock:

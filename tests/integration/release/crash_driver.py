@@ -1,7 +1,8 @@
-"""Runs releases that are killed at a named point, then runs them again; called in a new process.
+"""Runs releases that are killed at named points, then runs them again; called in a new process.
 
 It imports once and forks for each run, as Airflow's fork server does. A point is MODULE:NAME:WHEN:N
-(the process ends before or after the N-th call of that function).
+(the process ends before or after the N-th call of that function). A release that is killed at
+several points is killed at one after the other.
 """
 
 import importlib
@@ -15,23 +16,28 @@ from typing import Any
 # A program of its own: pytest is not here to say where the tests' modules are.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from release_world import Release
+from release_world import Release, Users
 
+from ferryman.errors import FerrymanError
 from ferryman.settings import Settings
-from ferryman.steps import commit, gate, reconcile, stage
+from ferryman.steps import commit, expose, gate, reconcile, stage
 
 KILLED = 99
-LOADED = (gate, stage, commit, reconcile)
+LOADED = (gate, stage, expose, commit, reconcile)
 # What the steps import on first use; every forked run would pay for it anew.
 WARM = (
     "pandas",
     "pyarrow.parquet",
     "onnxruntime",
     "sklearn.metrics",
+    "scipy.stats",
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.db.utils",
     "alembic.command",
+    "ferryman.rollout.traffic_evidence",
+    "ferryman.steps.guard",
+    "ferryman.steps.labelled_answers",
 )
 
 
@@ -59,7 +65,7 @@ def arm(point: str) -> None:
 
 
 def run_in_child(task: dict[str, Any], point: str | None) -> int:
-    """Run the whole release in a forked child; its exit code."""
+    """Run the whole release in a forked child, with users who ask; its exit code."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -67,8 +73,12 @@ def run_in_child(task: dict[str, Any], point: str | None) -> int:
             if point:
                 arm(point)
             settings = Settings(**task["settings"])
-            Release(settings, "crashing", task["candidate"]).run_all()
+            with Users(settings, task["rows"], pause=0.002):
+                Release(settings, "crashing", task["candidate"]).run_all()
             code = 0
+        except FerrymanError as error:
+            code = int(error.exit_code)
+            sys.stderr.write(f"{point}: {error}\n")
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -76,12 +86,12 @@ def run_in_child(task: dict[str, Any], point: str | None) -> int:
 
 
 def main() -> None:
-    """Read tasks, write {point: [exit code of the killed run, of the rerun]}."""
+    """Read tasks, write {name: [exit code of each killed run, of the last one]}."""
     for name in WARM:
         importlib.import_module(name)
     tasks = json.loads(Path(sys.argv[1]).read_text())
     codes = {
-        task["point"]: [run_in_child(task, task["point"]), run_in_child(task, None)]
+        task["name"]: [run_in_child(task, point) for point in [*task["points"], None]]
         for task in tasks
     }
     Path(sys.argv[2]).write_text(json.dumps(codes))
