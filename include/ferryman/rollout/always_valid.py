@@ -84,7 +84,7 @@ def compare_pairs(
     """Candidate minus champion where both answered the same rows.
 
     differences: [rows], the candidate's loss less the champion's, in the order of the answers.
-    Infinite ends also where fewer than LEAST of them are other than 0.
+    Infinite ends also where fewer than LEAST of them are other than 0, or of as few entities.
     """
     pairs = len(differences)
     if not bool(np.isfinite(differences).all()):
@@ -94,7 +94,8 @@ def compare_pairs(
     effect = float(differences.mean())
     rest = differences - effect
     varied = float((rest * rest).sum()) * (1 if entities is None else _likeness(rest, entities))
-    if np.count_nonzero(differences) < LEAST:
+    few = entities is not None and len(np.unique(entities)) < LEAST
+    if few or np.count_nonzero(differences) < LEAST:
         varied = math.inf  # both err alike in nearly all rows: a few others have no normal sum
     half = float(boundary(np.array(float(pairs)), np.array(varied), significance)) / pairs
     return Interval(effect, effect - half, effect + half, pairs, pairs)

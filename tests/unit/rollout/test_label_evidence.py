@@ -93,6 +93,8 @@ def test_few_entities_are_no_proof_however_many_answers() -> None:
     assert found.outcome == "undecided"
     assert found.low is None
     assert "too few entities" in found.text
+    pairs = compare_pairs(losses, significance=0.05, entities=np.arange(2000) % 20)
+    assert judge_labels(pairs, LABELS).outcome == "undecided"
 
 
 @pytest.mark.parametrize("count", [0, 1, 40])
