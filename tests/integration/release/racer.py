@@ -1,4 +1,5 @@
-"""Contenders of the race test: each takes its candidates through the ledger until each has an end.
+"""Contenders of the race tests: each takes its candidates through the ledger until each has an end,
+or takes the lease on a model's traffic as often as it is asked to.
 
 A process forks them all, kills some, and starts those again; what it imports, it imports once, so
 that they meet in the ledger and not in their imports.
@@ -49,13 +50,51 @@ def _try(ledger: Ledger, candidate: Candidate) -> bool:
     return True
 
 
-def start(url: str, days: list[int]) -> int:
+def hold(url: str, days: list[int]) -> None:
+    """Hold the lease once for the exposed candidate of each day; print when that was."""
+    ledger = Ledger(url)
+    ops = {op.candidate.version: op.op_id for op in ledger.ops("tiny")}
+    for day in days:
+        while (line := _hold(ledger, ops[day])) is None:
+            time.sleep(0.002)
+        os.write(sys.stderr.fileno(), (json.dumps(line) + "\n").encode())
+
+
+def _hold(ledger: Ledger, op_id: str) -> dict[str, object] | None:
+    try:
+        lease = ledger.take_lease("tiny", op_id, str(os.getpid()), 1.0)
+        began = time.time()
+        _give(ledger, op_id, lease.serial, 0.05)
+        until = ledger.renew_lease("tiny", lease.serial, 1.0).expires_at.timestamp()
+        _give(ledger, op_id, lease.serial, 0)
+    except LostRace:
+        return None
+    ended = min(time.time(), until)  # a holder that was slow to say so held it no longer
+    line = {"serial": lease.serial, "op": op_id, "began": began, "ended": ended}
+    ledger.drop_lease("tiny", lease.serial)
+    return line
+
+
+def _give(ledger: Ledger, op_id: str, serial: int, weight: float) -> None:
+    ledger.set_traffic(
+        op_id,
+        serial=serial,
+        stage=serial,
+        variant="canary",
+        weight=weight,
+        reason="race",
+        evidence={},
+        lease_seconds=1.0,
+    )
+
+
+def start(url: str, days: list[int], task: str) -> int:
     """A contender as a process of its own; its id."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            contend(url, days)
+            (hold if task == "hold" else contend)(url, days)
             code = 0
         finally:
             os._exit(code)
@@ -71,12 +110,13 @@ def main() -> None:
     """Read what to do; print the exit codes of the first contenders, and of those again."""
     plan = json.loads(sys.argv[1])
     url, shares, killed = plan["url"], plan["shares"], plan["killed"]
-    processes = [start(url, share) for share in shares]
+    task = plan.get("task", "contend")
+    processes = [start(url, share, task) for share in shares]
     time.sleep(plan["after"])
     for number in killed:
         os.kill(processes[number], signal.SIGKILL)
     first = end(processes)
-    again = end([start(url, shares[number]) for number in killed])
+    again = end([start(url, shares[number], task) for number in killed])
     json.dump([first, again], sys.stdout)
 
 

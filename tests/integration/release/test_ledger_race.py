@@ -7,15 +7,18 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
+from ledger_world import make_candidate
 from services.long_tests import seeds
 from services.postgres import PostgresServer
 
-from ferryman.ledger.ledger import Ledger
-from ferryman.ledger.records import State
+from ferryman.ledger.ledger import PROMOTE, Ledger
+from ferryman.ledger.records import TRAFFIC, State
 
 RACER = Path(__file__).with_name("racer.py")
 DAYS = list(range(1, 13))
@@ -64,6 +67,56 @@ def test_the_newest_cut_off_wins(url: str, seed: int) -> None:
     ends = {op.candidate.version: op.state for op in ledger.ops("tiny")}
     assert set(ends) == set(DAYS)
     assert set(ends.values()) <= {State.COMMITTED, State.SUPERSEDED}
+
+
+@pytest.mark.parametrize("seed", seeds(1, 2, 3))
+def test_a_lease_has_one_holder(url: str, seed: int) -> None:
+    """Six controllers of six candidates, two of them killed with the lease in hand or without."""
+    chance = random.Random(seed)  # noqa: S311 - a test's order, not a secret
+    ledger = Ledger(url)
+    expose_all(ledger)
+    shares = [[version] * 2 for version in range(2, 8)]
+    killed = chance.sample(range(6), 2)
+    plan = {"url": url, "shares": shares, "killed": killed, "after": chance.uniform(0.05, 0.3)}
+    done = subprocess.run(
+        [sys.executable, str(RACER), json.dumps({**plan, "task": "hold"})],
+        capture_output=True,
+        check=True,
+        timeout=240,
+    )
+    endings, again = json.loads(done.stdout)
+    assert all(code == 0 for number, code in enumerate(endings) if number not in killed)
+    assert -signal.SIGKILL in endings and again == [0, 0]
+
+    held = sorted((json.loads(line) for line in done.stderr.splitlines()), key=by_serial)
+    assert len(held) >= 12
+    for one, other in pairwise(held):
+        assert one["serial"] < other["serial"], "a serial is given once"
+        assert one["ended"] <= other["began"], "two held the lease at once"
+    assert ledger.verify() == []
+    given = [note.evidence for note in ledger.notes("tiny", TRAFFIC) if note.evidence["weight"]]
+    serials = [told["serial"] for told in given]
+    assert serials == sorted(set(serials)), "an older holder gave a share after a newer one"
+    assert {line["serial"] for line in held} <= set(serials)
+
+
+def by_serial(line: dict[str, Any]) -> int:
+    return int(line["serial"])
+
+
+def expose_all(ledger: Ledger) -> None:
+    """Version 1 as the champion, six exposed candidates beside it."""
+    for version in range(1, 8):
+        candidate = make_candidate(version, version)
+        op = ledger.open_op(PROMOTE, "tiny", candidate, "racer", "race")
+        base = 0 if version == 1 else 1
+        ledger.advance(op.op_id, State.REGISTERED, {}, base_epoch=0)
+        ledger.advance(op.op_id, State.GATED, {}, base_epoch=base)
+        ledger.advance(op.op_id, State.STAGED, {}, base_epoch=base)
+        if version == 1:
+            ledger.commit(op.op_id, 0)
+        else:
+            ledger.advance(op.op_id, State.EXPOSED, {}, base_epoch=base)
 
 
 def test_twelve_open_a_ledger_that_is_not_there_yet(url: str) -> None:
