@@ -12,6 +12,7 @@ from ferryman_airflow.assets import champion_asset
 from ferryman_airflow.declarations import about, declared_models
 from ferryman_airflow.operators import step
 from ferryman_airflow.params import declare
+from ferryman_airflow.rollback_params import asked_by
 
 ASKED = ("version", "reason", "epoch")
 
@@ -23,6 +24,6 @@ for model in declared_models("rollback"):
         **about(model, "rollback", __doc__, hours=1),
     ):
         (
-            step(model, "roll_back", takes=ASKED)
+            step(model, "roll_back", takes=ASKED, derive=asked_by)
             >> step(model, "reconcile", outlets=[champion_asset(model)])
         )

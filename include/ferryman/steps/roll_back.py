@@ -41,11 +41,15 @@ logger = logging.getLogger(__name__)
 
 
 class Params(StepParams):
-    """Where to and why; `epoch` is the one that the asker saw: another one is not rolled back."""
+    """Where to and why; `epoch` is the one that the asker saw: another one is not rolled back.
+
+    `actor` is who asks, where that is not the installation's own user.
+    """
 
     version: int | None = Field(default=None, ge=1)
     reason: Reason
     epoch: int | None = Field(default=None, ge=1)
+    actor: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def run(context: StepContext) -> StepResult:
     be gone back to; DependencyUnavailable (exit 6) where server or ledger is away.
     """
     params = cast(Params, context.params)
-    asked = Asked(context.settings.actor, params.reason, params.version, params.epoch)
+    actor = params.actor or context.settings.actor
+    asked = Asked(actor, params.reason, params.version, params.epoch)
     done = roll_back(context.settings, context.spec.name, asked, context.connections)
     return context.result(
         text=done.text + (f"; {done.later}" if done.later else ""),
