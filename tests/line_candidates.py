@@ -12,7 +12,8 @@ from ferryman.runtime.traffic import Traffic, Variant
 
 LINE = "line"
 OP = "5e" * 32
-Kind = Literal["line", "root", "sum"]
+Kind = Literal["line", "root", "sum", "fat"]
+_FLOATS = 15_000_000  # that a "fat" one needs for a row: 60 MB
 
 
 class LineBundle(NamedTuple):
@@ -24,7 +25,10 @@ class LineBundle(NamedTuple):
 
 
 def make_line(bundles_root: Path, slope: float = 2.0, kind: Kind = "line") -> LineBundle:
-    """y = slope * x; a "root" is slope * sqrt(x), no number below 0; a "sum" slope * x + k."""
+    """y = slope * x; a "root" is slope * sqrt(x), no number below 0; a "sum" slope * x + k.
+
+    A "fat" one is a line that needs much memory.
+    """
     import onnx
     from onnx import TensorProto, helper
 
@@ -33,11 +37,21 @@ def make_line(bundles_root: Path, slope: float = 2.0, kind: Kind = "line") -> Li
     output = helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])
     factor = helper.make_tensor("slope", TensorProto.FLOAT, [1], [slope])
     nodes = [helper.make_node("Sqrt", ["x"], ["root"])] if kind == "root" else []
-    last = "product" if kind == "sum" else "value"
+    last = "value" if kind in ("line", "root") else "product"
     nodes.append(helper.make_node("Mul", ["root" if nodes else "x", "slope"], [last]))
     if kind == "sum":
         nodes.append(helper.make_node("Add", ["product", "k"], ["value"]))
-    graph = helper.make_graph(nodes, LINE, inputs, [output], initializer=[factor])
+    if kind == "fat":
+        nodes += [
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Mul", ["shape", "many"], ["size"]),
+            helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+            helper.make_node("ReduceMax", ["zeros"], ["zero"]),
+            helper.make_node("Add", ["product", "zero"], ["value"]),
+        ]
+    many = helper.make_tensor("many", TensorProto.INT64, [2], [_FLOATS, 1])
+    known = [factor, many] if kind == "fat" else [factor]
+    graph = helper.make_graph(nodes, LINE, inputs, [output], initializer=known)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     scratch = bundles_root / LINE / f"{kind}-{slope}"
     scratch.mkdir(parents=True)

@@ -78,7 +78,7 @@ class ServingClient:
             version=int(response.headers["x-model-version"]),
             epoch=int(response.headers["x-model-epoch"]),
             request_id=response.headers["x-request-id"],
-            variant=response.headers["x-model-variant"],
+            variant=response.headers.get("x-model-variant", "champion"),
         )
 
     def status(self, model: str) -> dict[str, Any] | None:

@@ -290,3 +290,19 @@ def test_a_killed_front_leaves_the_share_to_its_lease(own: Served, wait_for: Any
     assert "canary" in {one.variant for one in answers[:after]}
     assert {one.variant for one in answers[after + 4 : more - 4]} == {"champion"}
     check(answers, {"1": 2.0, "7": 3.0})
+
+
+def test_a_candidate_that_is_too_large_beside_the_champion_costs_no_answer(
+    start_server: Any, wait_for: Any
+) -> None:
+    server = start_server(replicas=2, resources={"memory": "200Mi"})
+    served = Served(server, make_line(server.settings.bundles_root))
+    pids = server.pids()
+    with keyed_clients(served.port, 100) as answers:
+        with pytest.raises(IntegrityBroken, match="more than the declared 200 MiB"):
+            served.expose(served.candidate(3.0, "fat"), lease=60.0)
+        after = len(answers)
+        wait_for(lambda: len(answers) > after + 100)
+    check(answers, {"1": 2.0})
+    assert served.client.traffic(LINE) is None
+    assert set(server.pids().values()) & set(pids.values())  # the other has not even tried

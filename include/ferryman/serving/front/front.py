@@ -94,7 +94,9 @@ class Front:
             public_key=options.public_key,
         )
         self._shadows = Shadows(place)
-        self._models = FrontModels(options.root, copies, trial, self._shadows)
+        self._models = FrontModels(
+            options.root, copies, trial, self._shadows, memory=options.memory
+        )
         revive = command if options.children and not options.watched else []
         self._fleet = Fleet(
             public,

@@ -30,13 +30,19 @@ class FrontModels:
     """
 
     def __init__(
-        self, root: Path, copies: ModelCopies, trial: Trial, shadows: Shadows | None = None
+        self,
+        root: Path,
+        copies: ModelCopies,
+        trial: Trial,
+        shadows: Shadows | None = None,
+        *,
+        memory: int = 0,
     ) -> None:
         self._root = root
         self._copies = copies
         self._trial = trial
         self._pointers = read_pointers(root)
-        self.traffic = FrontTraffic(root, copies, self._pointer, shadows)
+        self.traffic = FrontTraffic(root, copies, self._pointer, shadows, memory=memory)
         self._lock = asyncio.Lock()
 
     @property

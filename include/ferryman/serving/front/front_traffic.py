@@ -13,19 +13,22 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter
-
-from ferryman.errors import DependencyUnavailable, IntegrityBroken, SpecError, Superseded
-from ferryman.runtime.files import read_json, write_json
+from ferryman.errors import (
+    DependencyUnavailable,
+    FerrymanError,
+    IntegrityBroken,
+    SpecError,
+    Superseded,
+)
 from ferryman.runtime.traffic import Traffic, TrafficState, VariantFigures, merged
+from ferryman.serving.front.children import resident_bytes
+from ferryman.serving.front.fences import Fences
 from ferryman.serving.front.fleet import Fleet, Member
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import Pointer
 
-FENCES = "fences.json"
 _PREPARE_SECONDS = 120.0
 _TELL_SECONDS = 5.0
-_FENCES = TypeAdapter(dict[str, int])
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ class _Given:
 class FrontTraffic:
     """Shares by model, changed one at a time for each: a slow candidate keeps no other waiting.
 
-    `served` tells what is served of a model.
+    `served` tells what is served of a model. `memory` is in bytes, of one replica; 0: any.
     """
 
     def __init__(
@@ -78,13 +81,14 @@ class FrontTraffic:
         copies: ModelCopies,
         served: Callable[[str], Pointer | None],
         shadows: Shadows | None = None,
+        *,
+        memory: int = 0,
     ) -> None:
-        self._root = root
+        self._memory = memory
         self._copies = copies
         self._served = served
         self._shadows = shadows
-        self._fences = _read_fences(root)
-        self._fences_lock = asyncio.Lock()
+        self._fences = Fences(root)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._given: dict[str, _Given] = {}
         self._loading: dict[str, str] = {}
@@ -106,7 +110,7 @@ class FrontTraffic:
         until = time.monotonic() + traffic.lease
         async with self._locks[name]:
             self._check_epoch(name, traffic)
-            await self._check_fence(name, traffic.fence)
+            await self._fences.check(name, traffic.fence)
             known, members = self._current(name), fleet.in_state("ready")
             is_new = known is None or not known.traffic.is_renewed_by(traffic)
             if is_new:
@@ -146,7 +150,7 @@ class FrontTraffic:
         if self._served(name) is None:
             return
         async with self._locks[name]:
-            await self._check_fence(name, fence)
+            await self._fences.check(name, fence)
             given = self._current(name)
             self.end(name)
             members = list(fleet.members.values())
@@ -232,17 +236,6 @@ class FrontTraffic:
             told = "nothing" if served is None else f"epoch {served.epoch}"
             raise Superseded(f"{name} serves {told}; a share beside epoch {traffic.base_epoch}")
 
-    async def _check_fence(self, name: str, fence: int) -> None:
-        """Superseded below the highest fence; else it is the highest, over restarts."""
-        async with self._fences_lock:
-            highest = self._fences.get(name, 0)
-            if fence < highest:
-                raise Superseded(f"{name}: fence {fence} is below {highest}, which was seen")
-            if fence > highest:
-                fences = {**self._fences, name: fence}
-                await asyncio.to_thread(write_json, self._root / FENCES, fences)
-                self._fences = fences
-
     async def _bring(
         self, fleet: Fleet, members: list[Member], name: str, traffic: Traffic, bundle: str
     ) -> None:
@@ -256,15 +249,40 @@ class FrontTraffic:
     async def _prepare(
         self, fleet: Fleet, members: list[Member], name: str, traffic: Traffic
     ) -> None:
-        """Let every replica load the candidate; where one finds it wanting, nobody keeps it."""
+        """Let every replica load the candidate; where one finds it wanting, nobody keeps it.
+
+        One goes first: what the candidate does to it, it does to no other.
+        """
         message = _message("prepare_share", name, traffic)
-        answers = await fleet.ask_all(members, message, _PREPARE_SECONDS)
-        failed = [answer for answer in answers.values() if isinstance(answer, BaseException)]
-        wanting = [error for error in failed if not isinstance(error, DependencyUnavailable)]
-        if wanting:
+        try:
+            for some in (members[:1], members[1:]):
+                answers = await fleet.ask_all(some, message, _PREPARE_SECONDS)
+                for member, answer in answers.items():
+                    self._check_prepared(member, name, answer)
+        except FerrymanError:
             for member in members:
                 member.channel.send({"kind": "discard_share", "model": name})
-            raise wanting[0]
+            raise
+
+    def _check_prepared(self, member: Member, name: str, answer: Any) -> None:
+        """IntegrityBroken where a replica has ended over the candidate, or holds too much with it.
+
+        Replicas that are replaced time after time would be worse than no candidate.
+        """
+        if isinstance(answer, BaseException) and not isinstance(answer, DependencyUnavailable):
+            raise answer
+        if member.gone.is_set() and member.state != "leaving":
+            raise IntegrityBroken(
+                f"replica {member.name} ended while it loaded the candidate of {name}",
+                remedy="Read the server's log; give it again if this was not its doing.",
+            )
+        used = resident_bytes(member.pid) if self._memory else 0
+        if used > self._memory:
+            raise IntegrityBroken(
+                f"with the candidate of {name} replica {member.name} uses {used >> 20} MiB, more "
+                f"than the declared {self._memory >> 20} MiB (resources.memory)",
+                remedy="Declare more memory for the server, or release a smaller model.",
+            )
 
     async def _tell(self, member: Member, name: str, given: _Given) -> bool:
         """Whether a replica follows; one that has let go of the candidate loads it anew."""
@@ -282,17 +300,3 @@ class FrontTraffic:
 
 def _message(kind: str, name: str, traffic: Traffic) -> dict[str, Any]:
     return {"kind": kind, "model": name, "traffic": traffic.model_dump(mode="json")}
-
-
-def _read_fences(root: Path) -> dict[str, int]:
-    """The highest fence of each model; IntegrityBroken (exit 7) when the file is damaged."""
-    file = root / FENCES
-    if not file.is_file():
-        return {}
-    try:
-        return _FENCES.validate_python(read_json(file))
-    except ValueError as error:
-        raise IntegrityBroken(
-            f"{file} cannot be read: {error}",
-            remedy="Remove it, once no release runs: it only tells old controllers from new ones.",
-        ) from error
