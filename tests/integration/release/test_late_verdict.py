@@ -13,6 +13,7 @@ from release_world import DAYS, FIRST_DAY, ROWS, copy_world, declare
 from rollback_world import World
 
 from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
+from ferryman.errors import DependencyUnavailable
 from ferryman.ledger.records import STAGE, TRAFFIC, Op, State
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.endpoints import main_endpoint
@@ -252,3 +253,18 @@ def test_recorded_requests_are_drawn_one_by_one_beside_a_candidate(installed) ->
     beside = world.logged(FIRST_DAY + timedelta(days=1))
     assert beside.request_id.nunique() == len(beside) == ROWS
     assert abs((beside.variant == "challenger").mean() - 0.5) < 0.1
+
+
+def test_a_rollback_that_could_not_be_made_is_made_by_the_next_run(installed) -> None:
+    world = installed("canary")
+    world.expose(0.4)
+    world.publish(against("canary"))
+    world.deployer.stop()
+    with pytest.raises(DependencyUnavailable):
+        world.run("verdict")
+    head = world.ledger.head("tiny")
+    assert head is not None and head.epoch == 2
+    world.deployer.start()
+    assert world.run("verdict").outputs["rolled_back"] is True
+    assert world.state() == (3, 1, 1, 3, 1)
+    assert [look["outcome"] for look in world.looks()] == ["failed"]
