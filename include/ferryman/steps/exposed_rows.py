@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ferryman.errors import DependencyUnavailable, LostRace
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import TRAFFIC, Note, Op, State
 from ferryman.monitoring.labels import SHADOW
@@ -37,7 +38,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Exposure:
+class ExposureSpans:
     """When an operation's candidate met requests beside one champion.
 
     variant: canary, challenger or shadow; epoch: that of the champion; spans: half-open, in order.
@@ -54,7 +55,7 @@ class Exposure:
         return self.variant == SHADOW
 
 
-def exposure_of(ledger: Ledger, op: Op) -> Exposure | None:
+def exposure_of(ledger: Ledger, op: Op) -> ExposureSpans | None:
     """The exposure of an operation at its base epoch, up to now; None where there was none.
 
     A share stands from its note to the model's next one, or to the operation's end.
@@ -73,7 +74,7 @@ def exposure_of(ledger: Ledger, op: Op) -> Exposure | None:
             spans.append((span, str(note.evidence["variant"])))
     if not spans:
         return None
-    return Exposure(
+    return ExposureSpans(
         variant=spans[-1][1],
         version=op.candidate.version,
         epoch=op.base_epoch,
@@ -81,18 +82,22 @@ def exposure_of(ledger: Ledger, op: Op) -> Exposure | None:
     )
 
 
-def exposed_rows(places: Sequence[ObjectStore], spec: ModelSpec, exposure: Exposure) -> Any:
+def exposed_rows(places: Sequence[ObjectStore], spec: ModelSpec, exposure: ExposureSpans) -> Any:
     """The rows that were logged during an exposure; a pyarrow Table of a few own columns.
 
-    Raises what `read_predictions` raises. Rows that are older than the column `propensity`, and so
-    than every exposure, have null there.
+    Raises DependencyUnavailable (exit 6) where a place of the log is away, or its files are merged
+    while they are read: that is no lost race of the release. Rows that are older than the column
+    `propensity`, and so than every exposure, have null there.
     """
     start, end = exposure.spans[0][0], exposure.spans[-1][1]
     task, classes = spec.train.task, spec.train.classes
     wanted = {field.name: field for field in own_fields(task, classes)}
     tables = [pa.schema([wanted[name] for name in _COLUMNS]).empty_table()]
     for first, last in _runs(_event_days(places, spec.name, start, end)):
-        found = read_predictions(places, spec.name, first, last, task=task, classes=classes)
+        try:
+            found = read_predictions(places, spec.name, first, last, task=task, classes=classes)
+        except LostRace as error:
+            raise DependencyUnavailable(error.text, remedy="Look again in a minute.") from error
         tables.append(found.select(_COLUMNS))
     rows = pa.concat_tables(tables, promote_options="permissive")
     inside = pa.array([False] * rows.num_rows, pa.bool_())
@@ -101,7 +106,7 @@ def exposed_rows(places: Sequence[ObjectStore], spec: ModelSpec, exposure: Expos
     return rows.filter(inside)
 
 
-def drawn_rows(rows: Any, exposure: Exposure) -> tuple[Any, Any]:
+def drawn_rows(rows: Any, exposure: ExposureSpans) -> tuple[Any, Any]:
     """The champion's rows and the candidate's, of requests that were drawn for one of them.
 
     Beside a shadow: of all requests, for both were asked.

@@ -35,7 +35,7 @@ from ferryman.spec.model import DeclaredModel, ModelSpec
 from ferryman.spec.rollout import LabelsSpec
 from ferryman.spec.windows import Window
 from ferryman.steps.exposed_rows import (
-    Exposure,
+    ExposureSpans,
     drawn_rows,
     exposed_rows,
     exposure_of,
@@ -161,7 +161,7 @@ def _labels(store: SnapshotStore, model: DeclaredModel, times: Any, until: datet
 
 
 def _arms(
-    spec: ModelSpec, metric: MetricName, asked: Any, labels: Any, exposure: Exposure
+    spec: ModelSpec, metric: MetricName, asked: Any, labels: Any, exposure: ExposureSpans
 ) -> LabelledAnswers:
     events = first_predictions(asked)
     is_candidate = pc.equal(events["variant"], exposure.variant)

@@ -9,9 +9,11 @@ import pyarrow as pa
 import pytest
 from exposed_world import TODAY, TOMORROW, ExposedWorld, fair_coin, key
 
-from ferryman.errors import DataRejected
+from ferryman.errors import DataRejected, DependencyUnavailable
+from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import DAY
+from ferryman.steps.exposed_rows import exposed_rows, exposure_of
 
 
 @pytest.fixture
@@ -190,6 +192,22 @@ def test_labels_of_an_older_declaration_are_refused(world: ExposedWorld) -> None
     world.publish(even, [0], kind=pa.float64())
     with pytest.raises(DataRejected, match=r"of type double.*Ingest it again"):
         world.answers()
+
+
+class MergedWhileRead(LocalObjectStore):
+    """A place whose files are listed, and gone when they are opened."""
+
+    def open(self, key: str) -> None:  # noqa: ARG002 - the signature of a place
+        return None
+
+
+def test_a_log_that_changes_while_it_is_read_is_no_lost_race(world: ExposedWorld) -> None:
+    world.log([0], [0.5])
+    spans = exposure_of(world.ledger, world.op)
+    assert spans is not None
+    place = MergedWhileRead(world.settings.predictions_root)
+    with pytest.raises(DependencyUnavailable, match="changed 5 times while it was read"):
+        exposed_rows([place], world.model.spec, spans)
 
 
 def test_without_labels_or_answers_there_is_nothing(world: ExposedWorld) -> None:
