@@ -1,6 +1,9 @@
 """A candidate meets users in stages: what passes goes on, what fails is withdrawn, for good."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,17 +15,20 @@ import pytest
 from release_world import Release, Users, candidate, copy_world
 
 from ferryman.deployment.process.process_deployer import ProcessDeployer
-from ferryman.errors import GateRefused, LostRace, PolicyRefused
+from ferryman.errors import ExitCode, GateRefused, LostRace, PolicyRefused
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import ALERT, STAGE, TRAFFIC, Op, State
 from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.endpoints import main_endpoint
+from ferryman.runtime.messages import StepRequest, StepResult
+from ferryman.runtime.run_store import run_folder, store_result
 from ferryman.runtime.traffic import Traffic
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.steps.approve import record_answer
 from ferryman.steps.expose import Look, look
+from ferryman.steps.journey import Journey
 from ferryman.steps.reconcile import reconcile_all
 
 # Limits that two different models keep; those of a test that must fail are its own.
@@ -296,3 +302,51 @@ def _third(world: World) -> Any:
     from ferryman.ledger.records import Candidate
 
     return Candidate.model_validate(candidate(world.settings, 3, world.make_bundle))
+
+
+def test_the_command_line_goes_through_approval_and_stages(
+    open_world: Callable[[str], World],
+) -> None:
+    world = open_world(ASKED)
+    given = candidate(world.settings, 2, world.make_bundle)
+    journey = Journey(world.settings, Release(world.settings, "r", given).model)
+    _pretend_training(world.settings, given)
+    with pytest.raises(PolicyRefused, match="waits for the answer"):
+        list(journey.run("release"))
+    assert _ferryman(world.settings, "carl", "approve") == ExitCode.POLICY
+    assert _ferryman(world.settings, "bea", "approve") == ExitCode.DONE
+    with Users(world.settings, world.rows) as users:
+        results = list(journey.run("release"))
+    steps = [result.step for result in results]
+    assert steps[:2] == ["gate", "stage"] and steps[-2:] == ["commit", "reconcile"]
+    assert [result.outputs["stage"] for result in results if result.step == "expose"] == [0, 1]
+    assert users.failed == 0 and users.versions.keys() == {"1", "2"}
+    head = world.ledger.head("tiny")
+    assert head is not None and (head.epoch, head.version) == (2, 2)
+
+
+def _pretend_training(settings: Settings, given: dict[str, Any]) -> None:
+    """The results of a training run that made a candidate."""
+    folder = str(run_folder(settings.runs_root, "tiny", "training", "pretended"))
+    for step in ("train", "register"):
+        request = StepRequest(
+            model="tiny", step=step, run_id="pretended", run_uri=folder, spec_digest="0"
+        )
+        result = StepResult(
+            model="tiny", step=step, request_digest=request.digest, outputs=dict(given)
+        )
+        store_result(request, result)
+
+
+def _ferryman(settings: Settings, actor: str, command: str) -> int:
+    """Run `ferryman approve` (or reject) of version 2 as somebody; its exit code."""
+    own = {"HOME": settings.home, "ZOO": settings.zoo, "ACTOR": actor}
+    environment = {f"FERRYMAN_{name}": str(value) for name, value in own.items()}
+    asked = [command, "-m", "tiny", "-v", "2", "-r", "its worst slice is better"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ferryman.cli", *asked],
+        env={**os.environ, **environment},
+        timeout=60,
+        check=False,
+    )
+    return done.returncode
