@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from logged_entries import FinishedHere, append, batches, entry_of, packed
+from pyarrow import parquet
 
 from ferryman.serving.log import finishing, writer
 from ferryman.serving.log.finish import Result, finish
 from ferryman.serving.log.frames import Frame, frames, joined
 from ferryman.serving.log.journal import Journal
+from ferryman.serving.log.rows import batches_of
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 
@@ -155,3 +157,32 @@ def test_lost_rows_of_a_child_are_counted(model: OnnxModel, tmp_path: Path) -> N
     assert log.flush()
     log.close()
     assert drops[0] == 3
+
+
+def test_answers_of_different_draws_stay_apart(model: OnnxModel, tmp_path: Path) -> None:
+    one = entry_of(model, some_rows(random.Random(1), 1))  # noqa: S311
+    log = PredictionLog(tmp_path / "log", lambda _: None)
+    drawn = [("champion", 1.0), ("champion", 0.95), ("canary", 0.05), ("fallback", 0.05)]
+    for number in range(40):
+        variant, propensity = drawn[number % 4]
+        told = {"request_id": b"r%d" % number, "variant": variant, "propensity": propensity}
+        log.put(one._replace(**told))
+    log.start()
+    assert log.flush()
+    log.close()
+    found = [
+        (int(row["request_id"][1:]), row["variant"], row["propensity"])
+        for file in (tmp_path / "log" / "tiny").rglob("*.parquet")
+        for row in parquet.read_table(file).to_pylist()
+    ]
+    assert sorted(found) == [(number, *drawn[number % 4]) for number in range(40)]
+
+
+def test_a_journal_of_before_variants_drew_nobody(model: OnnxModel) -> None:
+    (frame,) = frames(io.BytesIO(packed(entry_of(model, some_rows(random.Random(2), 1)))))  # noqa: S311
+    assert isinstance(frame, Frame)
+    old = Frame(
+        {key: frame.head[key] for key in frame.head.keys() - {"propensity"}}, frame.sections
+    )
+    ((_, batch),) = batches_of(joined([old, frame]))
+    assert batch["propensity"].to_pylist() == [1.0, 1.0]
