@@ -23,7 +23,7 @@ from ferryman.serving.sockets.channel import Channel, Message, rebuild_error
 _LOAD_SECONDS = 120.0
 _LOOK_SECONDS = 0.25
 _PING_SECONDS = 1.0
-_HANG_SECONDS = 30.0
+_HANG_SECONDS = 120.0  # where the machine is busy, it gets little time
 _FIGURES_SECONDS = 2.0
 _FLUSH_SECONDS = 35.0
 LEAVE_SECONDS = 40.0
@@ -176,14 +176,17 @@ class ShadowProcess:
     async def _live_once(self) -> str:
         """Start a process and watch it to its end; why it ended."""
         own, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with others:
-            process = await asyncio.create_subprocess_exec(
-                *self._place.command(self._name, self._traffic, others.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(others.fileno(),),
-                start_new_session=True,
-            )
-        self._lost = False
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(own)
+            with others:
+                process = await asyncio.create_subprocess_exec(
+                    *self._place.command(self._name, self._traffic, others.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(others.fileno(),),
+                    start_new_session=True,
+                )
+            undo.pop_all()
+        self._lost, reason = False, ""
         self._channel = Channel(own, self._hear, self._gone)
         self._tell()
         try:
@@ -192,9 +195,10 @@ class ShadowProcess:
                 await self._leave(process)
         finally:
             self.is_ready = False
+            code = await _await_end(process, 0.0 if reason else _END_SECONDS)
+            await self._hear_out()
             self._channel.close()
             self._channel = None
-            code = await _await_end(process)
         return reason or _how_it_ended(code)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> str:
@@ -217,6 +221,12 @@ class ShadowProcess:
                 elif now - heard > _HANG_SECONDS:
                     return f"it has not answered for {_HANG_SECONDS:.0f} s"
         return ""
+
+    async def _hear_out(self) -> None:
+        """What it said before it ended may not have been read yet."""
+        deadline = time.monotonic() + _END_SECONDS
+        while not self._lost and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
 
     async def _leave(self, process: asyncio.subprocess.Process) -> None:
         """Let it finish its log."""
@@ -273,10 +283,10 @@ class ShadowProcess:
             return
 
 
-async def _await_end(process: asyncio.subprocess.Process) -> int:
-    """Its exit code; it is killed where it does not end."""
+async def _await_end(process: asyncio.subprocess.Process, seconds: float) -> int:
+    """Its exit code; it is killed where it does not end in time."""
     try:
-        async with asyncio.timeout(_END_SECONDS):
+        async with asyncio.timeout(seconds):
             return await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
