@@ -116,7 +116,7 @@ def automatic(
     made = Ledger(settings.ledger_url).committed_head(op.op_id)
     if made is None:
         raise PolicyRefused(f"{model.name}: operation {op.op_id[:12]} never released anything")
-    reason = _one_line(f"{finding.rule}: {finding.text}")
+    reason = _one_line(f"evidence of {finding.rule}: {finding.text}")
     asked = Asked(AUTOMATIC, reason, epoch=made.epoch, evidence={"finding": finding.as_json()})
     facts: dict[str, JsonValue] = {"rule": finding.rule, "epoch": made.epoch, "left": made.version}
     try:
@@ -190,7 +190,6 @@ def _end_exposure(ledger: Ledger, server: ModelServer, model: str, asked: Asked)
     told, lease = share.evidence, ledger.lease(model)
     serial = lease.serial if lease is not None else int(told["serial"])
     try:
-        server.withdraw(model, serial)
         ledger.set_traffic(
             op.op_id,
             serial=serial,
@@ -201,6 +200,7 @@ def _end_exposure(ledger: Ledger, server: ModelServer, model: str, asked: Asked)
             evidence={},
             lease_seconds=float(told["lease_seconds"]),
         )
+        server.withdraw(model, serial)
         ledger.drop_lease(model, serial)
     except (LostRace, Superseded) as error:
         # Somebody renewed it meanwhile. The commit ends every share: it stands beside one epoch.

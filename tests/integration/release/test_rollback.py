@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from ferryman.runtime.traffic import Traffic
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
 from ferryman.steps.reconcile import reconcile_model
-from ferryman.steps.roll_back import AUTOMATIC, automatic
+from ferryman.steps.roll_back import AUTOMATIC, Asked, automatic, roll_back
 
 BAD = Finding("labels", "failed", "log_loss is worse\nby 0.2 in [0.1, 0.3]", 0.2, 0.1, 0.3, 900)
 
@@ -199,7 +200,7 @@ def test_evidence_rolls_back_and_tells(world: World) -> None:
     made = world.ledger.made_by("tiny")
     assert made is not None
     assert made.actor == AUTOMATIC
-    assert made.reason == "labels: log_loss is worse by 0.2 in [0.1, 0.3]"
+    assert made.reason == "evidence of labels: log_loss is worse by 0.2 in [0.1, 0.3]"
     (message,) = [told for told in received if "rolled back" in told["title"]]
     assert (message["rule"], message["left"], message["served"]) == ("labels", 2, 3)
 
@@ -274,3 +275,20 @@ def test_a_candidate_loses_its_share_first(
         found = ledger.advance(op.op_id, State.GATED, {}, base_epoch=3)
         assert (found.state, found.base_epoch) == (State.GATED, 3)
         assert ledger.verify() == []
+
+
+def test_four_who_ask_at_once_go_one_step_back(world: World) -> None:
+    def ask(number: int) -> int | str:
+        asked = Asked(f"person {number}", REASON)
+        try:
+            return roll_back(world.settings, "tiny", asked).head.epoch
+        except LostRace as error:
+            return error.text
+
+    with ThreadPoolExecutor(4) as people:
+        answers = list(people.map(ask, range(4)))
+    assert 4 in answers
+    assert all(answer == 4 or "at epoch" in str(answer) for answer in answers), answers
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert len([op for op in world.ledger.ops("tiny") if op.kind == ROLLBACK]) == 1
+    assert world.ledger.verify() == []
