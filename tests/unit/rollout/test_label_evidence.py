@@ -40,6 +40,12 @@ def test_a_margin_lets_what_is_alike_pass() -> None:
     assert judge_labels(interval, LabelsSpec(margin=0.2)).outcome == "passed"
 
 
+def test_a_candidate_that_is_worse_by_less_than_the_margin_does_not_fail() -> None:
+    interval = compare_arms(*dealt(worse=0.15), significance=0.05)
+    assert interval.low > 0
+    assert judge_labels(interval, LabelsSpec(margin=0.15)).outcome == "undecided"
+
+
 def test_arms_that_change_places_turn_the_sign() -> None:
     losses, arm, chances = dealt(worse=0.1)
     forth = compare_arms(losses, arm, chances, significance=0.05)

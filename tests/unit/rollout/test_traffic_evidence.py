@@ -90,6 +90,17 @@ def test_errors_that_the_champion_has_as_well_are_not_the_candidates() -> None:
     assert finding(evidence, "errors").outcome != "failed"
 
 
+def test_what_looks_worse_than_allowed_but_may_be_chance_is_undecided() -> None:
+    erring = finding(judge(figures(300, 8), figures(300, 3)), "errors")
+    assert erring.effect is not None
+    assert erring.effect > LIMITS.errors
+    assert erring.outcome == "undecided"
+    slow = finding(judge(figures(60, milliseconds=9), figures(60, seed=2)), "latency")
+    assert slow.effect is not None
+    assert slow.effect > LIMITS.latency
+    assert slow.outcome == "undecided"
+
+
 def test_few_errors_in_a_row_are_no_proof() -> None:
     assert finding(judge(figures(4, 4)), "errors").outcome == "undecided"
 
