@@ -32,6 +32,7 @@ class World:
     def __init__(self, settings: Settings, make_bundle: Any) -> None:
         self.settings = settings
         self.make_bundle = make_bundle
+        self.runs = 0
         self.deployer = ProcessDeployer(settings)
         self.ledger = Ledger(settings.ledger_url)
         self.registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
@@ -60,15 +61,19 @@ class World:
         assert found is not None
         return found
 
-    def run(self, step: str, settings: Settings | None = None, **params: Any) -> StepResult:
-        """Run one step of a run of its own, as the command line does."""
+    def run(
+        self, step: str, settings: Settings | None = None, run_id: str = "", **params: Any
+    ) -> StepResult:
+        """Run one step, of a run of its own as the command line does, or of a named one."""
         settings = settings or self.settings
+        self.runs += 1
+        run_id = run_id or f"asked {self.runs}"
         model = declare(settings.zoo)
         request = StepRequest(
             model="tiny",
             step=step,
-            run_id="asked",
-            run_uri=str(run_folder(settings.runs_root, "tiny", "rollback", "asked")),
+            run_id=run_id,
+            run_uri=str(run_folder(settings.runs_root, "tiny", "rollback", run_id)),
             params=params,
             spec_digest=model.digest,
         )

@@ -25,6 +25,7 @@ from ferryman.runtime.alerts import alert
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.model_server import ModelServer
+from ferryman.runtime.run_store import RESULT, read_result, step_folder
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.steps.contract import Reason, StepContext, StepParams
@@ -77,12 +78,17 @@ class RolledBack:
 
 
 def run(context: StepContext) -> StepResult:
-    """Roll the model back, or say that it was done before.
+    """Roll the model back, or say that it was done before; a run that did it never does it again.
 
     Raises LostRace (exit 8) where another epoch is served than the asker saw; PolicyRefused (exit
     9) or IntegrityBroken (exit 7), with the list of versions, where none, or not the named one, can
     be gone back to; DependencyUnavailable (exit 6) where server or ledger is away.
     """
+    done_before = step_folder(context.request) / RESULT
+    if done_before.is_file():
+        # A run is one decision: cleared next month, it must not leave the champion of that day.
+        told = read_result(done_before)
+        return context.result(text=told.text, verdict=told.verdict, outputs=told.outputs)
     params = cast(Params, context.params)
     actor = params.actor or context.settings.actor
     asked = Asked(actor, params.reason, params.version, params.epoch)

@@ -81,6 +81,19 @@ def test_asked_twice_it_is_one_step_back(world: World) -> None:
         world.run("roll_back", reason=REASON, version=3)
 
 
+def test_a_rollback_that_is_cleared_later_leaves_the_new_champion_alone(
+    template: Settings, tmp_path: Path, free_ports, make_bundle
+) -> None:
+    with started(template, tmp_path / "home", free_ports(2), make_bundle) as world:
+        world.serve(3)
+        first = world.run("roll_back", run_id="in january", reason=REASON)
+        assert world.state() == (3, 1, 1, 3, 1)
+        world.serve(2)
+        again = world.run("roll_back", run_id="in january", reason=REASON)
+        assert (again.verdict, again.text) == (first.verdict, first.text)
+        assert world.state() == (4, 2, 2, 4, 2)
+
+
 def test_what_is_refused_changes_nothing(world: World) -> None:
     with pytest.raises(LostRace, match="you saw epoch 2: somebody was faster"):
         world.run("roll_back", reason=REASON, epoch=2)
