@@ -7,6 +7,7 @@ approver saw; a task that somebody marks as successful approves nothing.
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -20,8 +21,8 @@ from ferryman.ledger.records import Op
 from ferryman.ledger.words import check_other_person
 from ferryman.runtime.alerts import alert as tell
 from ferryman.runtime.files import read_json, write_json
-from ferryman.runtime.messages import StepRequest, StepResult
-from ferryman.runtime.run_store import step_folder
+from ferryman.runtime.messages import StepRequest
+from ferryman.runtime.run_store import RESULT, read_result, step_folder
 from ferryman.settings import load_settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.rollout import ApprovalSpec
@@ -29,7 +30,7 @@ from ferryman.steps.approve import record_answer
 from ferryman.steps.release_op import refuse_ended
 from ferryman_airflow.asset_events import proposal_params
 from ferryman_airflow.connections import TaskConnections
-from ferryman_airflow.links import task_page
+from ferryman_airflow.links import release_pages, task_page
 from ferryman_airflow.operators import InlineStep, step
 
 NOBODY_ANSWERED = "nobody"  # the ledger's actor where no answer came in time
@@ -72,16 +73,18 @@ class ApproveRelease(InlineStep, ApprovalOperator):  # type: ignore[misc] # Airf
         try:
             request = self.build_request(context)
             proposal = _proposal(request)
-            ended = not proposal or self._is_released(proposal)
-            if not ended:
+            op = self._op(proposal) if proposal else None
+            if op is not None:
                 asked = self._approvers(str(proposal["requester"]), str(proposal["begun_by"]))
                 self._ask_once(request, proposal)
         except FerrymanError as error:
             self._log_refusal(error)
             raise
-        if ended:
+        if op is None:
             return self.perform(context)
-        self.subject, self.body = str(proposal["subject"]), str(proposal["body"])
+        pages = release_pages(self.declared.name, str(proposal["training_run"]), op)
+        self.subject = str(proposal["subject"])
+        self.body = "\n\n".join([str(proposal["body"]), *pages])
         self.assigned_users = [HITLUser(id=name, name=name) for name in asked]
         self._tell(context, proposal, asked)
         return ApprovalOperator.execute(self, context)
@@ -116,15 +119,18 @@ class ApproveRelease(InlineStep, ApprovalOperator):  # type: ignore[misc] # Airf
             )
         return others
 
-    def _is_released(self, proposal: dict[str, JsonValue]) -> bool:
-        """Whether the candidate was committed before; GateRefused (exit 4) where a no stands."""
+    def _op(self, proposal: dict[str, JsonValue]) -> Op | None:
+        """The operation to answer; None where it was committed before.
+
+        Raises GateRefused (exit 4) where a no stands.
+        """
         ledger = Ledger(load_settings().ledger_url)
         op_id = str(proposal["op_id"])
         op = ledger.op(op_id)
         if op is None:
             raise PolicyRefused(f"the ledger has no operation {op_id[:12]}")
         refuse_ended(ledger, op, int(str(proposal["base_epoch"])))
-        return ledger.committed_head(op_id) is not None
+        return None if ledger.committed_head(op_id) is not None else op
 
     def _ask_once(self, request: StepRequest, proposal: dict[str, JsonValue]) -> None:
         """Refuse to ask a second, other question in one run.
@@ -216,14 +222,17 @@ def _is_other(name: str, *asked: str) -> bool:
 
 
 def _proposal(request: StepRequest) -> dict[str, JsonValue]:
-    """What the step `propose` of this run said; PolicyRefused (exit 9) where it said nothing."""
-    result: StepResult | None = request.results.get("propose")
-    if result is None:
+    """What the step `propose` of this run wrote; PolicyRefused (exit 9) where it wrote nothing.
+
+    It is read from the run's folder: an XCom may be changed by whoever may change runs.
+    """
+    file = Path(request.run_uri) / "propose" / RESULT
+    if not file.is_file():
         raise PolicyRefused(
             "this run proposed nothing, so nothing can be approved",
             remedy="Clear the run from `propose`.",
         )
-    return dict(result.outputs)
+    return dict(read_result(file).outputs)
 
 
 def _reason(event: dict[str, Any], approved: bool) -> str:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
 
+from ferryman.ledger.records import Op
 from ferryman.runtime.run_store import (
     CARD_PAGE,
     DOCS_INDEX,
@@ -95,6 +97,22 @@ def task_page(task_instance: Any) -> str:
 def data_docs_address(model: str, run: Path) -> str:
     """Where the Models page serves the Data Docs of a run's folder."""
     return f"{_page_of(model)}/data_docs/{run.name}/{DOCS_INDEX}"
+
+
+def release_pages(model: str, training_run: str, op: Op) -> list[str]:
+    """Links in Markdown from a proposal: the training's report, its run in MLflow, the model."""
+    settings = load_settings()
+    found = {"The model": _page_of(model)}
+    folder = settings.runs_root / model / "training" / training_run
+    if training_run and (report_folder(folder) / REPORT_PAGE).is_file():
+        address = f"{_page_of(model)}/reports/{quote(training_run)}"
+        found["Report of the training"] = f"{address}/{REPORT_PAGE}"
+        found["Model card"] = f"{address}/{CARD_PAGE}"
+    tracked = op.candidate.mlflow_run_id
+    page = settings.mlflow_page(quote(tracked, safe="")) if tracked else ""
+    if page:
+        found["Run in MLflow"] = page
+    return [f"[{name}]({address})" for name, address in found.items()]
 
 
 def _page_of(model: str) -> str:

@@ -155,3 +155,25 @@ def test_a_backfill_says_so(run_type, expected):
 
     context = {"dag_run": SimpleNamespace(run_type=run_type)}
     assert backfill_params(context, "flights") == {"backfill": expected}
+
+
+def test_who_started_a_training_is_kept_with_it_and_asks_for_its_release(train, tmp_path):
+    from ferryman_airflow.asset_events import proposal_params, record_requester
+
+    event = train("run-a", 1, "2013-03-01T00:00:00Z")
+    folder = tmp_path / "runs" / "flights" / "training" / "run-a"
+
+    def asked(by):
+        context = _context("flights.candidate", {**event, "requester": "forged"})
+        return proposal_params({**context, "dag_run": _started(by)}, "flights")
+
+    assert asked(None) == {"requester": "schedule", "training_run": "run-a"}
+    record_requester(folder, {"dag_run": _started(None)})
+    assert asked(None)["requester"] == "schedule"
+    record_requester(folder, {"dag_run": _started("olga")})
+    assert asked(None)["requester"] == "olga"
+    assert asked("rita")["requester"] == "rita"
+
+
+def _started(user):
+    return SimpleNamespace(triggering_user_name=user)

@@ -20,10 +20,12 @@ _NOTE = "# Written by every `make run`; set AIRFLOW__SECTION__KEY to override a 
 
 
 def write_config(stack: StackSettings, settings: Settings) -> None:
-    """Write airflow.cfg and, the first time, the secrets and the password; all with mode 0600."""
+    """Write airflow.cfg and, the first time, secrets and passwords; all with mode 0600."""
     stack.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not stack.passwords_file.is_file():
-        write_json(stack.passwords_file, {stack.user: secrets.token_urlsafe(12)}, mode=_PRIVATE)
+    known = read_json(stack.passwords_file) if stack.passwords_file.is_file() else {}
+    new = {name: secrets.token_urlsafe(12) for name in stack.roles if name not in known}
+    if new:
+        write_json(stack.passwords_file, {**known, **new}, mode=_PRIVATE)
     parser = configparser.ConfigParser(interpolation=None)
     for section, values in _sections(stack, settings, _secrets(stack.home)).items():
         parser[section] = values
@@ -32,9 +34,9 @@ def write_config(stack: StackSettings, settings: Settings) -> None:
     write_atomic(stack.home / "airflow.cfg", (_NOTE + text.getvalue()).encode(), mode=_PRIVATE)
 
 
-def read_password(stack: StackSettings) -> str:
-    """The password of the stack's user."""
-    return str(read_json(stack.passwords_file)[stack.user])
+def read_password(stack: StackSettings, user: str = "") -> str:
+    """The password of a user; of the stack's own, where none is named."""
+    return str(read_json(stack.passwords_file)[user or stack.user])
 
 
 def _secrets(home: Path) -> dict[str, str]:
@@ -72,7 +74,9 @@ def _sections(
             "parallelism": str(stack.parallelism),
             "max_active_tasks_per_dag": str(stack.parallelism),
             "fernet_key": secret["fernet_key"],
-            "simple_auth_manager_users": f"{stack.user}:admin",
+            "simple_auth_manager_users": ",".join(
+                f"{name}:{role}" for name, role in stack.roles.items()
+            ),
             "simple_auth_manager_passwords_file": str(stack.passwords_file),
             "execution_api_server_url": f"{stack.airflow_url}/execution/",
             **tasks,

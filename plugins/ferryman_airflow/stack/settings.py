@@ -26,6 +26,12 @@ class StackSettings(BaseSettings):
     idle_sleep: float = Field(default=0.1, gt=0, description="Seconds the scheduler rests.")
     model: str = Field(default="flights", description="The model that `up` carries to serving.")
     user: str = "admin"
+    further_users: str = Field(
+        default="",
+        pattern=r"^$|^[A-Za-z0-9_.-]+:(viewer|user|op|admin)"
+        r"(,[A-Za-z0-9_.-]+:(viewer|user|op|admin))*$",
+        description="More logins of Airflow: olga:user,ivan:viewer; an approver needs user.",
+    )
 
     @property
     def home(self) -> Path:
@@ -51,6 +57,12 @@ class StackSettings(BaseSettings):
     def passwords_file(self) -> Path:
         """The simple auth manager's users; mode 0600."""
         return self.home / "passwords.json"
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The role of every user of Airflow, by name."""
+        named = [one.partition(":") for one in self.further_users.split(",") if one]
+        return {**{name: role for name, _, role in named}, self.user: "admin"}
 
     @property
     def airflow_url(self) -> str:

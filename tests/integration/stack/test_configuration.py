@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 
+import pytest
+from pydantic import ValidationError
+
 from ferryman.settings import Settings
 from ferryman_airflow.stack.airflow_config import read_password, write_config
 from ferryman_airflow.stack.settings import StackSettings
@@ -29,6 +32,22 @@ def test_secrets_are_made_once_and_are_private(tmp_path):
     write_config(other, settings)
     assert read_password(other) != password
     assert _config(other.home)["core"]["fernet_key"] != first["core"]["fernet_key"]
+
+
+def test_further_users_get_passwords_of_their_own_and_nobody_loses_one(tmp_path):
+    settings = Settings(home=tmp_path / "f")
+    stack = StackSettings(airflow_home=tmp_path / "a")
+    write_config(stack, settings)
+    password = read_password(stack)
+    more = StackSettings(airflow_home=tmp_path / "a", further_users="olga:user,ivan:viewer")
+    write_config(more, settings)
+    assert read_password(more) == password
+    assert len({read_password(more, name) for name in ("admin", "olga", "ivan")}) == 3
+    named = _config(more.home)["core"]["simple_auth_manager_users"]
+    assert named == "olga:user,ivan:viewer,admin:admin"
+    for wrong in ("olga", "olga:king", "olga:op,", "a b:op", "olga:op\n"):
+        with pytest.raises(ValidationError):
+            StackSettings(further_users=wrong)
 
 
 def test_airflow_reads_the_file_as_it_is_meant(tmp_path):
