@@ -107,8 +107,8 @@ def _note(
         "stage": LATE,
         "digest": answers.digest,
     }
-    actor = context.settings.actor
-    ledger.note(STAGE, op.model, actor=actor, reason=finding.text, evidence=evidence)
+    reason, actor = f"labels after the release: {finding.text}", context.settings.actor
+    ledger.note(STAGE, op.model, actor=actor, reason=reason, evidence=evidence)
 
 
 def _counts(answers: LabelledAnswers) -> dict[str, JsonValue]:
