@@ -160,7 +160,8 @@ def _latency(champion: VariantFigures, candidate: VariantFigures, limits: Limits
     elif high <= limits.latency:
         outcome, text = "passed", f"{told}: {high:.2f} at most"
     else:
-        text = f"{told}: up to {high:.2f}, allowed is {limits.latency:g}"
+        most = f"up to {high:.2f}" if math.isfinite(high) else "by too few requests to be sure"
+        text = f"{told}: {most}, allowed is {limits.latency:g}"
     return Finding("latency", outcome, text, effect, low, _finite(high), ours)
 
 

@@ -95,7 +95,7 @@ def test_what_looks_worse_than_allowed_but_may_be_chance_is_undecided() -> None:
     assert erring.effect is not None
     assert erring.effect > LIMITS.errors
     assert erring.outcome == "undecided"
-    slow = finding(judge(figures(60, milliseconds=9), figures(60, seed=2)), "latency")
+    slow = finding(judge(figures(60, milliseconds=12), figures(60, seed=2)), "latency")
     assert slow.effect is not None
     assert slow.effect > LIMITS.latency
     assert slow.outcome == "undecided"
