@@ -2,7 +2,6 @@
 
 import asyncio
 
-from ferryman.errors import FerrymanError
 from ferryman.runtime.traffic import Traffic, VariantFigures
 from ferryman.serving.front.shadow_process import LEAVE_SECONDS, ShadowPlace, ShadowProcess
 
@@ -13,6 +12,7 @@ class Shadows:
     def __init__(self, place: ShadowPlace) -> None:
         self._place = place
         self._shadows: dict[str, ShadowProcess] = {}
+        self._coming: set[ShadowProcess] = set()
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def follow(self, name: str, traffic: Traffic, until: float) -> None:
@@ -20,27 +20,34 @@ class Shadows:
 
         Returns as soon as it takes copies, or, where it was there before, at once. Raises
         IntegrityBroken (exit 7) for a candidate that cannot be loaded, DependencyUnavailable (exit
-        6) where it does not come in time; then there is none.
+        6) where it does not come in time; then the one that is there stays.
         """
         shadow = self._shadows.get(name)
         if shadow is not None and shadow.is_of(traffic) and not shadow.ended:
             shadow.renew(traffic, until)
-        else:
-            self.end(name)
-            shadow = self._shadows[name] = ShadowProcess(self._place, name, traffic, until)
+            return
+        coming = ShadowProcess(self._place, name, traffic, until)
+        self._coming.add(coming)
         try:
-            await shadow.wait_until_loaded()
-        except FerrymanError:
-            self.end(name)
+            await coming.wait_until_loaded()
+        except BaseException:
+            self._let_go(coming)
             raise
+        finally:
+            self._coming.discard(coming)
+        self.end(name)
+        self._shadows[name] = coming
 
     def end(self, name: str) -> None:
         """End a model's shadow, if there is one; it finishes its log by itself."""
         shadow = self._shadows.pop(name, None)
         if shadow is not None:
-            shadow.end()
-            self._leaving.add(shadow.task)
-            shadow.task.add_done_callback(self._leaving.discard)
+            self._let_go(shadow)
+
+    def _let_go(self, shadow: ShadowProcess) -> None:
+        shadow.end()
+        self._leaving.add(shadow.task)
+        shadow.task.add_done_callback(self._leaving.discard)
 
     def is_ready(self, name: str) -> bool:
         """Whether a model's shadow takes copies now."""
@@ -75,6 +82,8 @@ class Shadows:
         """End every shadow, and those at once that take longer."""
         for name in list(self._shadows):
             self.end(name)
+        for shadow in self._coming:
+            self._let_go(shadow)
         leaving = list(self._leaving)
         if leaving:
             _, slow = await asyncio.wait(leaving, timeout=seconds)

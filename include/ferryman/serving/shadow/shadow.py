@@ -229,10 +229,11 @@ def run_shadow(options: ShadowOptions) -> None:
     tie = socket.socket(fileno=options.tie)
     try:
         model = _open(options)
+        listener = _listen(options.path)
     except Exception as error:
         tie.send(orjson.dumps({"kind": "failed", "error": told_error(error)}))
         raise
-    with _listen(options.path) as listener:
+    with listener:
         asyncio.run(_live(options, model, listener, tie))
 
 
@@ -282,10 +283,13 @@ class _LeftToReplicas:
 def _give_journals(predictions: Path) -> None:
     """Replicas in containers write there, too, and are of another user than a front of root's."""
     folder = predictions / JOURNALS
-    folder.mkdir(parents=True, exist_ok=True)
-    owner = predictions.stat()
-    if os.geteuid() == 0 and folder.stat().st_uid != owner.st_uid:
-        os.chown(folder, owner.st_uid, owner.st_gid)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        owner = predictions.stat()
+        if os.geteuid() == 0 and folder.stat().st_uid != owner.st_uid:
+            os.chown(folder, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        logger.error("%s is not to be written: %s", folder, error)  # the log tells what it loses
 
 
 def _page(counts: VariantCounts) -> str:
