@@ -11,7 +11,7 @@ import pytest
 from keyed_load import Answered, ask_all, keyed_clients
 from line_candidates import LINE, LineBundle, make_line, share_of
 
-from ferryman.errors import IntegrityBroken, Superseded
+from ferryman.errors import DependencyUnavailable, IntegrityBroken, Superseded
 
 
 class Served:
@@ -306,3 +306,25 @@ def test_a_candidate_that_is_too_large_beside_the_champion_costs_no_answer(
     check(answers, {"1": 2.0})
     assert served.client.traffic(LINE) is None
     assert set(server.pids().values()) & set(pids.values())  # the other has not even tried
+
+
+def test_a_replica_that_hears_no_withdrawal_is_told_of_and_ends_with_the_lease(
+    own: Served, wait_for: Any
+) -> None:
+    own.expose(own.candidate(3.0), lease=7.0)
+    given, pid = time.monotonic(), own.server.pids()["r1"]
+    with keyed_clients(own.port, 100) as answers:
+        wait_for(lambda: any(one.variant == "canary" for one in answers))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(DependencyUnavailable, match=r"r1 did not answer; .* its lease"):
+                own.withdraw()
+            time.sleep(max(0.0, given + 7.1 - time.monotonic()))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        after = len(answers)
+        wait_for(lambda: len(answers) > after + 300)
+    check(answers, {"1": 2.0, "7": 3.0})
+    # What was read before the end and scored after it counts, too: at most one for each client.
+    assert {one.variant for one in answers[after + 4 :]} == {"champion"}
+    own.withdraw()

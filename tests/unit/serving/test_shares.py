@@ -1,8 +1,10 @@
 """Who is drawn, what is counted of both, and when it ends: within one replica."""
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -224,9 +226,15 @@ def test_a_lease_that_ran_out_ends_by_itself(replica: Replica) -> None:
     assert variant_of(replica.at_once([{"x": 1.0, "k": 1}])) == "canary"
     share.until = time.monotonic()
     assert variant_of(replica.at_once([{"x": 1.0, "k": 1}])) == "champion"
+    assert replica.log.entries[-1].propensity == 1.0
     replica.shares.end_expired()
     assert replica.shares.get(LINE) is None
-    assert replica.log.entries[-1].propensity == 1.0
+    assert share.model is not None
+    candidate = weakref.ref(share.model)
+    replica.log.entries.clear()
+    del share
+    gc.collect()
+    assert candidate() is None  # its memory is free
 
 
 def test_a_share_stands_beside_one_epoch_with_a_loaded_candidate(replica: Replica) -> None:
