@@ -17,14 +17,20 @@ class Params(StepParams):
 def run(context: StepContext) -> StepResult:
     """Read the answer that was given to this candidate at this epoch.
 
-    Raises GateRefused (exit 4) where it was no, PolicyRefused (exit 9) where nobody answered yet.
+    Raises GateRefused (exit 4) where it was no, PolicyRefused (exit 9) where nobody answered yet,
+    LostRace (exit 8) where it was judged anew since.
     """
     ledger = Ledger(context.settings.ledger_url)
     op, base = gated_op(context, ledger)
     if ledger.committed_head(op.op_id) is not None:
         return context.result(text="already released", outputs={"op_id": op.op_id})
     version = op.candidate.version
-    answer = was_in(ledger, op, State.APPROVED) if op.base_epoch == base else None
+    if op.base_epoch != base:
+        raise LostRace(
+            f"{op.model} version {version} was judged anew, against epoch {op.base_epoch}",
+            remedy="Clear this run from `gate`: it is approved anew.",
+        )
+    answer = was_in(ledger, op, State.APPROVED)
     if answer is None:
         raise PolicyRefused(
             f"{op.model} version {version} waits for the answer of an approver",

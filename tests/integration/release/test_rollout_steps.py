@@ -1,97 +1,25 @@
 """A candidate meets users in stages: what passes goes on, what fails is withdrawn, for good."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
-from release_world import Release, Users, candidate, copy_world
+from release_world import Release, Users, candidate
+from rollout_world import ASKED, CANARY, IMPATIENT, SHIFTED, World
 
-from ferryman.deployment.process.process_deployer import ProcessDeployer
-from ferryman.errors import ExitCode, GateRefused, LostRace, PolicyRefused
-from ferryman.ledger.ledger import Ledger
-from ferryman.ledger.records import ALERT, STAGE, TRAFFIC, Op, State
+from ferryman.errors import GateRefused, LostRace, PolicyRefused
+from ferryman.ledger.records import ALERT, STAGE, Candidate, State
 from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.endpoints import main_endpoint
-from ferryman.runtime.messages import StepRequest, StepResult
-from ferryman.runtime.run_store import run_folder, store_result
 from ferryman.runtime.traffic import Traffic
 from ferryman.serving.client import ServingClient
-from ferryman.settings import Settings
-from ferryman.spec.model import DeclaredModel
 from ferryman.steps.approve import record_answer
-from ferryman.steps.expose import Look, look
-from ferryman.steps.journey import Journey
+from ferryman.steps.expose import Look
 from ferryman.steps.reconcile import reconcile_all
-
-# Limits that two different models keep; those of a test that must fail are its own.
-KEPT = "{errors: 0.5, latency: 30, shift: 0.95, min_requests: 20}"
-STAGES = "[{weight: 0.3, hold: 1s, patience: 60s}, {weight: 0.6, hold: 1s, patience: 60s}]"
-CANARY = f"rollout: {{strategy: canary, stages: {STAGES}, limits: {KEPT}}}\n"
-SHIFTED = CANARY.replace("shift: 0.95", "shift: 0.01")
-ASKED = CANARY.replace("strategy", "approval: {approvers: [bea]}, strategy")
-IMPATIENT = (
-    "rollout: {strategy: canary, stages: [{weight: 0.3, hold: 1s, patience: 1s}], "
-    f"limits: {KEPT}}}\n"
-)
-
-
-class World:
-    """An installation with a rollout of its own, its server at epoch 1."""
-
-    def __init__(self, settings: Settings, make_bundle: Any) -> None:
-        self.settings = settings
-        self.make_bundle = make_bundle
-        self.ledger = Ledger(settings.ledger_url)
-        self.rows = make_bundle(settings.bundles_root, 0.1).rows
-
-    def release(self, version: int = 2, run_id: str = "r") -> Release:
-        return Release(self.settings, run_id, candidate(self.settings, version, self.make_bundle))
-
-    def staged(self, version: int = 2) -> tuple[Release, Op]:
-        release = self.release(version)
-        release.run("gate")
-        release.run("stage")
-        return release, self.ledger.ops("tiny")[-1]
-
-    def look(self, model: DeclaredModel, op: Op, stage: int = 0, **given: Any) -> Look:
-        return look(self.settings, model, op.op_id, op.base_epoch, stage, **given)
-
-    def states(self, version: int = 2) -> list[str]:
-        rows = self.ledger.history("tiny")
-        return [str(row.state) for row in rows if row.candidate.version == version]
-
-    def shares(self) -> list[float]:
-        return [float(note.evidence["weight"]) for note in self.ledger.notes("tiny", TRAFFIC)]
-
-    def share_at_server(self) -> float:
-        with ServingClient(main_endpoint(self.settings)) as client:
-            state = client.traffic("tiny")
-        return state.traffic.weight if state else 0.0
-
-
-@pytest.fixture
-def open_world(
-    template: Settings, tmp_path: Path, free_ports: Any, make_bundle: Any
-) -> Iterator[Callable[[str], World]]:
-    started: list[ProcessDeployer] = []
-
-    def open_it(declared: str) -> World:
-        settings = copy_world(template, tmp_path / "home", free_ports(2), declared)
-        started.append(ProcessDeployer(settings))
-        started[-1].start()
-        return World(settings, make_bundle)
-
-    yield open_it
-    for deployer in started:
-        deployer.stop()
 
 
 @contextmanager
@@ -298,55 +226,5 @@ def test_a_no_is_final_at_its_epoch(open_world: Callable[[str], World]) -> None:
             release.run(step)
 
 
-def _third(world: World) -> Any:
-    from ferryman.ledger.records import Candidate
-
+def _third(world: World) -> Candidate:
     return Candidate.model_validate(candidate(world.settings, 3, world.make_bundle))
-
-
-def test_the_command_line_goes_through_approval_and_stages(
-    open_world: Callable[[str], World],
-) -> None:
-    world = open_world(ASKED)
-    given = candidate(world.settings, 2, world.make_bundle)
-    journey = Journey(world.settings, Release(world.settings, "r", given).model)
-    _pretend_training(world.settings, given)
-    with pytest.raises(PolicyRefused, match="waits for the answer"):
-        list(journey.run("release"))
-    assert _ferryman(world.settings, "carl", "approve") == ExitCode.POLICY
-    assert _ferryman(world.settings, "bea", "approve") == ExitCode.DONE
-    with Users(world.settings, world.rows) as users:
-        results = list(journey.run("release"))
-    steps = [result.step for result in results]
-    assert steps[:2] == ["gate", "stage"] and steps[-2:] == ["commit", "reconcile"]
-    assert [result.outputs["stage"] for result in results if result.step == "expose"] == [0, 1]
-    assert users.failed == 0 and users.versions.keys() == {"1", "2"}
-    head = world.ledger.head("tiny")
-    assert head is not None and (head.epoch, head.version) == (2, 2)
-
-
-def _pretend_training(settings: Settings, given: dict[str, Any]) -> None:
-    """The results of a training run that made a candidate."""
-    folder = str(run_folder(settings.runs_root, "tiny", "training", "pretended"))
-    for step in ("train", "register"):
-        request = StepRequest(
-            model="tiny", step=step, run_id="pretended", run_uri=folder, spec_digest="0"
-        )
-        result = StepResult(
-            model="tiny", step=step, request_digest=request.digest, outputs=dict(given)
-        )
-        store_result(request, result)
-
-
-def _ferryman(settings: Settings, actor: str, command: str) -> int:
-    """Run `ferryman approve` (or reject) of version 2 as somebody; its exit code."""
-    own = {"HOME": settings.home, "ZOO": settings.zoo, "ACTOR": actor}
-    environment = {f"FERRYMAN_{name}": str(value) for name, value in own.items()}
-    asked = [command, "-m", "tiny", "-v", "2", "-r", "its worst slice is better"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ferryman.cli", *asked],
-        env={**os.environ, **environment},
-        timeout=60,
-        check=False,
-    )
-    return done.returncode
