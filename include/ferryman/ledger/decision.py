@@ -15,7 +15,7 @@ from ferryman.ledger.queries import (
 )
 from ferryman.ledger.records import DRILL, PROMOTE, ROLLBACK, Head, Op, State
 from ferryman.ledger.rows import head_json
-from ferryman.ledger.transitions import READY, following, required
+from ferryman.ledger.transitions import EXPOSED, READY, following, required
 from ferryman.ledger.words import Act
 
 
@@ -47,7 +47,7 @@ def _check_ready(connection: Connection, op: Op, head: Head | None, base_epoch: 
     if op.state is State.SUPERSEDED or _is_older(op, head):
         return  # told by `_why_not`, which says by whom
     epoch = head.epoch if head else 0
-    if op.base_epoch != base_epoch or (op.state in READY and epoch != base_epoch):
+    if op.base_epoch != base_epoch or (op.state in READY | EXPOSED and epoch != base_epoch):
         seen = f"operation {op.op_id[:12]} was judged against epoch {op.base_epoch}"
         raise LostRace(f"{seen}; {op.model} is at epoch {epoch}, asked for was {base_epoch}")
     if op.state not in READY:
