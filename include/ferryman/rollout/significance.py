@@ -6,6 +6,8 @@ FAIL = 0.001
 # Of the verdict "passed" at one look: a normal deviate, one-sided 5 %.
 PASS = 0.05
 Z_PASS = 1.6448536269514722
+# That an increase of errors is beyond its limit is likely, where it is proven to be one: 80 %.
+Z_LIKELY = 0.8416212335729143
 # No rule fails a candidate on fewer: one client that repeats one request is not a proof.
 LEAST_REQUESTS = 10
 LEAST_ERRORS = 5

@@ -23,6 +23,7 @@ from ferryman.rollout.significance import (
     LEAST_REQUESTS,
     LEAST_ROWS,
     MOST_LOST,
+    Z_LIKELY,
     Z_PASS,
 )
 from ferryman.runtime.traffic import SECONDS_BOUNDS, VariantFigures
@@ -129,7 +130,8 @@ def _errors(champion: VariantFigures, candidate: VariantFigures, limits: LimitsS
     enough = ours.requests >= LEAST_REQUESTS and ours.errors >= LEAST_ERRORS
     told = f"errors {ours.rate:.2%} against {theirs.rate:.2%}"
     outcome: Outcome = "undecided"
-    if enough and low >= 0 and effect > limits.errors:
+    likely = rates.wilson(ours, Z_LIKELY)[0] - theirs.rate > limits.errors
+    if enough and low >= 0 and likely:
         outcome, text = "failed", f"{told}: worse by more than {limits.errors:.2%}"
     elif high <= limits.errors:
         outcome, text = "passed", f"{told}: worse by {max(high, 0):.2%} at most"
