@@ -8,6 +8,8 @@ from typing import Any
 class OneProcessRun:
     """A run that a user started by REST; `advance` does what the scheduler and a worker would."""
 
+    inline_triggers = True  # else a task that waits is left to a triggerer
+
     def __init__(self, client: Any, dag: Any, user: dict[str, str], conf: dict[str, Any]) -> None:
         self.client = client
         self.dag = dag
@@ -82,7 +84,8 @@ class OneProcessRun:
     def _run(self, instance: Any) -> None:
         from airflow.sdk.definitions.dag import _run_task
 
-        _run_task(ti=instance, task=self.dag.task_dict[instance.task_id], run_triggerer=True)
+        task = self.dag.task_dict[instance.task_id]
+        _run_task(ti=instance, task=task, run_triggerer=self.inline_triggers)
 
     def _instances(self) -> list[Any]:
         return list(self._with_run(lambda run, session: run.get_task_instances(session=session)))

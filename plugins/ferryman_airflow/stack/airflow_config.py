@@ -98,6 +98,8 @@ def _sections(
             "enable_health_check": "False",
             **scheduler,
         },
+        # What a killed triggerer watched is watched again before the lease of a share (45 s) ends.
+        "triggerer": {"triggerer_health_check_threshold": "15"},
         "workers": {
             # A task that failed or was skipped is sometimes noticed only at its next heartbeat.
             "min_heartbeat_interval": "1",
