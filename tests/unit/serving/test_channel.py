@@ -57,6 +57,19 @@ def test_questions_are_answered_or_refused_as_errors() -> None:
     asyncio.run(live())
 
 
+def test_the_last_words_of_an_end_that_left_something_unread_are_heard() -> None:
+    async def live() -> None:
+        first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        one = End(first)
+        one.channel.send({"kind": "unread"})
+        second.send(b'{"kind": "failed"}')
+        second.close()
+        await asyncio.wait_for(one.ended.wait(), 5)
+        assert one.heard == [({"kind": "failed"}, None)]
+
+    asyncio.run(live())
+
+
 def test_descriptors_arrive_in_order_and_none_is_left_open() -> None:
     async def live() -> None:
         one, other = ends()

@@ -145,7 +145,9 @@ class Channel:
             except BlockingIOError:
                 return
             except ConnectionError:
-                packet, descriptors = b"", []
+                # The other end went with something of ours unread. That is told once, and before
+                # what it sent last, which is still there.
+                continue
             if not packet:
                 self.close()
                 return
