@@ -12,9 +12,10 @@ from services.long_tests import is_long
 
 from ferryman.errors import FerrymanError
 from ferryman.ledger.ledger import PROMOTE, Ledger
-from ferryman.ledger.records import Head, Op, Routing, State
+from ferryman.ledger.records import ROLLBACK, Head, Op, Routing, State
 
-VERSIONS = strategies.integers(1, 9)
+VERSIONS = strategies.integers(1, 40)
+PICKS = strategies.sampled_from([0, 0, 0, 1, 2, 3])  # which of the newest operations
 STATES = strategies.sampled_from(
     [State.STAGED, State.EXPOSED, State.PROVEN, State.ABORTED, State.FAILED]
 )
@@ -56,44 +57,51 @@ class LedgerMachine(RuleBasedStateMachine):
     def epoch(self) -> int:
         return self.head.epoch if self.head else 0
 
-    def op(self, key: str) -> Op | None:
-        return self.ledger.op(self.ids[key]) if key in self.ids else None
+    def op(self, pick: int) -> Op | None:
+        ids = list(self.ids.values())
+        return self.ledger.op(ids[-1 - pick]) if pick < len(ids) else None
+
+    def begin(self, op: Op) -> Op:
+        """Remember an operation as the newest one."""
+        self.ids.pop(op.op_id, None)
+        self.ids[op.op_id] = op.op_id
+        return op
 
     @initialize()
     def first_release(self) -> None:
         self.gate(1, 0, False, False)
-        self.commit("1", 0)
+        self.commit(0, 0)
 
     @rule(
-        version=VERSIONS,
-        behind=strategies.sampled_from([0, 0, 0, 1]),
+        ahead=strategies.sampled_from([0, 1, 1, 2]),
+        behind=strategies.sampled_from([0, 0, 0, 0, 1]),
         approval=strategies.booleans(),
         exposure=strategies.booleans(),
     )
-    def gate(self, version: int, behind: int, approval: bool, exposure: bool) -> None:
+    def gate(self, ahead: int, behind: int, approval: bool, exposure: bool) -> None:
+        version = max(self.head.order_key.sequence if self.head else 0, 0) + ahead
         base = max(self.epoch() - behind, 0)
-        candidate = make_candidate(version, version)
-        op = self.ledger.open_op(PROMOTE, MODEL, candidate, "ann", "test")
-        self.ids[str(version)] = op.op_id
+        candidate = make_candidate(1, version)
+        op = self.begin(self.ledger.open_op(PROMOTE, MODEL, candidate, "ann", "test"))
         requires = {"requires": {"approval": approval, "exposure": exposure}}
         self.attempt(self.ledger.advance, op.op_id, State.REGISTERED, {}, base_epoch=0)
         self.attempt(self.ledger.advance, op.op_id, State.GATED, requires, base_epoch=base)
         self.attempt(self.ledger.advance, op.op_id, State.STAGED, {}, base_epoch=base)
         self.follow()
 
-    @rule(version=VERSIONS, state=STATES)
-    def advance(self, version: int, state: State) -> None:
-        if op := self.op(str(version)):
+    @rule(pick=PICKS, state=STATES)
+    def advance(self, pick: int, state: State) -> None:
+        if op := self.op(pick):
             self.attempt(self.ledger.advance, op.op_id, state, {})
         self.follow()
 
     @rule(
-        version=VERSIONS,
+        pick=PICKS,
         approved=strategies.booleans(),
         actor=strategies.sampled_from(["ann", "bob"]),
     )
-    def decide(self, version: int, approved: bool, actor: str) -> None:
-        if op := self.op(str(version)):
+    def decide(self, pick: int, approved: bool, actor: str) -> None:
+        if op := self.op(pick):
             done = self.attempt(
                 self.ledger.decide,
                 op.op_id,
@@ -106,12 +114,9 @@ class LedgerMachine(RuleBasedStateMachine):
             )
             assert done is None or not approved or actor == "bob"
 
-    @rule(
-        key=strategies.sampled_from([str(n) for n in range(1, 10)] + ["back", "adopt"]),
-        behind=strategies.sampled_from([0, 0, 1]),
-    )
-    def commit(self, key: str, behind: int) -> None:
-        op = self.op(key)
+    @rule(pick=PICKS, behind=strategies.sampled_from([0, 0, 0, 1]))
+    def commit(self, pick: int, behind: int) -> None:
+        op = self.op(pick)
         if op is None:
             return
         known = self.ledger.committed_head(op.op_id)
@@ -122,8 +127,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert made.epoch == self.epoch() + 1
         if self.head is not None:
             assert made.order_key >= self.head.order_key
-            assert key == "back" or not self.head.frozen
-        if key == "back" and self.head is not None:
+            assert op.kind == ROLLBACK or not self.head.frozen
+        if op.kind == ROLLBACK and self.head is not None:
             self.barred.add(self.head.digest)
         self.head, self.share = made, ("", 0.0)
         finish(self.ledger, op.op_id)
@@ -134,43 +139,59 @@ class LedgerMachine(RuleBasedStateMachine):
         op = self.attempt(
             self.ledger.open_rollback,
             MODEL,
-            make_candidate(version, version),
+            make_candidate(1, version),
             actor="ann",
             reason=REASON,
         )
-        self.stage_request("back", op)
+        self.stage_request(op)
 
     @rule(version=VERSIONS)
     def ask_adoption(self, version: int) -> None:
         op = self.attempt(
             self.ledger.open_adoption,
             MODEL,
-            make_candidate(version, version),
+            make_candidate(1, version),
             actor="ann",
             reason=REASON,
         )
-        self.stage_request("adopt", op)
+        self.stage_request(op)
 
-    def stage_request(self, key: str, op: Op | None) -> None:
+    def stage_request(self, op: Op | None) -> None:
         if op is not None:
-            self.ids[key] = op.op_id
+            self.begin(op)
             self.attempt(self.ledger.advance, op.op_id, State.STAGED, {})
 
-    @rule(version=VERSIONS, holder=HOLDERS)
-    def take_lease(self, version: int, holder: str) -> None:
-        if op := self.op(str(version)):
+    @rule(pick=PICKS, holder=HOLDERS)
+    def take_lease(self, pick: int, holder: str) -> None:
+        if op := self.op(pick):
             lease = self.attempt(self.ledger.take_lease, MODEL, op.op_id, holder, 600)
             assert lease is None or lease.serial >= self.serial
             self.serial = lease.serial if lease else self.serial
+
+    @rule(behind=strategies.sampled_from([0, 0, 0, 1]))
+    def expose(self, behind: int) -> None:
+        """The way to a share, which chance alone seldom finds."""
+        self.gate(1, behind, False, True)
+        self.advance(0, State.EXPOSED)
+        self.take_lease(0, "controller")
+        self.set_traffic(0, 0.05, 0)
+
+    @precondition(lambda self: bool(self.ledger.good_versions(MODEL)))
+    @rule()
+    def roll_back(self) -> None:
+        target = self.ledger.good_versions(MODEL)[0]
+        self.ask_rollback(target.version)
+        self.commit(0, 0)
+        assert self.head is not None and self.head.digest == target.digest, "frozen or not"
 
     @rule()
     def drop_lease(self) -> None:
         self.ledger.drop_lease(MODEL, self.serial)
         assert self.ledger.lease(MODEL) is None
 
-    @rule(version=VERSIONS, weight=WEIGHTS, behind=strategies.sampled_from([0, 0, 0, 1]))
-    def set_traffic(self, version: int, weight: float, behind: int) -> None:
-        op = self.op(str(version))
+    @rule(pick=PICKS, weight=WEIGHTS, behind=strategies.sampled_from([0, 0, 0, 1]))
+    def set_traffic(self, pick: int, weight: float, behind: int) -> None:
+        op = self.op(pick)
         if op is None:
             return
         note = self.attempt(
@@ -185,7 +206,9 @@ class LedgerMachine(RuleBasedStateMachine):
             lease_seconds=600,
         )
         if note is not None and weight:
-            assert op.candidate.digest not in self.barred and behind == 0
+            held = self.ledger.lease(MODEL)
+            assert held is not None and (held.op_id, behind) == (op.op_id, 0)
+            assert op.candidate.digest not in self.barred
             self.share = (op.op_id, weight)
         elif note is not None and self.share[0] == op.op_id:
             self.share = ("", 0.0)
@@ -197,7 +220,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.head is not None
         self.head = self.head._replace(frozen=frozen)
 
-    @rule(version=strategies.integers(7, 9))
+    @rule(version=VERSIONS)
     def quarantine(self, version: int) -> None:
         if self.head is not None and self.head.version != version:
             self.ledger.quarantine(MODEL, f"{version:064x}", why=REASON, actor="ann")
@@ -216,6 +239,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_ledger_is_whole(self) -> None:
         assert self.ledger.verify() == []
+        assert all(self.ledger.is_quarantined(MODEL, digest) for digest in self.barred)
 
     @invariant()
     def routing_is_as_it_was_decided(self) -> None:

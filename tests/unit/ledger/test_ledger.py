@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_world import MODEL, make_candidate, staged
 
 from ferryman.errors import (
     DependencyUnavailable,
@@ -17,22 +18,7 @@ from ferryman.errors import (
 )
 from ferryman.ledger import engine
 from ferryman.ledger.ledger import PROMOTE, Ledger
-from ferryman.ledger.records import Candidate, Op, OrderKey, State
-
-MODEL = "flights"
-
-
-def make_candidate(day: int, version: int, **changes: Any) -> Candidate:
-    values: dict[str, Any] = {
-        "version": version,
-        "digest": f"{version:064x}",
-        "bundle": f"bundles/{version}",
-        "cutoff": f"2013-02-{day:02d}T00:00:00+00:00",
-        "sequence": version,
-        "run_key": f"key-{version}",
-        "eval_dataset": "eval",
-    }
-    return Candidate(**{**values, **changes})
+from ferryman.ledger.records import Candidate, OrderKey, State
 
 
 @pytest.fixture
@@ -43,13 +29,6 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(file: Path) -> Ledger:
     return Ledger(f"sqlite:///{file}")
-
-
-def staged(ledger: Ledger, candidate: Candidate, base: int) -> Op:
-    op = ledger.open_op(PROMOTE, MODEL, candidate, "ann", "test")
-    ledger.advance(op.op_id, State.REGISTERED, {})
-    ledger.advance(op.op_id, State.GATED, {"why": "better"}, base_epoch=base)
-    return ledger.advance(op.op_id, State.STAGED, {}, base_epoch=base)
 
 
 def release(ledger: Ledger, candidate: Candidate, base: int) -> str:
@@ -318,3 +297,23 @@ def test_cut_offs_of_any_zone_are_one_order() -> None:
 def test_file_is_not_world_writable(ledger: Ledger, file: Path) -> None:
     del ledger
     assert not file.stat().st_mode & stat.S_IWOTH
+
+
+def test_a_ledger_of_before_gets_its_table_of_leases(ledger: Ledger, file: Path) -> None:
+    release(ledger, make_candidate(1, 1), 0)
+    raw = sqlite3.connect(file)
+    raw.execute("DROP TABLE lease")
+    raw.close()
+    opened = Ledger(f"sqlite:///{file}")
+    assert opened.lease(MODEL) is None and opened.verify() == []
+    op = staged(opened, make_candidate(2, 2), 1)
+    assert opened.take_lease(MODEL, op.op_id, "controller", 60).serial == 1
+
+
+def test_a_lost_champion_is_a_lost_race_for_an_exposed_candidate(ledger: Ledger) -> None:
+    release(ledger, make_candidate(1, 1), 0)
+    op = staged(ledger, make_candidate(9, 9), 1)
+    ledger.advance(op.op_id, State.EXPOSED, {})
+    release(ledger, make_candidate(2, 2), 1)
+    with pytest.raises(LostRace, match="epoch 2"):
+        ledger.commit(op.op_id, 1)
