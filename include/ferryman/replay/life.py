@@ -15,6 +15,8 @@ from ferryman.replay.plan import Policy, ReplayPlan
 from ferryman.runtime.data_store import open_own_data_store
 from ferryman.runtime.messages import StepResult
 from ferryman.settings import Settings
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.rollout import RolloutSpec
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.journey import Journey
 from ferryman.steps.pipelines import PIPELINES, Pipeline
@@ -47,7 +49,7 @@ class PolicyLife:
     def __init__(self, plan: ReplayPlan, policy: Policy, settings: Settings) -> None:
         self._plan = plan
         self._policy = policy
-        self._journey = Journey(settings, plan.model)
+        self._journey = Journey(settings, _released_at_once(plan.model))
         self._book = DayBook(plan.policy_home(policy))
         self._version: int | None = None
 
@@ -140,3 +142,9 @@ class PolicyLife:
             sent=sent,
             seconds=round(time.perf_counter() - started, 3),
         )
+
+
+def _released_at_once(model: DeclaredModel) -> DeclaredModel:
+    """The model without stages and approval: a year in minutes has no users to show it to."""
+    spec = model.spec.model_copy(update={"rollout": RolloutSpec()})
+    return model.model_copy(update={"spec": spec})

@@ -20,6 +20,7 @@ from ferryman.runtime.traffic import Traffic, TrafficState
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
+_LOAD_SECONDS = 260.0  # a trial may take two minutes, and wait for another
 _ERRORS: Mapping[int, type[FerrymanError]] = {
     400: SpecError,
     401: PolicyRefused,
@@ -50,9 +51,7 @@ class ServingClient:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         # The server is ours and near: a proxy from the environment must not get in between.
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS), trust_env=False
-        )
+        self._http = httpx.Client(trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +90,11 @@ class ServingClient:
 
         Raises IntegrityBroken (exit 7) when its bytes or its golden answers are not as recorded.
         """
-        _content(self._admin("POST", f"models/{model}/check", {"bundle": bundle, "digest": digest}))
+        _content(
+            self._admin(
+                "POST", f"models/{model}/check", {"bundle": bundle, "digest": digest}, _LOAD_SECONDS
+            )
+        )
 
     def load(
         self, model: str, *, version: int, epoch: int, bundle: str, digest: str
@@ -102,12 +105,12 @@ class ServingClient:
         the old version still serving, when the bundle is not as recorded.
         """
         body = {"version": version, "epoch": epoch, "bundle": bundle, "digest": digest}
-        return _content(self._admin("POST", f"models/{model}/load", body))
+        return _content(self._admin("POST", f"models/{model}/load", body, _LOAD_SECONDS))
 
     def expose(self, model: str, traffic: Traffic, bundle: str) -> TrafficState:
         """See ModelServer.expose."""
         body = {"traffic": traffic.model_dump(mode="json"), "bundle": bundle}
-        answer = _content(self._admin("POST", f"models/{model}/traffic", body))
+        answer = _content(self._admin("POST", f"models/{model}/traffic", body, _LOAD_SECONDS))
         return TrafficState.model_validate(answer)
 
     def withdraw(self, model: str, fence: int) -> None:
@@ -130,16 +133,26 @@ class ServingClient:
         url = f"{self._endpoint.url}/v2/health/ready"
         return self._send("GET", url).status_code == 200
 
-    def _admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
+    def _admin(
+        self, method: str, path: str, body: Any = None, seconds: float = _ANSWER_SECONDS
+    ) -> httpx.Response:
         token = read_token(self._endpoint.token_file)
         url = f"{self._endpoint.admin_url}/admin/{path}"
-        return self._send(method, url, body, {"authorization": f"Bearer {token}"})
+        return self._send(method, url, body, {"authorization": f"Bearer {token}"}, seconds)
 
-    def _send(
-        self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None
+    def _send(  # noqa: PLR0913, PLR0917 - a request's parts
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = _ANSWER_SECONDS,
     ) -> httpx.Response:
+        wait = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
         try:
-            return self._http.request(method, url, json=body, headers=dict(headers or {}))
+            return self._http.request(
+                method, url, json=body, headers=dict(headers or {}), timeout=wait
+            )
         except httpx.TransportError as error:
             raise DependencyUnavailable(
                 f"server not reachable at {url}: {error or type(error).__name__}",

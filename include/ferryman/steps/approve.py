@@ -28,7 +28,7 @@ def run(context: StepContext) -> StepResult:
     if op.base_epoch != base:
         raise LostRace(
             f"{op.model} version {version} was judged anew, against epoch {op.base_epoch}",
-            remedy="Clear this run from `gate`: it is approved anew.",
+            remedy="Release the run of its training again: it is judged and approved anew.",
         )
     answer = was_in(ledger, op, State.APPROVED)
     if answer is None:

@@ -12,7 +12,7 @@ from ferryman.steps.release_op import gated_op, was_in
 from ferryman.steps.rollout_share import end_any_share
 
 _ATTEMPTS = 3
-_ANEW = "Clear this run from `gate`: the champion changed, so it is judged and approved anew."
+_ANEW = "Release the run of its training again: the champion changed, so it is judged anew."
 
 logger = logging.getLogger(__name__)
 

@@ -108,7 +108,7 @@ def conclude(context: StepContext, seen: Look) -> StepResult:
             raise Superseded(seen.text)
         raise LostRace(
             seen.text,
-            remedy="Clear this run from `gate`: the champion changed, so it is judged anew.",
+            remedy="Release the run of its training again: the champion changed, so it is judged anew.",
         )
     if seen.outcome != "passed":
         raise refusal(seen.outcome, seen.text)

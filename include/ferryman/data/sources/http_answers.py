@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import httpx
 
-from ferryman.data.sources.http_client import open_client
+from ferryman.runtime.http_client import open_client
 from ferryman.data.sources.line_limit import LineLimit
 from ferryman.data.sources.strict_json import NotJson, read_json
 from ferryman.errors import DataRejected, DependencyUnavailable, PolicyRefused, SpecError

@@ -39,8 +39,8 @@ from ferryman.spec.serving import MAIN
 _START_SECONDS = 90.0
 _TERM_SECONDS = 20
 _POLL_SECONDS = 0.1
-# Containers are watched by the engine: the front starts none, and their memory is bounded already.
-_FRONT = ("--no-children", "--memory", "0")
+# Containers are watched by the engine: the front starts none.
+_FRONT = ("--no-children",)
 
 logger = logging.getLogger(__name__)
 
