@@ -140,7 +140,7 @@ class ServingClient:
         url = f"{self._endpoint.admin_url}/admin/{path}"
         return self._send(method, url, body, {"authorization": f"Bearer {token}"}, seconds)
 
-    def _send(  # noqa: PLR0913, PLR0917 - a request's parts
+    def _send(
         self,
         method: str,
         url: str,

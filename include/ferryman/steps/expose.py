@@ -108,7 +108,7 @@ def conclude(context: StepContext, seen: Look) -> StepResult:
             raise Superseded(seen.text)
         raise LostRace(
             seen.text,
-            remedy="Release the run of its training again: the champion changed, so it is judged anew.",
+            remedy="Release the run of its training again: it is judged against the new champion.",
         )
     if seen.outcome != "passed":
         raise refusal(seen.outcome, seen.text)

@@ -168,6 +168,11 @@ class LedgerMachine(RuleBasedStateMachine):
             assert lease is None or lease.serial >= self.serial
             self.serial = lease.serial if lease else self.serial
 
+    @rule()
+    def promote(self) -> None:
+        self.gate(1, 0, False, False)
+        self.commit(0, 0)
+
     @rule(behind=strategies.sampled_from([0, 0, 0, 1]))
     def expose(self, behind: int) -> None:
         """The way to a share, which chance alone seldom finds."""

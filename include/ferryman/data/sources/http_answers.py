@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 import httpx
 
-from ferryman.runtime.http_client import open_client
 from ferryman.data.sources.line_limit import LineLimit
 from ferryman.data.sources.strict_json import NotJson, read_json
 from ferryman.errors import DataRejected, DependencyUnavailable, PolicyRefused, SpecError
 from ferryman.runtime.connections import Connection
+from ferryman.runtime.http_client import open_client
 
 _CHUNK = 64 << 10
 _QUIET_SECONDS = 30.0  # without any byte
