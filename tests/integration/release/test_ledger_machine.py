@@ -288,8 +288,8 @@ def test_any_order_of_acts(monkeypatch: Any) -> None:
     monkeypatch.setattr("ferryman.ledger.appending.datetime", Clock)
     machine: Any = LedgerMachine.TestCase
     machine.settings = settings(
-        max_examples=8 if is_long() else 5,
-        stateful_step_count=250 if is_long() else 100,
+        max_examples=100 if is_long() else 20,
+        stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
