@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from ferryman.errors import LostRace, PolicyRefused
 from ferryman.ledger.appending import append_state
 from ferryman.ledger.queries import first_row, read_head, require_op, row_in
-from ferryman.ledger.records import PROMOTE, Op, State
+from ferryman.ledger.records import ADOPT, PROMOTE, Op, State
 from ferryman.ledger.words import Act, check_actor, check_other_person
 
 
@@ -46,7 +46,7 @@ def decide(connection: Connection, op_id: str, answer: Answer) -> Op:
             f"operation {op_id[:12]} was {earlier.state} by {earlier.actor}: {earlier.reason}",
             remedy="An answer is final at its epoch; train a new candidate.",
         )
-    if op.kind != PROMOTE or op.state is not State.STAGED:
+    if op.kind not in (PROMOTE, ADOPT) or op.state is not State.STAGED:
         raise PolicyRefused(f"operation {op_id[:12]} is {op.state}: nothing is asked of anybody")
     head = read_head(connection, op.model)
     epoch = head.epoch if head else 0

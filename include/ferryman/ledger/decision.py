@@ -13,9 +13,9 @@ from ferryman.ledger.queries import (
     require_op,
     row_in,
 )
-from ferryman.ledger.records import DRILL, PROMOTE, ROLLBACK, Head, Op, State
+from ferryman.ledger.records import ADOPT, DRILL, PROMOTE, ROLLBACK, Head, Op, State
 from ferryman.ledger.rows import head_json
-from ferryman.ledger.transitions import EXPOSED, READY, following, required
+from ferryman.ledger.transitions import ASKING, EXPOSED, NOT_ASKED, READY, following, required
 from ferryman.ledger.words import Act
 
 
@@ -66,12 +66,12 @@ def _check_ready(connection: Connection, op: Op, head: Head | None, base_epoch: 
 
 def missing_states(connection: Connection, op: Op) -> frozenset[State]:
     """What the gate requires of a promotion at its epoch, and never was."""
-    if op.kind != PROMOTE:
+    if op.kind not in (PROMOTE, ADOPT):
         return frozenset()
-    gated = row_in(connection, op.op_id, State.GATED, op.base_epoch)
+    wanted = required(row_in(connection, op.op_id, ASKING[op.kind], op.base_epoch))
     return frozenset(
         state
-        for state in required(gated)
+        for state in wanted - NOT_ASKED[op.kind]
         if row_in(connection, op.op_id, state, op.base_epoch) is None
     )
 

@@ -21,8 +21,10 @@ from ferryman.ledger.records import (
 from ferryman.ledger.replay import Replay, share_of
 from ferryman.ledger.rows import head_json
 from ferryman.ledger.transitions import (
+    ASKING,
     EXPOSED,
     FIRST,
+    NOT_ASKED,
     READY,
     check_not_final,
     check_step,
@@ -89,7 +91,7 @@ def _unlawful_step(replay: Replay, before: Op, op: Op) -> str | None:
 
 def _unlawful_answer(replay: Replay, before: Op, op: Op) -> str | None:
     told = op.evidence
-    if op.kind != PROMOTE or before.state is not State.STAGED:
+    if op.kind not in (PROMOTE, ADOPT) or before.state is not State.STAGED:
         return f"{op.state} was answered to an operation that was {before.state}"
     if told["approved"] is not (op.state is State.APPROVED):
         return f"the answer and {op.state} differ"
@@ -97,7 +99,8 @@ def _unlawful_answer(replay: Replay, before: Op, op: Op) -> str | None:
         return "the answer is to another digest or epoch"
     if op.state is State.REJECTED:
         return None
-    begun = replay.reached[(op.op_id, FIRST[op.kind], 0)]
+    first = 0 if op.kind == PROMOTE else op.base_epoch
+    begun = replay.reached[(op.op_id, FIRST[op.kind], first)]
     return _told(lambda: check_other_person(op.actor, str(told["requester"]), begun.actor))
 
 
@@ -106,8 +109,7 @@ def _unlawful_commit(replay: Replay, before: Op, op: Op) -> str | None:
     frozen = head is not None and head.frozen
     if before.kind == DRILL or before.state not in READY or before.base_epoch != epoch:
         return f"a {before.kind} that was {before.state} was committed"
-    gated = replay.reached.get((op.op_id, State.GATED, epoch))
-    for state in sorted(required(gated) if op.kind == PROMOTE else ()):
+    for state in sorted(_asked_of(replay, op)):
         if (op.op_id, state, epoch) not in replay.reached:
             return f"it was committed without {state}, which its gate requires"
     wrong = {
@@ -119,6 +121,16 @@ def _unlawful_commit(replay: Replay, before: Op, op: Op) -> str | None:
         != (_expected(op, frozen), _epoch(head)),
     }
     return next((text for text, is_so in wrong.items() if is_so), None)
+
+
+def _asked_of(replay: Replay, op: Op) -> frozenset[State]:
+    """What an operation must have been through, as it was written when that was decided."""
+    if op.kind not in ASKING:
+        return frozenset()
+    return (
+        required(replay.reached.get((op.op_id, ASKING[op.kind], op.base_epoch)))
+        - NOT_ASKED[op.kind]
+    )
 
 
 def _keeps_order(head: Head | None, op: Op) -> bool:

@@ -50,6 +50,13 @@ ENDED = frozenset({State.REJECTED, State.SUPERSEDED, State.ABORTED, State.FAILED
 # What was decided against a candidate at an epoch holds at that epoch.
 _FINAL_AT_EPOCH = frozenset({State.REJECTED, State.ABORTED})
 
+# Where it stands what an operation must have been through: an adoption has no gate.
+ASKING: Mapping[str, State] = {PROMOTE: State.GATED, ADOPT: State.STAGED}
+NOT_ASKED: Mapping[str, frozenset[State]] = {
+    PROMOTE: frozenset(),
+    ADOPT: frozenset({State.GATED}),
+}
+
 
 def following(op: Op) -> frozenset[State]:
     """The states that `advance` may write after that of an operation."""

@@ -111,12 +111,14 @@ def reconcile_and_guard(
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
     try:
         # Asked before it is set back: who moved it by hand must learn of it.
-        moved = alias_moved(ledger, settings, head, registry.get_alias(model, CHAMPION))
+        moved = alias_moved(
+            ledger, settings, head, registry.get_alias(model, CHAMPION), connections
+        )
     except DependencyUnavailable as error:
         logger.warning("%s: %s", model, error.text)
         moved = None
     head = reconcile_model(ledger, settings, model, connections) or head
-    found = guard_model(ledger, registry, settings, head)
+    found = guard_model(ledger, registry, settings, head, connections)
     return head, [moved, *found] if moved else found
 
 
@@ -180,6 +182,11 @@ def _name_champion(head: Head, registry: Registry, server: ModelServer, ledger: 
     named = registry.get_alias(head.model, CHAMPION)
     if named is not None and named.version == head.version:
         return
+    if registry.get_version(head.model, head.version) is None:
+        logger.error(
+            "%s: version %d is gone in MLflow: no alias names it", head.model, head.version
+        )
+        return
     if named is not None:
         logger.info(
             "%s: alias moves from version %d to %d", head.model, named.version, head.version
@@ -215,8 +222,12 @@ def _is_served(head: Head, server: ModelServer) -> bool:
 
 
 def _agrees(head: Head, registry: Registry, server: ModelServer) -> bool:
+    if not _is_served(head, server):
+        return False
     named = registry.get_alias(head.model, CHAMPION)
-    return named is not None and named.version == head.version and _is_served(head, server)
+    if named is not None and named.version == head.version:
+        return True
+    return registry.get_version(head.model, head.version) is None  # which the guard tells
 
 
 def _is_still(head: Head, ledger: Ledger) -> bool:

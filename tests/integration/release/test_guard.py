@@ -15,6 +15,7 @@ from ferryman.registry.memory_registry import MemoryRegistry
 from ferryman.registry.registry import CHAMPION, DIGEST_TAG, RUN_KEY_TAG
 from ferryman.runtime.bundle import verify
 from ferryman.settings import Settings
+from ferryman.steps.approve import open_question, record_answer
 from ferryman.steps.guard import guard, guard_model
 from ferryman.steps.kept_bundles import KeptBundles
 from ferryman.steps.reconcile import reconcile_all
@@ -208,3 +209,42 @@ def test_what_is_not_adopted(world: World, tmp_path: Path) -> None:
     refused(PolicyRefused, "not registered by Ferryman: .* cutoff", made.version)
     world.ledger.quarantine("tiny", world.digest(1), why="it was bad", actor="tests")
     refused(PolicyRefused, "quarantined: it was bad", 1)
+
+
+def test_serving_goes_on_where_the_champion_is_gone_in_mlflow(world: World) -> None:
+    world.delete_version(2)
+    for _ in range(3):
+        (told,) = reconcile_all(world.settings)["tiny"]["found"]
+        assert "version 2 (serving) is gone in MLflow; serving goes on" in told
+    assert notes(world) == [("gone", "lasts")]
+    world.run("roll_back", reason=REASON)
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert world.ledger.verify() == []
+
+
+def test_an_adoption_that_another_person_approves(world: World, tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    model = declare(zoo)
+    model.file.write_text(DECLARATION + "rollout: {approval: {approvers: [ada, grace]}}\n")
+    model = declare(zoo)
+    settings = world.settings.model_copy(update={"zoo": zoo})
+    with pytest.raises(PolicyRefused, match="waits for the answer of an approver"):
+        world.run("adopt", settings, reason=REASON, version=3)
+    op = open_question(world.ledger, "tiny", 3)
+    assert op is not None and op.kind == ADOPT
+    with pytest.raises(PolicyRefused, match="APPROVED"):
+        world.ledger.commit(op.op_id, op.base_epoch)
+    record_answer(
+        settings,
+        model,
+        op.op_id,
+        op.base_epoch,
+        op.candidate.digest,
+        approved=True,
+        approver="ada",
+        requester=op.actor,
+        reason="looks right to me",
+    )
+    world.run("adopt", settings, reason=REASON, version=3)
+    assert world.state() == (4, 3, 3, 4, 3)
+    assert world.ledger.verify() == []
