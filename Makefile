@@ -55,13 +55,15 @@ format: $(READY) ## let ruff rewrite the layout
 replay: $(READY) ## live 2013 in minutes: three retraining policies, a table and a picture
 	$(BIN)/ferryman replay --model flights --from 2013-01-29 --to 2013-12-31
 
-bench: $(READY) ## measure: serving, its log, Airflow against a plain script, a search, checking, profiling
+bench: $(READY) ## measure: serving, its log, a shadow, evidence, Airflow against a script, a search, checking
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.csv_check
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.prediction_log
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.shadow
+	$(BIN)/python -m benchmarks.rollout_evidence
 
 lock: $(READY) ## resolve requirements.in anew into the hashed locks
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
