@@ -71,6 +71,43 @@ def test_an_entity_column_that_is_not_logged_makes_the_key(model: OnnxModel) -> 
     assert "carrier" not in logged and "distance" not in logged
 
 
+def test_a_row_without_a_key_has_the_one_that_its_request_was_sent_with(model: OnnxModel) -> None:
+    row = {"carrier": "UA", "distance": 1, "hour": 5}
+    whole = {**row, "flight": 7, "event_time": TIMES[1]}
+    sent = {
+        "told": ([row], "order 7 Ü"),
+        "untold": ([row], ""),
+        "own": ([{**row, "entity_key": "own"}], "other"),
+        "columns": ([whole], "other"),
+        "no time": ([{**row, "flight": 7}], "order 8"),
+        "several": ([row, row], "order 9"),
+    }
+    entries = [
+        entry_of(model, rows, name)._replace(entity=entity.encode())
+        for name, (rows, entity) in sent.items()
+    ]
+    # Entries of one frame, frames that are joined, also with such as know of no such key.
+    for parts in ([entries], [entries[:1], entries[1:2], entries[2:]]):
+        journal = b"".join(packed(*part) for part in parts)
+        found = [row for _, batch in batches_of(_joined(journal)) for row in batch.to_pylist()]
+        keys = {name: [] for name in sent}
+        for one in found:
+            keys[one["request_id"]].append(one["entity_key"])
+        assert keys == {
+            "told": ["order 7 Ü"],
+            "untold": ["untold#0"],
+            "own": ["own"],
+            "columns": ["UA|7|2013-01-01T10:15:00Z"],
+            "no time": ["order 8"],
+            "several": ["several#0", "several#1"],
+        }
+
+
+def _joined(journal: bytes) -> Frame:
+    found = [frame for frame in frames(io.BytesIO(journal)) if isinstance(frame, Frame)]
+    return joined(found)
+
+
 def test_joined_frames_hold_what_each_held(model: OnnxModel) -> None:
     dice = random.Random(3)  # noqa: S311
     plain = {"carrier": "UA", "distance": 1.5, "hour": 5}

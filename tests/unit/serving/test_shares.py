@@ -36,12 +36,12 @@ class Copies:
         self.asked = 0
 
     def copy(
-        self, request_id: bytes, route: Route, body: bytes, json_length: int | None, key: bytes
+        self, request_id: bytes, route: Route, body: bytes, json_length: int | None, entity: bytes
     ) -> bool:
         assert json_length is None
         self.asked += 1
         if self.asked % 2:
-            self.copied.append((request_id, route.model, body, key))
+            self.copied.append((request_id, route.model, body, entity))
         return bool(self.asked % 2)
 
     def close(self) -> None:
@@ -192,6 +192,7 @@ def test_whom_a_request_is_about(replica: Replica) -> None:
     drawn, other = keys["canary"][0], keys["champion"][0]
     told = [(b"x-entity-key", b"%d" % drawn)]
     assert variant_of(replica.at_once([{"x": 1.0, "k": other}], headers=told)) == "canary"
+    assert replica.log.entries[-1].entity == b"%d" % drawn
     long = [(b"x-entity-key", b"0" * 201)]
     assert variant_of(replica.at_once([{"x": 1.0, "k": other}], headers=long)) == "champion"
     by_key = [{"x": 1.0, "entity_key": str(drawn)}]
@@ -206,14 +207,17 @@ def test_a_shadow_is_sent_copies_and_answers_nobody(replica: Replica) -> None:
     traffic = share_of(bundle, "shadow", weight=0.5)
     replica.shares.prepare(LINE, traffic)
     assert replica.shares.expose(LINE, traffic, time.monotonic() + 60)
-    seen = [replica.at_once([{"x": 1.0, "k": key}]) for key in range(60)]
+    told = [[(b"x-entity-key", b"about %d" % key)] if key % 2 else [] for key in range(60)]
+    seen = [replica.at_once([{"x": 1.0, "k": k}], headers=told[k]) for k in range(60)]
     assert {variant_of(answer) for answer in seen} == {"champion"}
     share = replica.share
     assert 15 < share.copied + share.dropped < 45 and share.copied - share.dropped in (0, 1)
-    request_id, model, body, key = replica.mirror.copied[0]
-    entry = next(one for one in replica.log.entries if one.request_id == request_id)
-    assert (model, entry.propensity) == (LINE, 1.0)
-    assert json.loads(body)["instances"][0]["k"] == int(key)
+    entries = {entry.request_id: entry for entry in replica.log.entries}
+    for request_id, model, body, entity in replica.mirror.copied:
+        assert (model, entries[request_id].propensity) == (LINE, 1.0)
+        assert entity == entries[request_id].entity
+        key = json.loads(body)["instances"][0]["k"]
+        assert entity == (b"about %d" % key if key % 2 else b"")
     assert share.champion.requests == 60
     page = replica.metrics.page().decode()
     assert f'ferryman_shadow_dropped_total{{model="line"}} {float(share.dropped)}' in page

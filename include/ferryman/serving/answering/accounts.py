@@ -39,6 +39,7 @@ class Accounts:
             call.variant,
             len(request.body),
             call.propensity,
+            call.entity,
         )
         self._log.put(entry)
         if call.share is not None:
@@ -61,7 +62,7 @@ class Accounts:
     def _copy(self, call: Call, share: Share) -> None:
         request, mirror = call.request, share.mirror
         if mirror is not None and mirror.copy(
-            call.request_id, request.route, request.body, request.json_length, call.key
+            call.request_id, request.route, request.body, request.json_length, call.entity
         ):
             share.copied += 1
         else:

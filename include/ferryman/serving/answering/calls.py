@@ -9,16 +9,14 @@ from ferryman.serving.models.onnx_model import OnnxModel
 from ferryman.serving.protocols import dialects
 from ferryman.serving.protocols.requests import Asked, Request
 
-# A longer one is nobody's key: it is not read.
-LONGEST_ENTITY = 200
-
 
 class Call(NamedTuple):
     """A prediction that was read and can be scored.
 
-    `propensity` is the probability with which `variant` was drawn. `share` is set while two are
-    compared; `key` is whom the request is about. `otherwise` is the champion's call, which is
-    answered where the candidate that was drawn fails.
+    `entity` is whom the client says that it is about (x-entity-key). `propensity` is the
+    probability with which `variant` was drawn. `share` is set while two are compared; `key` is whom
+    it was drawn for. `otherwise` is the champion's call, which is answered where the candidate that
+    was drawn fails.
     """
 
     request_id: bytes
@@ -27,6 +25,7 @@ class Call(NamedTuple):
     feed: Mapping[str, Any]
     model: OnnxModel
     started: float
+    entity: bytes = b""
     variant: str = CHAMPION
     propensity: float = 1.0
     share: Share | None = None
@@ -45,36 +44,31 @@ def read(request: Request, model: OnnxModel) -> tuple[Asked, Mapping[str, Any]]:
     return asked, model.schema.feed(asked.rows)
 
 
-def draw(call: Call, share: Share, entity: bytes | None) -> Call:
-    """The champion's call, or the candidate's in its place.
-
-    `entity` is whom the client says that its request is about (x-entity-key).
-    """
-    key = _key(call, entity)
-    request_id, request, asked, feed, model, started = call[:6]
+def draw(call: Call, share: Share) -> Call:
+    """The champion's call, or the candidate's in its place."""
+    key = _key(call)
     candidate, weight = share.model, share.traffic.weight
     if candidate is None or not share.takes(key):
         propensity = 1.0 if candidate is None else 1.0 - weight
-        return Call(
-            request_id, request, asked, feed, model, started, CHAMPION, propensity, share, key
-        )
+        return call._replace(propensity=propensity, share=share, key=key)
     # What the champion answers in the place of the candidate is no answer of its own arm.
-    instead = Call(request_id, request, asked, feed, model, started, FALLBACK, weight, share, key)
+    instead = call._replace(variant=FALLBACK, propensity=weight, share=share, key=key)
+    asked, feed = call.asked, call.feed
     if not share.reads_alike:
         try:
-            asked, feed = read(request, candidate)
+            asked, feed = read(call.request, candidate)
         except Exception as error:  # noqa: BLE001 - the candidate's, whatever it is
             share.tell_failure(error)
             return instead
     variant = share.traffic.variant
-    return Call(
-        request_id, request, asked, feed, candidate, started, variant, weight, share, key, instead
+    return instead._replace(
+        asked=asked, feed=feed, model=candidate, variant=variant, otherwise=instead
     )
 
 
-def _key(call: Call, entity: bytes | None) -> bytes:
+def _key(call: Call) -> bytes:
     """Whom a request is about: told by its head, by its first row, or nobody but itself."""
-    if entity and len(entity) <= LONGEST_ENTITY:
-        return entity
+    if call.entity:
+        return call.entity
     told = call.model.schema.entity_of(call.asked.rows)
     return call.request_id if told is None else told.encode(errors="replace")

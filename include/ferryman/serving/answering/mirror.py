@@ -9,12 +9,12 @@ class Mirror(Protocol):
     """Sends requests on to a shadow."""
 
     def copy(
-        self, request_id: bytes, route: Route, body: bytes, json_length: int | None, key: bytes
+        self, request_id: bytes, route: Route, body: bytes, json_length: int | None, entity: bytes
     ) -> bool:
         """Send a copy of a request that was answered; it never waits and never fails.
 
-        `key` is whom the request is about, as the sticky hash sees it. False where the copy could
-        not be sent: it is dropped.
+        `entity` is whom the client says that it is about. False where the copy could not be sent:
+        it is dropped.
         """
         ...
 

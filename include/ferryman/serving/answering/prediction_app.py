@@ -39,7 +39,7 @@ from ferryman.serving.protocols.answers import (
 )
 from ferryman.serving.protocols.bodies import BodyReader
 from ferryman.serving.protocols.request_heads import (
-    ENTITY,
+    entity_key,
     json_length,
     read_headers,
     route_at_once,
@@ -114,7 +114,7 @@ class PredictionApp:
                 body = await self._bodies.read(receive)
                 request = Request(route, body, json_length(given, len(body)))
                 call, answer, scores = await self._predict(
-                    request_id, request, model, started, given.get(ENTITY)
+                    request_id, request, model, started, entity_key(given)
                 )
                 self._accounts.answered(call, scores)
                 await send_answer(send, answer, [*headers, *call.model.headers(call.variant)[0]])
@@ -169,12 +169,13 @@ class PredictionApp:
             if model.pace.is_long(size):
                 return None
             feed = model.schema.feed(asked.rows)
-            call = Call(self._request_id(given), request, asked, feed, model, started)
+            request_id, entity = self._request_id(given), entity_key(given)
+            call = Call(request_id, request, asked, feed, model, started, entity)
             share = self._shares.get(route.model)
             if share is not None or route.version is not None or route.label:
                 if share is not None and share.model and share.model.pace.is_long(size):
                     return None  # before anything is drawn: it would be drawn anew
-                call = self._drawn(call, given.get(ENTITY))
+                call = self._drawn(call)
             if call.model.pace.gathers and clients > 1 and size <= MOST_ROWS:
                 self._gathering.add(
                     call.model, call.feed, size, lambda found: later(self._end(call, found))
@@ -219,13 +220,13 @@ class PredictionApp:
         request: Request,
         model: OnnxModel,
         started: float,
-        entity: bytes | None,
+        entity: bytes,
     ) -> tuple[Call, Answer, Scores]:
         """Who answered a request, and what; large ones are read, scored and written in a thread."""
         beside = self._beside if len(request.body) > _INLINE_BODY else _here
         asked, feed = await beside(read, request, model)
-        call = Call(request_id, request, asked, feed, model, started)
-        call = await beside(self._drawn, call, entity)
+        call = Call(request_id, request, asked, feed, model, started, entity)
+        call = await beside(self._drawn, call)
         try:
             scores = await self._score(call)
             answer = await beside(dialects.answer, request, call.asked, call.model, scores)
@@ -252,7 +253,7 @@ class PredictionApp:
         self._metrics.ran(call.model.identity.name, call.size)
         return scores
 
-    def _drawn(self, call: Call, entity: bytes | None) -> Call:
+    def _drawn(self, call: Call) -> Call:
         """The call of whoever is to answer; a path that names a version is never drawn for."""
         route = call.request.route
         if route.version is not None or route.label:
@@ -260,7 +261,7 @@ class PredictionApp:
         share = self._shares.live(route.model)
         if share is None or share.traffic.base_epoch != call.model.identity.epoch:
             return call
-        return draw(call, share, entity)
+        return draw(call, share)
 
     async def _run_beside(self, model: OnnxModel, feed: Mapping[str, Any], size: int) -> Scores:
         self._metrics.waiting_rows += size

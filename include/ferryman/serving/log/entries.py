@@ -16,7 +16,8 @@ class Entry(NamedTuple):
     `checked` and `given` are those of its `Rows`: the blocks of cells, and what is no feature;
     `at`: when it was answered, seconds since 1970; `seconds`: how long it took; `variant`: who
     answered; `size`: the bytes of its body, which no texts in it exceed; `propensity`: how probable
-    it was that this variant was drawn, 1.0 where nothing was drawn.
+    it was that this variant was drawn, 1.0 where nothing was drawn; `entity`: whom the client said
+    that the request is about, empty where it did not say.
     """
 
     request_id: bytes
@@ -29,11 +30,12 @@ class Entry(NamedTuple):
     variant: str = CHAMPION
     size: int = 0
     propensity: float = 1.0
+    entity: bytes = b""
 
 
 def weight(entry: Entry) -> int:
     """About how many bytes of memory an entry holds, rather too many."""
-    found = _ENTRY_BYTES + entry.size
+    found = _ENTRY_BYTES + entry.size + len(entry.entity)
     objects = len(entry.scores) * max(entry.model.classes, 1)
     for block in entry.checked:
         if type(block) is list:

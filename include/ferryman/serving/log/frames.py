@@ -20,6 +20,7 @@ from ferryman.serving.models.onnx_model import OnnxModel
 _PREFIX = struct.Struct("<4sIII")
 _MAGIC = b"FPL2"
 _ALIGN = 8
+_OPTIONAL = frozenset({"given", "entities", "entity_lengths"})
 _FLOATS, _LENGTHS = "<f8", "<i4"
 
 
@@ -46,6 +47,17 @@ class Frame(NamedTuple):
     def lengths(self, name: str) -> Any:
         """Whole numbers as int32."""
         return np.frombuffer(self.sections[name], _LENGTHS)
+
+    def told(self, section: str, lengths: str) -> list[str]:
+        """A text a request; empty ones where a frame has no such section."""
+        if section not in self.sections:
+            return [""] * len(self.lengths("sizes"))
+        ends = np.cumsum(self.lengths(lengths)).tolist()
+        content, starts = bytes(self.sections[section]), [0, *ends[:-1]]
+        return [
+            content[start:end].decode(errors="replace")
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     def given(self) -> dict[str, list[Any]]:
         """What came with the rows and is no feature, by column."""
@@ -107,6 +119,10 @@ def pack(layout: Layout, entries: Sequence[Entry]) -> bytes:
         "seconds": np.array([entry.seconds for entry in entries], _FLOATS),
         "scores": scores,
     }
+    entities = [entry.entity for entry in entries]
+    if any(entities):
+        sections["entities"] = b"".join(entities)
+        sections["entity_lengths"] = np.array([*map(len, entities)], _LENGTHS)
     given = _joined_given(entries, sizes)
     if given:
         sections["given"] = orjson.dumps(given)
@@ -143,8 +159,11 @@ def joined(found: Sequence[Frame]) -> Frame:
     sections = {
         name: memoryview(b"".join(frame.sections[name] for frame in found))
         for name in found[0].sections
-        if name != "given"
+        if name not in _OPTIONAL
     }
+    if any("entities" in frame.sections for frame in found):
+        for name in ("entities", "entity_lengths"):
+            sections[name] = memoryview(b"".join(_entities(frame, name) for frame in found))
     given = [frame.given() for frame in found]
     names = {name for columns in given for name in columns}
     if names:
@@ -159,6 +178,12 @@ def joined(found: Sequence[Frame]) -> Frame:
         }
         sections["given"] = memoryview(orjson.dumps(together))
     return Frame({**found[0].head, "rows": sum(rows)}, sections)
+
+
+def _entities(frame: Frame, name: str) -> bytes | memoryview:
+    """A section of whom clients named, or what it is where they named nobody."""
+    nobody = b"" if name == "entities" else bytes(len(frame.sections["sizes"]))
+    return frame.sections.get(name, nobody)
 
 
 def _frame(layout: Layout, told: Mapping[str, Any], sections: Mapping[str, Any]) -> bytes:

@@ -65,6 +65,7 @@ class _Asked(NamedTuple):
     """What is told of a request, once a row."""
 
     request_ids: Sequence[str]
+    entities: Sequence[str]
     places: Sequence[int]
     moments: Any
     seconds: Any
@@ -72,15 +73,20 @@ class _Asked(NamedTuple):
     @classmethod
     def of(cls, frame: Frame) -> "_Asked":
         sizes = frame.lengths("sizes")
-        ends = np.cumsum(frame.lengths("id_lengths"))
-        content = bytes(frame.sections["ids"]).decode()
-        starts = [0, *ends[:-1].tolist()]
-        ids = [content[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
+        ids = frame.told("ids", "id_lengths")
+        # Whom a request is about does not tell its rows from one another.
+        entities = [
+            entity if size == 1 else ""
+            for entity, size in zip(
+                frame.told("entities", "entity_lengths"), sizes.tolist(), strict=True
+            )
+        ]
         rows = np.repeat(np.arange(len(sizes)), sizes)
         first = np.repeat(np.cumsum(sizes) - sizes, sizes)
         at = (frame.floats("at", 1)[rows, 0] * 1e6).astype(np.int64)
         return cls(
             [ids[row] for row in rows.tolist()],
+            [entities[row] for row in rows.tolist()],
             (np.arange(len(rows)) - first).tolist(),
             at,
             frame.floats("seconds", 1)[rows, 0],
@@ -149,15 +155,17 @@ def _entity_keys(
     moments: Any,
     asked: _Asked,
 ) -> list[str]:
-    """The given key; else the entity columns and the event time; else the request and the row."""
+    """The given key; else entity columns and event time; else whom a request of one row is about;
+    else the request and the row.
+    """
     own = given.get("entity_key") or [None] * len(asked.places)
     composed = _composed_keys(given.get("event_time"), entity, moments) or [None] * len(own)
     keys: list[str] = []
-    for key, made, request_id, place in zip(
-        own, composed, asked.request_ids, asked.places, strict=True
+    for key, made, about, request_id, place in zip(
+        own, composed, asked.entities, asked.request_ids, asked.places, strict=True
     ):
         told = made if key is None else key
-        keys.append(f"{request_id}#{place}" if told is None else told)
+        keys.append(about or f"{request_id}#{place}" if told is None else told)
     return keys
 
 

@@ -6,9 +6,11 @@ from functools import lru_cache
 from ferryman.serving.protocols.answers import Refusal
 from ferryman.serving.protocols.routes import Route, find_route
 
-ENTITY = b"x-entity-key"
+# A longer one is nobody's key: it is not read.
+LONGEST_ENTITY = 200
+_ENTITY = b"x-entity-key"
 _READ = frozenset(
-    {b"x-request-id", b"content-encoding", b"inference-header-content-length", ENTITY}
+    {b"x-request-id", b"content-encoding", b"inference-header-content-length", _ENTITY}
 )
 NO_HEADERS: Mapping[bytes, bytes] = {}
 
@@ -29,6 +31,12 @@ def read_headers(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes
         if key in _READ:
             given = {**given, key: value}
     return given
+
+
+def entity_key(given: Mapping[bytes, bytes]) -> bytes:
+    """Whom the client says that its request is about; empty where it does not say it."""
+    entity = given.get(_ENTITY, b"")
+    return entity if len(entity) <= LONGEST_ENTITY else b""
 
 
 def json_length(given: Mapping[bytes, bytes], size: int) -> int | None:

@@ -6,32 +6,44 @@ A body that is too large for a packet goes as a file in memory whose descriptor 
 import os
 import struct
 from functools import lru_cache
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from ferryman.serving.protocols.requests import Request
 from ferryman.serving.protocols.routes import Dialect, Route
 
 LARGEST_PACKET = 100 * 1024  # bytes of a body that goes in a packet
-LONGEST_HEAD = 256
-_HEAD = struct.Struct("<HHi")
+LONGEST_HEAD = 512
+_HEAD = struct.Struct("<HHHi")
 _NO_JSON_LENGTH = -1
 
 
-def pack_head(request_id: bytes, route: Route, json_length: int | None) -> bytes:
+class Copy(NamedTuple):
+    """A copied request, its id, and whom its client said that it is about."""
+
+    request_id: bytes
+    entity: bytes
+    request: Request
+
+
+def pack_head(
+    request_id: bytes, route: Route, json_length: int | None, entity: bytes = b""
+) -> bytes:
     """What of a request is told beside its body; the model is known where it goes."""
     asked = _asked(route)
     length = _NO_JSON_LENGTH if json_length is None else json_length
-    return _HEAD.pack(len(request_id), len(asked), length) + request_id + asked
+    sizes = _HEAD.pack(len(request_id), len(entity), len(asked), length)
+    return b"%b%b%b%b" % (sizes, request_id, entity, asked)
 
 
-def unpack(packet: bytes, descriptor: int | None, model: str) -> tuple[bytes, Request]:
-    """The request's id and the request; ValueError for what is none. Closes the descriptor."""
+def unpack(packet: bytes, descriptor: int | None, model: str) -> Copy:
+    """What was copied; ValueError for what is no copy. Closes the descriptor."""
     body = None if descriptor is None else _read_file(descriptor)
     try:
-        id_size, asked_size, length = _HEAD.unpack_from(packet)
+        id_size, entity_size, asked_size, length = _HEAD.unpack_from(packet)
     except struct.error as error:
         raise ValueError(f"a copy of {len(packet)} bytes has no head") from error
-    start = _HEAD.size + id_size
+    id_end = _HEAD.size + id_size
+    start = id_end + entity_size
     end = start + asked_size
     dialect, _, verb = packet[start:end].decode().partition(" ")
     if end > len(packet) or dialect not in get_args(Dialect):
@@ -42,7 +54,7 @@ def unpack(packet: bytes, descriptor: int | None, model: str) -> tuple[bytes, Re
         packet[end:] if body is None else body,
         None if length == _NO_JSON_LENGTH else length,
     )
-    return packet[_HEAD.size : start], request
+    return Copy(packet[_HEAD.size : id_end], packet[id_end:start], request)
 
 
 def as_file(body: bytes) -> int:

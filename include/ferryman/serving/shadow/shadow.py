@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import orjson
 
@@ -32,7 +31,6 @@ from ferryman.serving.models.onnx_model import Identity, OnnxModel, open_verifie
 from ferryman.serving.models.rows import RowError
 from ferryman.serving.protocols import dialects
 from ferryman.serving.protocols.answers import Refusal
-from ferryman.serving.protocols.requests import Request
 from ferryman.serving.shadow.request_copies import LARGEST_PACKET, LONGEST_HEAD, unpack
 from ferryman.serving.sockets.channel import Channel, Message, told_error
 from ferryman.serving.sockets.listening import Accepting
@@ -180,7 +178,7 @@ class Shadow:
         The champion has answered it: it is a good request.
         """
         try:
-            request_id, request = unpack(packet, descriptor, self._name)
+            request_id, entity, request = unpack(packet, descriptor, self._name)
         except (ValueError, OSError) as error:
             logger.error("a copy for the shadow of %s is lost: %s", self._name, error)
             return
@@ -196,15 +194,12 @@ class Shadow:
         seconds = time.perf_counter() - started
         self._tally.answered(seconds, scores)
         self._counts.answered(self._name, SHADOW, seconds)
-        self._remember(request_id, request, asked.rows, scores, seconds)
-
-    def _remember(
-        self, request_id: bytes, request: Request, rows: Any, scores: Any, seconds: float
-    ) -> None:
+        rows, at = asked.rows, time.time()
         entry = Entry(
-            *(request_id, self._model, rows.checked, rows.given, scores, time.time(), seconds),
+            *(request_id, self._model, rows.checked, rows.given, scores, at, seconds),
             variant=SHADOW,
             size=len(request.body),
+            entity=entity,
         )
         self._log.put(entry)
 

@@ -31,15 +31,10 @@ class UnixMirror:
         self._files = _Line(path, _FILE_BUFFER)
 
     def copy(
-        self,
-        request_id: bytes,
-        route: Route,
-        body: bytes,
-        json_length: int | None,
-        key: bytes,  # noqa: ARG002  - of the port: a shadow needs no key
+        self, request_id: bytes, route: Route, body: bytes, json_length: int | None, entity: bytes
     ) -> bool:
         """Send a copy; False where there is no shadow, or it is too slow."""
-        head = pack_head(request_id, route, json_length)
+        head = pack_head(request_id, route, json_length, entity)
         if len(body) <= LARGEST_PACKET:
             return self._whole.send((head, body))
         return self._files.send((head,), body)
