@@ -18,35 +18,22 @@ from ferryman.spec.metrics import Task
 Floats = npt.NDArray[np.float64]
 
 
-# Rows of one request that a server takes into its sample at most.
-_MOST_OF_A_REQUEST = 64
-
-
 @dataclass(frozen=True)
 class Predicted:
-    """A sample of predictions: of `total` rows, worth `worth` independent ones.
-
-    The rows of one request are alike, so a sample is worth no more rows than there were requests.
-    It is surely worth `proof`: as if few requests had as many of the rows as they can have. Source:
-    Kish, Survey Sampling (1965), for what unequal clusters are worth.
-    """
+    """A sample of predictions, one of each answer, and how many answers there were."""
 
     scores: Floats
     total: int
-    worth: int
-    proof: float
 
     @classmethod
     def of(cls, figures: VariantFigures) -> "Predicted":
         """The predictions that some figures hold."""
         scores = np.asarray(figures.scores, dtype=np.float64)
-        requests = max(0, figures.requests)
-        worth = min(len(scores), requests)
-        total = max(figures.scored, worth)
-        more = max(0, total - requests)
-        squares = requests + (_MOST_OF_A_REQUEST + 1) * more
-        share = min(1.0, total * total / (squares * requests)) if requests and more else 1.0
-        return cls(scores, total, worth, worth * share)
+        return cls(scores, max(figures.scored, len(scores)))
+
+    def __len__(self) -> int:
+        """How many predictions are in the sample."""
+        return len(self.scores)
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ def distance(candidate: Predicted, champion: Predicted, task: Task) -> Distance:
         estimate = _kolmogorov_smirnov(candidate.scores, champion.scores)
         sets = math.log(2)
     off = _always_off(candidate, sets) + _always_off(champion, sets)
-    pairs = 1 / candidate.worth + 1 / champion.worth
+    pairs = 1 / len(candidate) + 1 / len(champion)
     doubt = math.sqrt((sets + math.log(1 / PASS)) * pairs / 2)
     return Distance(estimate, max(0.0, estimate - off), doubt)
 
@@ -96,15 +83,15 @@ def chance_of_so_few(champion: Predicted, kinds: int, rows: int) -> float:
     _, counts = np.unique(champion.scores, return_counts=True)
     if len(counts) <= kinds:
         return 1.0
-    share = float(np.sort(counts)[-kinds:].sum()) / len(champion.scores)
-    share = min(1.0, share + math.sqrt(math.log(1 / FAIL) / (2 * max(1, champion.worth))))
+    share = float(np.sort(counts)[-kinds:].sum()) / len(champion)
+    share = min(1.0, share + math.sqrt(math.log(1 / FAIL) / (2 * len(champion))))
     return min(1.0, math.comb(len(counts), kinds) * share**rows)
 
 
 def _always_off(sample: Predicted, sets: float) -> float:
     """How far the shares of a sample are off, at all looks together, with half of FAIL."""
     spent = math.log(sample.total * (sample.total + 1) / (LEAST_ROWS * FAIL / 2))
-    return math.sqrt((sets + spent) / (2 * sample.proof))
+    return math.sqrt((sets + spent) / (2 * len(sample)))
 
 
 def _kolmogorov_smirnov(first: Floats, second: Floats) -> float:

@@ -93,7 +93,7 @@ def _broken(champion: VariantFigures, candidate: VariantFigures) -> Finding | No
         counts = (figures.requests, figures.errors, figures.scored, *figures.seconds)
         if (
             min(counts) < 0
-            or figures.errors > figures.requests
+            or max(figures.errors, figures.scored) > figures.requests
             or len(figures.seconds) != len(SECONDS_BOUNDS) + 1
         ):
             return Finding("requests", "undecided", f"the figures of the {side} cannot be right")
@@ -192,9 +192,10 @@ def _predictions(
     champion: VariantFigures, candidate: VariantFigures, limits: LimitsSpec, task: Task
 ) -> tuple[Finding, ...]:
     ours, theirs = Predicted.of(candidate), Predicted.of(champion)
-    if min(ours.worth, theirs.worth) < LEAST_ROWS:
-        text = f"predictions of {min(ours.worth, theirs.worth)} of {LEAST_ROWS} requests"
-        return (Finding("shift", "undecided", text, count=ours.worth),)
+    least = min(len(ours), len(theirs))
+    if least < LEAST_ROWS:
+        text = f"predictions of {least} of {LEAST_ROWS} requests"
+        return (Finding("shift", "undecided", text, count=len(ours)),)
     return _shift(ours, theirs, limits, task), _constant(ours, theirs, task)
 
 
@@ -205,25 +206,25 @@ def _shift(ours: Predicted, theirs: Predicted, limits: LimitsSpec, task: Task) -
     if found.proven > limits.shift / 2 and found.estimate > limits.shift:
         outcome, text = "failed", f"{told}: more than {limits.shift:g}"
     elif found.estimate > limits.shift:
-        text = f"{told}: more than {limits.shift:g}, by too few rows to be sure ({ours.worth})"
+        text = f"{told}: more than {limits.shift:g}, by too few answers to be sure ({len(ours)})"
     elif found.doubt > limits.shift / 2:
-        text = f"{told}: by too few rows to be sure ({ours.worth})"
+        text = f"{told}: by too few answers to be sure ({len(ours)})"
     else:
         outcome, text = "passed", f"{told}: allowed is {limits.shift:g}"
     high = min(1.0, found.estimate + found.doubt)
-    return Finding("shift", outcome, text, found.estimate, found.proven, high, ours.worth)
+    return Finding("shift", outcome, text, found.estimate, found.proven, high, len(ours))
 
 
 def _constant(ours: Predicted, theirs: Predicted, task: Task) -> Finding:
     kinds, others = distinct(ours.scores), distinct(theirs.scores)
-    most = 1 if task == "multiclass" or ours.worth < _ROWS_FOR_FEW else _FEW_KINDS
+    most = 1 if task == "multiclass" or len(ours) < _ROWS_FOR_FEW else _FEW_KINDS
     outcome: Outcome = "passed"
-    text = f"{kinds} different predictions in {len(ours.scores)} rows"
+    text = f"{kinds} different predictions in {len(ours)} answers"
     if kinds <= most and kinds < others:
-        sure = chance_of_so_few(theirs, kinds, ours.worth) < FAIL / 10
+        sure = chance_of_so_few(theirs, kinds, len(ours)) < FAIL / 10
         outcome = "failed" if sure else "undecided"
-        text = f"{text}, of the champion {others} in {len(theirs.scores)}"
-    return Finding("constant", outcome, text, float(kinds), count=ours.worth)
+        text = f"{text}, of the champion {others} in {len(theirs)}"
+    return Finding("constant", outcome, text, float(kinds), count=len(ours))
 
 
 def _copies(copied: int, dropped: int) -> Finding:

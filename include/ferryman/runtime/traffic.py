@@ -60,8 +60,8 @@ class VariantFigures(_Frozen):
 
     `errors` are requests that it could not answer (a champion's 5xx; whatever a candidate failed
     at, though the champion then answered in its place). `seconds` counts latencies between
-    SECONDS_BOUNDS, the last one above them all. `scores` is an even sample of `scored` rows: a
-    number each, of a multiclass model the place of the likeliest class.
+    SECONDS_BOUNDS, the last one above them all. `scores` is an even sample of `scored`
+    answers: the number of one row of each, of a multiclass model the place of the likeliest class.
     """
 
     requests: int = 0

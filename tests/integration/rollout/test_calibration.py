@@ -90,7 +90,7 @@ def test_equal_predictions_are_never_proven_to_be_shifted(seed: int) -> None:
     for _ in range(40):
         ours, theirs = random.beta(2, 5, 1500), random.beta(2, 5, 1500)
         for n in range(60, 1501, 60):
-            found = distance(Predicted(ours[:n], n, n, n), Predicted(theirs[:n], n, n, n), "binary")
+            found = distance(Predicted(ours[:n], n), Predicted(theirs[:n], n), "binary")
             assert found.proven == 0.0
 
 

@@ -120,6 +120,7 @@ def test_an_idle_candidate_is_undecided() -> None:
         VariantFigures(requests=10, errors=11),
         VariantFigures(requests=-1),
         VariantFigures(requests=300, seconds=[300]),
+        VariantFigures(requests=1, scored=2000, scores=[0.9] * 2000),
     ],
 )
 def test_figures_that_cannot_be_are_undecided_on_either_side(broken: VariantFigures) -> None:
@@ -148,22 +149,6 @@ def test_a_champion_that_is_as_constant_is_no_reproach() -> None:
     )
     assert finding(evidence, "constant").outcome == "passed"
     assert evidence.outcome == "passed"
-
-
-def test_rows_of_one_request_are_one_witness() -> None:
-    batch = figures(1, scores=np.full(2000, 0.9))
-    assert judge(batch).outcome == "undecided"
-
-
-def test_a_batch_among_single_rows_proves_no_shift() -> None:
-    random = np.random.default_rng(6)
-    singles = random.beta(2, 5, 80)
-    mixed = np.concatenate([singles, np.full(64, 0.9), np.full(64, 0.95)])
-    few = figures(82, scores=mixed)
-    assert finding(judge(few), "shift").effect == pytest.approx(0.6, abs=0.05)
-    assert finding(judge(few), "shift").outcome == "undecided"
-    as_many = figures(208, scores=mixed)
-    assert finding(judge(as_many), "shift").outcome == "failed"
 
 
 def test_classes_are_compared_by_their_shares() -> None:

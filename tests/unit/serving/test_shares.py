@@ -5,6 +5,7 @@ import gc
 import json
 import time
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -278,4 +279,20 @@ def test_samples_are_even_and_merge_in_proportion() -> None:
     assert merged(few).scores == [0.0, 1.0, 2.0, 3.0, 4.0]
     classes = Tally("c")
     classes.answered(0.001, [[0.1, 0.7, 0.2]] * 200)
-    assert set(classes.as_json()["scores"]) == {1.0} and classes.as_json()["scored"] == 50
+    assert classes.as_json()["scores"] == [1.0] and classes.as_json()["scored"] == 1
+
+
+def test_one_row_speaks_for_its_request_each_as_likely() -> None:
+    tally = Tally("r")
+    tally.answered(0.001, [0.9] * 500)
+    for _ in range(100):
+        tally.answered(0.001, [0.1])
+    assert sorted(tally.as_json()["scores"]) == [0.1] * 100 + [0.9]
+    rows = Tally("s")
+    for number in range(6000):
+        rows.answered(0.001, [float(number % 2), 2.0, 3.0, 4.0])
+    told = rows.as_json()
+    counts = Counter(told["scores"])
+    assert told["scored"] == 6000 and len(told["scores"]) == 2000
+    assert {2.0, 3.0, 4.0} < counts.keys() and counts[0.0] + counts[1.0] < 600
+    assert all(400 < counts[value] < 600 for value in (2.0, 3.0, 4.0))

@@ -6,8 +6,6 @@ from typing import Any
 
 from ferryman.runtime.traffic import MOST_SCORES, SECONDS_BOUNDS, seconds_bin
 
-_MOST_OF_ONE_REQUEST = 64
-
 
 class Tally:
     """Counts of one variant: see VariantFigures. Of one thread.
@@ -25,21 +23,24 @@ class Tally:
         self._dice = random.Random(seed)  # noqa: S311 - a sample, no secret
 
     def answered(self, seconds: float, scores: Sequence[Any]) -> None:
-        """Count an answered request: numbers, or of a multiclass model rows of them."""
+        """Count an answered request: numbers, or of a multiclass model rows of them.
+
+        One of its rows speaks for it, each as likely as another: requests are compared, and the
+        rows of one are alike.
+        """
         self.requests += 1
         self._bins[seconds_bin(seconds)] += 1
-        if len(scores) > _MOST_OF_ONE_REQUEST:
-            scores = scores[:: -(-len(scores) // _MOST_OF_ONE_REQUEST)]
-        for score in scores:
-            number = score if type(score) is float else _likeliest(score)
-            # Each row of all is as likely in the sample as any other (algorithm R).
-            self._scored += 1
-            if len(self._scores) < MOST_SCORES:
-                self._scores.append(number)
-            else:
-                place = int(self._dice.random() * self._scored)
-                if place < MOST_SCORES:
-                    self._scores[place] = number
+        # Each request is as likely in the sample as any other (algorithm R).
+        self._scored += 1
+        place = len(self._scores)
+        if place == MOST_SCORES:
+            place = int(self._dice.random() * self._scored)
+            if place >= MOST_SCORES:
+                return
+        count = len(scores)
+        score = scores[0 if count == 1 else int(self._dice.random() * count)]
+        number = score if type(score) is float else _likeliest(score)
+        self._scores[place : place + 1] = [number]
 
     def failed(self) -> None:
         """Count a request that it could not answer."""
