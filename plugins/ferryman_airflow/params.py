@@ -83,6 +83,12 @@ RUN_PARAMS: Mapping[str, RunParam] = {
             100,
             "Train on this dataset version: its id, a unique beginning of it, or a pin's name.",
         ),
+        RunParam(
+            "kind",
+            "constant|nan|inverted",
+            8,
+            "How the drill's model is bad: constant (usual), nan or inverted.",
+        ),
         RunParam("apply", "true|false", 5, "Whether to remove, or only to say what would go."),
         RunParam(
             "run", r"[A-Za-z0-9_.-]+", 128, "Folder name of a training run whose model to release."

@@ -17,6 +17,7 @@ from ferryman.cli import (
     autoscale,
     data,
     deploy,
+    drill,
     expectations,
     explain,
     ledger,
@@ -51,6 +52,7 @@ app.command("approve")(approval.approve)
 app.command("reject")(approval.reject)
 app.command("adopt")(rollback.adopt)
 app.command("autoscale")(autoscale.autoscale)
+app.command("drill")(drill.drill)
 app.command("explain")(explain.explain)
 app.command("guard")(rollback.guard)
 app.command("lineage")(lineage.lineage)

@@ -10,6 +10,7 @@ from ferryman.runtime.files import SCRATCH
 from ferryman.runtime.run_store import RESULT
 
 _GOING = ".removing-"
+_DRILLS = ".drills"  # below the bundles, since a server takes them from there alone
 
 
 def old_runs(runs_root: Path, model: str, before: datetime) -> list[Path]:
@@ -45,6 +46,17 @@ def old_scratch(before: datetime) -> list[Path]:
     folders = Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")
     ours = (path for path in folders if path.is_dir() and path.lstat().st_uid == os.getuid())
     return sorted(path for path in ours if _last_write(path) < before)
+
+
+def drill_folder(bundles_root: Path, model: str, name: str) -> Path:
+    """Where a drill of a model keeps its bad bundle until it is over."""
+    return bundles_root / _DRILLS / model / name
+
+
+def old_drills(bundles_root: Path, model: str, before: datetime) -> list[Path]:
+    """The bad bundles that killed drills left, in which nothing was written since."""
+    folders = drill_folder(bundles_root, model, "").glob("*")
+    return sorted(path for path in folders if path.is_dir() and _last_write(path) < before)
 
 
 def _last_write(run: Path) -> datetime:

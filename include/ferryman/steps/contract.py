@@ -51,6 +51,7 @@ STEP_NAMES = (
     "maintenance",
     "roll_back",
     "adopt",
+    "drill",
 )
 
 # What these make follows from the request alone, and is dear: a finished result is returned as it

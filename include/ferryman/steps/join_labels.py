@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import DataRejected, DependencyUnavailable
+from ferryman.ledger.ledger import Ledger
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.labels import JoinCounts, answers_only, join, joined_schema
 from ferryman.runtime.messages import StepResult
@@ -18,6 +19,7 @@ from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.drill_requests import without_drills
 
 
 class Params(StepParams):
@@ -65,6 +67,7 @@ def _join_day(context: StepContext, day: Window) -> tuple[Path, JoinCounts]:
     places = prediction_places(settings, context.connections)
     logged = read_predictions(places, model, start, end, task=task, classes=classes)
     logged = answers_only(logged, context.spec.features.columns)
+    logged = without_drills(logged, Ledger(settings.ledger_url), model)
     joined, counts = join(labels, logged, due, joined_schema(task, classes))
     file = JoinedWindows(settings.monitoring_root).write(model, day, joined)
     return file, counts

@@ -2,7 +2,8 @@
 
 The prediction log is put in order besides, which removes no row of it. What is in use
 is asked of registry and ledger; where either gives no answer, nothing is removed. Bundles are never
-removed; what the ledger protects is looked after (see guard) before anything goes.
+removed, but for those of killed drills; what the ledger protects is looked after (see guard) before
+anything goes.
 """
 
 import logging
@@ -18,7 +19,7 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
-from ferryman.runtime.old_runs import old_runs, old_scratch, remove_run
+from ferryman.runtime.old_runs import old_drills, old_runs, old_scratch, remove_run
 from ferryman.runtime.run_store import RESULT, read_result, run_folder
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.guard import guard
@@ -142,8 +143,9 @@ def _registered_digest(run: Path) -> str:
 
 
 def _sweep(context: StepContext, before: datetime, *, apply: bool) -> list[str]:
-    """What killed writers left, in the data's place and among the machine's temporary files."""
-    scratch = old_scratch(before)
+    """What killed writers left: in the data's place, of drills, among the temporary files."""
+    drills = old_drills(context.settings.bundles_root, context.model.name, before)
+    scratch = [*old_scratch(before), *drills]
     if apply:
         for folder in scratch:
             shutil.rmtree(folder, ignore_errors=True)

@@ -23,6 +23,7 @@ from ferryman.runtime.messages import StepResult
 from ferryman.runtime.prediction_places import prediction_places
 from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.drill_requests import without_drills
 from ferryman.training.labels import encode_labels
 
 _CONFIDENCE = 0.95
@@ -104,6 +105,7 @@ def _drift(context: StepContext, head: Head | None) -> list[ColumnDrift]:
     places = prediction_places(context.settings, context.connections)
     table = read_predictions(places, context.model.name, end - spec.window, end)
     table = answers_only(table, context.spec.features.columns)
+    table = without_drills(table, Ledger(context.settings.ledger_url), context.model.name)
     # What the champion was packaged to log; the declaration may say something else by now.
     logged = Signature.model_validate(read_json(Path(head.bundle) / SIGNATURE)).logged
     table = _as_logged(context, table, head, logged)

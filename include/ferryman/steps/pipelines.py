@@ -69,6 +69,7 @@ PIPELINES: Mapping[str, Pipeline] = {
         ),
         Pipeline("maintenance", ("maintenance",)),
         Pipeline("rollback", ("roll_back", "reconcile")),
+        Pipeline("drill", ("drill",)),
     )
 }
 # Of the command line alone: a person decides, and no DAG stands for it.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from ferryman.errors import FerrymanError, GateRefused
-from ferryman.ledger.records import ALERT, State
+from ferryman.ledger.records import ALERT, DRILL, Op, State
 from ferryman.rollout.evidence import Evidence
 from ferryman.runtime.alerts import alert
 from ferryman.steps.rollout_share import Exposure, end_share
@@ -16,6 +16,8 @@ from ferryman.steps.rollout_share import Exposure, end_share
 Verdict = Literal["failed", "undecided"]
 
 REMEDY = "Train another candidate; against another champion this one would be judged anew."
+
+DRILLED = "None: a fire drill sent a bad model on purpose; see what the drill's run says."
 
 
 def abort(
@@ -33,7 +35,7 @@ def finish(exposure: Exposure, ending: dict[str, Any]) -> str:
     ledger, op = exposure.ledger, exposure.op
     words = str(ending["text"])
     end_share(exposure, words[:500], ending)
-    tell_once(exposure, f"{op.model}: release aborted", words, _facts(exposure, ending))
+    tell_once(exposure, f"{op.model}: {_what(op)} aborted", words, _facts(exposure, ending))
     ledger.advance(
         op.op_id,
         State.ABORTED,
@@ -80,11 +82,16 @@ def deciding_rules(evidence: Evidence) -> str:
     return ", ".join(rules)
 
 
+def _what(op: Op) -> str:
+    return "fire drill" if op.kind == DRILL else "release"
+
+
 def _facts(exposure: Exposure, ending: dict[str, Any]) -> dict[str, JsonValue]:
     op = exposure.op
     return {
         **exposure.facts,
         "model": op.model,
+        "kind": op.kind,
         "version": op.candidate.version,
         "digest": op.candidate.digest,
         "variant": exposure.variant,
@@ -93,6 +100,6 @@ def _facts(exposure: Exposure, ending: dict[str, Any]) -> dict[str, JsonValue]:
         "outcome": ending.get("outcome", ""),
         "findings": ending.get("findings", []),
         "changed": f"the champion of epoch {op.base_epoch} answers all requests again",
-        "remedy": REMEDY,
+        "remedy": DRILLED if op.kind == DRILL else REMEDY,
         "link": exposure.origin,
     }

@@ -1,0 +1,299 @@
+"""A bad model on purpose: caught by the rules of every release, else the drill is red."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from release_world import Users, declare
+from rollback_world import alert_channel
+from rollout_world import CANARY, World
+from sqlalchemy import create_engine, text
+
+from ferryman.errors import (
+    DependencyUnavailable,
+    FerrymanError,
+    GateRefused,
+    LostRace,
+    PolicyRefused,
+    SpecError,
+)
+from ferryman.ledger.records import ALERT, DRILL, Op, State
+from ferryman.runtime.connections import Connection, GivenConnections
+from ferryman.runtime.messages import StepRequest, StepResult
+from ferryman.runtime.run_store import run_folder
+from ferryman.steps import drill
+from ferryman.steps.contract import run_step
+from ferryman.steps.drill_requests import request_prefix
+
+# Models of a few rows answer much alike: a real one is allowed less.
+DRILL_SPEC = "drill: {weight: 0.3, within: 20s}"
+LIMITS = "limits: {errors: 0.2, latency: 30, shift: 0.3, min_requests: 20}"
+DECLARED = f"rollout: {{strategy: direct, {LIMITS}, {DRILL_SPEC}}}\n"
+BLIND = DECLARED.replace("shift: 0.3", "shift: 0.99").replace("within: 20s", "within: 6s")
+
+
+def run_drill(world: World, channel: str | None, run_id: str = "d", **params: Any) -> StepResult:
+    """Run the step; `channel` is the address of the connection `alerts`, where there is one."""
+    model = declare(world.settings.zoo)
+    given = [] if channel is None else [Connection("alerts", channel)]
+    folder = run_folder(world.settings.runs_root, "tiny", "drill", run_id)
+    request = StepRequest(
+        model="tiny",
+        step="drill",
+        run_id=run_id,
+        run_uri=str(folder),
+        params=params,
+        spec_digest=model.digest,
+    )
+    return run_step(request, model, world.settings, GivenConnections(*given))
+
+
+def report(world: World, run_id: str = "d") -> dict[str, Any]:
+    """What a drill found, by line."""
+    folder = run_folder(world.settings.runs_root, "tiny", "drill", run_id)
+    told: dict[str, Any] = json.loads((folder / "drill" / "report.json").read_text())
+    return {line["name"]: line for line in told["lines"]} | {"all": told}
+
+
+def only_op(world: World) -> Op:
+    """The one drill in the ledger."""
+    [op] = [op for op in world.ledger.ops("tiny") if op.kind == DRILL]
+    return op
+
+
+def all_is_over(world: World, epoch: int = 1) -> bool:
+    """No share, no lease to wait for, no bad bundle left; the champion is who it was."""
+    head = world.ledger.head("tiny")
+    left = list((world.settings.bundles_root / ".drills" / "tiny").glob("*"))
+    return (
+        world.share_at_server() == 0
+        and world.ledger.routing("tiny").weight == 0
+        and head is not None
+        and head.epoch == head.version == epoch
+        and left == []
+        and world.ledger.verify() == []
+    )
+
+
+def test_a_constant_model_is_caught_with_the_drills_own_requests(
+    open_world: Callable[[str], World],
+) -> None:
+    world = open_world(DECLARED)
+    with alert_channel() as (url, received):
+        done = run_drill(world, url)
+    found = report(world)
+    assert done.verdict == "passed" and done.outputs == found["all"]
+    assert [found[name]["ok"] for name in ("detection", "return", "alert", "ledger")] == [True] * 4
+    assert 0 < found["detection"]["seconds"] <= found["alert"]["seconds"] < 20
+    assert "shift" in found["detection"]["text"]
+    assert "100 answers by version 1" in found["return"]["text"]
+    assert found["all"]["own_requests"] > 100 and found["all"]["failed_answers"] == 0
+    [told] = received
+    assert told["title"] == "tiny: fire drill aborted" and told["kind"] == DRILL
+    op = only_op(world)
+    states = [row.state for row in world.ledger.history("tiny") if row.kind == DRILL]
+    assert states == [State.REQUESTED, State.STAGED, State.EXPOSED, State.ABORTED]
+    assert world.shares() == [0.3, 0.0] and len(world.ledger.notes("tiny", ALERT)) == 1
+    assert all_is_over(world)
+    with pytest.raises(PolicyRefused):
+        world.ledger.commit(op.op_id, op.base_epoch)
+    assert [one.version for one in world.ledger.protected("tiny")] == [1]
+
+
+def test_live_traffic_is_enough_and_nobody_gets_an_error(
+    open_world: Callable[[str], World],
+) -> None:
+    world = open_world(DECLARED.replace("within: 20s", "within: 60s"))
+    with alert_channel() as (url, _), Users(world.settings, world.rows, pause=0.005) as users:
+        done = run_drill(world, url, kind="nan")
+    assert done.outputs["own_requests"] == 0
+    assert "errors" in report(world)["detection"]["text"]
+    assert users.failed == 0
+    assert users.versions.keys() == {"1"}  # the champion answered in its place
+    assert users.variants["fallback"] > 5
+    assert all_is_over(world)
+
+
+def test_a_detection_that_is_off_makes_the_drill_red(open_world: Callable[[str], World]) -> None:
+    world = open_world(BLIND)
+    world.release(2).run_all()  # of answers so different that their opposites are no others
+    with (
+        alert_channel() as (url, received),
+        pytest.raises(GateRefused, match="detection: no rule found the bad model") as red,
+    ):
+        run_drill(world, url, kind="inverted")
+    assert "not detected within 6 s" in red.value.text
+    assert len(received) == 1  # people are told of that, too
+    assert report(world)["detection"]["ok"] is False
+    assert report(world)["return"]["ok"] is False  # after the time that is allowed
+    assert only_op(world).state is State.ABORTED and all_is_over(world, 2)
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [(None, "nobody was told: .*alerts"), ("http://127.0.0.1:9/", "did not take the alert")],
+)
+def test_without_an_alert_it_is_red(
+    open_world: Callable[[str], World], channel: str | None, said: str
+) -> None:
+    world = open_world(DECLARED)
+    with pytest.raises(GateRefused, match=said) as red:
+        run_drill(world, channel)
+    assert "detection" not in red.value.text and "ledger" not in red.value.text
+    assert [report(world)[name]["ok"] for name in ("detection", "alert")] == [True, False]
+    assert all_is_over(world)
+
+
+@contextmanager
+def ledger_refuses(world: World, kind: str) -> Iterator[None]:
+    """Nothing of a kind or state can be written, as on a full disk."""
+    engine = create_engine(world.settings.ledger_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON ops "
+                f"WHEN NEW.kind = '{kind}' OR NEW.state = '{kind}' "
+                "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            )
+        )
+    try:
+        yield
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("DROP TRIGGER refuse"))
+        engine.dispose()
+
+
+def test_a_ledger_that_takes_no_entry_makes_it_red_and_the_share_ends(
+    open_world: Callable[[str], World],
+) -> None:
+    world = open_world(DECLARED)
+    with alert_channel() as (url, _), ledger_refuses(world, "alert"):
+        with pytest.raises(GateRefused, match="ledger: the ledger has no alert"):
+            run_drill(world, url)
+        assert world.share_at_server() == 0
+    with alert_channel() as (url, _), ledger_refuses(world, DRILL):
+        with pytest.raises(FerrymanError) as refused:
+            run_drill(world, url, "second")
+        assert isinstance(refused.value, DependencyUnavailable)
+    assert all_is_over(world)
+
+
+def test_it_is_refused_beside_a_release_a_freeze_and_in_a_cluster(
+    open_world: Callable[[str], World],
+) -> None:
+    world = open_world(CANARY)
+    release, op = world.staged()
+    assert world.look(release.model, op).outcome == "hold"
+    with pytest.raises(PolicyRefused, match="version 2 is exposed"):
+        run_drill(world, None)
+    assert world.share_at_server() == 0.3  # the release goes on
+    world.ledger.set_frozen("tiny", True, actor="ann", reason="an incident at night")
+    with pytest.raises(PolicyRefused, match="frozen"):
+        world.look(release.model, op)
+    world.ledger.advance(op.op_id, State.ABORTED, {}, base_epoch=1)
+    with pytest.raises(PolicyRefused, match="frozen"):
+        run_drill(world, None)
+    file = world.settings.zoo / "tiny" / "model.yaml"
+    file.write_text(file.read_text() + "serving: {server: pods}\n")
+    servers = {"spec_version": 1, "servers": {"pods": {"place": "kubernetes"}}}
+    (world.settings.zoo / "servers.yaml").write_text(json.dumps(servers))
+    with pytest.raises(SpecError, match="cluster"):
+        run_drill(world, None)
+
+
+def test_a_champion_that_changes_ends_the_drill(
+    open_world: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = open_world(DECLARED)
+    _, op = world.staged()
+    look = drill.look
+
+    def commit_meanwhile(*given: Any, **more: Any) -> Any:
+        seen = look(*given, **more)
+        world.ledger.commit(op.op_id, 1)
+        return seen
+
+    monkeypatch.setattr(drill, "look", commit_meanwhile)
+    with alert_channel() as (url, _), pytest.raises(LostRace, match="champion changed"):
+        run_drill(world, url)
+    assert only_op(world).state is State.ABORTED
+    assert world.share_at_server() == 0
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs."""
+
+
+def test_a_killed_drill_is_continued_in_its_run_and_ended_by_another(
+    open_world: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = open_world(DECLARED)
+
+    def die(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as dead:
+        for name in ("_expose", "_end", "_clear"):
+            dead.setattr(drill, name, die)
+        with pytest.raises(Killed):
+            run_drill(world, None)
+    first = only_op(world)
+    assert first.state is State.STAGED
+    with alert_channel() as (url, _):
+        assert run_drill(world, url).verdict == "passed"
+    assert only_op(world).op_id == first.op_id and all_is_over(world)
+    with monkeypatch.context() as dead:
+        for name in ("_end", "_clear"):
+            dead.setattr(drill, name, die)
+        dead.setattr(drill, "_own_pace", die)
+        with pytest.raises(Killed):
+            run_drill(world, None, "left")
+    left = world.ledger.ops("tiny")[-1]
+    assert left.state is State.EXPOSED and world.share_at_server() == 0.3
+    with pytest.raises(PolicyRefused, match="another drill"):
+        run_drill(world, None, "other")
+    lease = world.ledger.lease("tiny")
+    assert lease is not None
+    world.ledger.renew_lease("tiny", lease.serial, 0.01)  # its time is over
+    with alert_channel() as (url, _):
+        assert run_drill(world, url, "other").verdict == "passed"
+    ended = world.ledger.op(left.op_id)
+    assert ended is not None and ended.state is State.ABORTED
+
+
+def test_there_is_nothing_to_drill_before_the_first_release(
+    open_world: Callable[[str], World], tmp_path: Path
+) -> None:
+    world = open_world(DECLARED)
+    settings = world.settings.model_copy(
+        update={"ledger_url": f"sqlite:///{tmp_path / 'empty.db'}"}
+    )
+    model = declare(settings.zoo)
+    request = StepRequest(
+        model="tiny",
+        step="drill",
+        run_id="d",
+        run_uri=str(tmp_path / "run"),
+        spec_digest=model.digest,
+    )
+    assert run_step(request, model, settings).verdict == "not_needed"
+
+
+def test_its_requests_are_told_from_those_of_users(open_world: Callable[[str], World]) -> None:
+    import pyarrow as pa
+
+    from ferryman.steps.drill_requests import without_drills
+
+    world = open_world(DECLARED)
+    with alert_channel() as (url, _):
+        run_drill(world, url)
+    own = request_prefix(only_op(world).op_id)
+    stranger = request_prefix("f" * 64)
+    ids = [f"{own}7", f"{stranger}7", "user-1", None, "drill"]
+    table = pa.table({"request_id": pa.array(ids, pa.string())})
+    kept = without_drills(table, world.ledger, "tiny")["request_id"].to_pylist()
+    assert kept == ids[1:]
