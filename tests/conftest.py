@@ -60,7 +60,7 @@ def rain(tmp_path: Path) -> "DeclaredModel":
     return load_model(tmp_path / "zoo" / "rain")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rain_hours() -> "Callable[..., pd.DataFrame]":
     """A function (days, seed=0) -> the source's rows: four stations, every hour, some nulls."""
 

@@ -2,17 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from rain_releases import DAYS, PEOPLE, declare
 
 from ferryman.runtime.ports import free_ports
 from ferryman.settings import Settings
@@ -20,6 +23,10 @@ from ferryman_airflow.stack.airflow_config import read_password
 from ferryman_airflow.stack.rest import AirflowApi
 from ferryman_airflow.stack.settings import StackSettings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+ZOO = Path(__file__).parents[1] / "zoo"
 READY_WITHIN = 420.0  # seconds for start and life on a busy two-core machine; a quiet one needs 90
 
 
@@ -34,6 +41,10 @@ class RunningStack:
     stack: StackSettings
     api: AirflowApi
 
+    def api_of(self, user: str) -> AirflowApi:
+        """A client of another login; to be closed."""
+        return AirflowApi(self.stack.airflow_url, user, read_password(self.stack, user))
+
     def command(self, name: str) -> subprocess.CompletedProcess[str]:
         """Run another stack command beside the launcher."""
         return subprocess.run(
@@ -45,6 +56,11 @@ class RunningStack:
             timeout=120,
         )
 
+    def pid_of(self, name: str) -> int:
+        """The pid of one of the launcher's processes."""
+        entries = json.loads(self.stack.state_file.read_bytes())["processes"]
+        return next(int(entry["pid"]) for entry in entries if entry["name"] == name)
+
     def processes(self) -> list[psutil.Process]:
         """The living processes that the state file names."""
         state = self.stack.state_file
@@ -54,12 +70,26 @@ class RunningStack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """`make run` in a fresh home, at the moment when it says that all is done."""
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, rain_hours: Callable[..., "pd.DataFrame"]
+) -> Iterator[RunningStack]:
+    """`make run` in a fresh home, at the moment when it says that all is done.
+
+    Beside `flights`, which it carries to serving, its zoo has `rain`, of which nothing ran yet.
+    """
     home = tmp_path_factory.mktemp("stack")
     airflow, mlflow, serving, admin = free_ports(4)
+    project = Settings()
+    shutil.copytree(project.zoo / "flights", home / "zoo" / "flights")
+    shutil.copytree(project.source_root, home / "sources")
+    declare(home / "zoo", ZOO / "rain")
+    (home / "sources" / "rain").mkdir()
+    rain_hours(DAYS).to_parquet(home / "sources" / "rain" / "hours_2024-01.parquet")
     values = {
         "home": home / "ferryman",
+        "zoo": home / "zoo",
+        "source_root": home / "sources",
+        "further_users": ",".join(f"{name}:{role}" for name, role in PEOPLE.items()),
         "airflow_home": home / "airflow",
         "airflow_port": airflow,
         "mlflow_port": mlflow,
@@ -67,7 +97,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         "serving_admin_port": admin,
     }
     environment = {**os.environ, **{f"FERRYMAN_{k.upper()}": str(v) for k, v in values.items()}}
-    settings = Settings(home=home / "ferryman", serving_port=serving, serving_admin_port=admin)
+    settings = Settings(
+        home=home / "ferryman",
+        zoo=home / "zoo",
+        source_root=home / "sources",
+        serving_port=serving,
+        serving_admin_port=admin,
+    )
     stack_settings = StackSettings(airflow_home=home / "airflow", airflow_port=airflow)
     output = home / "output.txt"
     with output.open("wb") as stream:
