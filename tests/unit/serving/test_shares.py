@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import re
 import time
 import weakref
 from collections import Counter
@@ -201,6 +202,24 @@ def test_whom_a_request_is_about(replica: Replica) -> None:
     assert variant_of(replica.at_once([{"x": 1.0, "k": str(drawn)}])) == "canary"  # as text
     unknown = {variant_of(replica.at_once([{"x": 1.0}])) for _ in range(60)}
     assert unknown == {"canary", "champion"}  # each request is its own
+
+
+def test_an_answer_that_was_drawn_says_how_likely_that_was(replica: Replica) -> None:
+    def told(answer: bytes) -> tuple[str, bytes | None]:
+        found = re.search(rb"x-model-propensity: ([0-9.]+)", answer)
+        return variant_of(answer), found and found[1]
+
+    assert told(replica.at_once([{"x": 1.0}])) == ("champion", None)
+    replica.expose(3.0, weight=0.25)
+    answers = [told(replica.at_once([{"x": 1.0, "k": key}])) for key in range(60)]
+    assert set(answers) == {("champion", b"0.75"), ("canary", b"0.25")}
+    body = json.dumps({"instances": [{"x": 1.0}]}).encode()
+    slow = asyncio.run(ask_within(replica.app, V1, [body])).headers
+    assert slow[b"x-model-propensity"] in (b"0.75", b"0.25")
+    pinned = asyncio.run(ask_within(replica.app, "/v1/models/line/versions/1:predict", [body]))
+    assert b"x-model-propensity" not in pinned.headers
+    replica.shares.end(LINE)
+    assert told(replica.at_once([{"x": 1.0}])) == ("champion", None)
 
 
 def test_a_shadow_is_sent_copies_and_answers_nobody(replica: Replica) -> None:

@@ -37,6 +37,11 @@ class Call(NamedTuple):
         """How many rows."""
         return self.asked.rows.size
 
+    @property
+    def headers(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """What the answer's head says of who gave it; see OnnxModel."""
+        return self.model.headers(self.variant, self.propensity)
+
 
 def read(request: Request, model: OnnxModel) -> tuple[Asked, Mapping[str, Any]]:
     """A request's rows, read and checked; Refusal or RowError where they are not good."""

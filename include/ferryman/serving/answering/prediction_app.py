@@ -1,7 +1,7 @@
 """The prediction port: plain ASGI, because a framework costs more than the model does.
 
 Every answer carries x-request-id; one of a loaded model also x-model-version, x-model-epoch and
-x-model-variant.
+x-model-variant; one that was drawn x-model-propensity.
 """
 
 import asyncio
@@ -117,7 +117,7 @@ class PredictionApp:
                     request_id, request, model, started, entity_key(given)
                 )
                 self._accounts.answered(call, scores)
-                await send_answer(send, answer, [*headers, *call.model.headers(call.variant)[0]])
+                await send_answer(send, answer, [*headers, *call.headers[0]])
                 return
             if route.kind == "metrics" and scope["method"] in ("GET", "HEAD"):
                 await send_text(send, await self._metrics_page())
@@ -206,7 +206,7 @@ class PredictionApp:
             if call.otherwise is None:
                 raise
             return self._finish(_fall_back(call, error))
-        written = write_answer(answer, call.request_id, call.model.headers(call.variant)[1])
+        written = write_answer(answer, call.request_id, call.headers[1])
         self._accounts.answered(call, scores)
         return written
 

@@ -48,19 +48,26 @@ class OnnxModel:
         # The exporter leaves one output; a plain skl2onnx graph has the label before it.
         self._outputs = [self._session.get_outputs()[-1].name]
         self.pace = Pace()
-        self._heads: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
+        self._heads: dict[tuple[str, float], tuple[list[tuple[bytes, bytes]], bytes]] = {}
 
-    def headers(self, variant: str = CHAMPION) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """What an answer's head says of who gave it: as pairs, and as lines of HTTP/1.1."""
-        head = self._heads.get(variant)
+    def headers(
+        self, variant: str = CHAMPION, propensity: float = 1.0
+    ) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """What an answer's head says of who gave it: as pairs, and as lines of HTTP/1.1.
+
+        `propensity` is told where something was drawn.
+        """
+        head = self._heads.get((variant, propensity))
         if head is None:
             pairs = [
                 (b"x-model-version", str(self.identity.version).encode()),
                 (b"x-model-epoch", str(self.identity.epoch).encode()),
                 (b"x-model-variant", variant.encode()),
             ]
+            if propensity < 1.0:
+                pairs.append((b"x-model-propensity", b"%.6g" % propensity))
             lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
-            head = self._heads[variant] = (pairs, lines)
+            head = self._heads[variant, propensity] = (pairs, lines)
         return head
 
     def score(self, rows: Rows) -> Scores:

@@ -21,7 +21,9 @@ _AWAY = frozenset({404, 408, 425, 429, 502, 503, 504})
 class QueueScorer:
     """Scores requests with one model of one server. Use it in a `with` block.
 
-    Every answer, and every refusal, is the server's own: a release is followed by itself.
+    Every answer, and every refusal, is the server's own: a release is followed by itself. While the
+    server says that a candidate has a share of the requests, each message is a request of its own,
+    so that whom it is about is drawn for, and not whoever stands first in a group.
     """
 
     def __init__(self, url: str, model: str) -> None:
@@ -29,6 +31,7 @@ class QueueScorer:
         # The server is ours and near: a proxy from the environment must not get in between.
         self._http = httpx.Client(timeout=_SECONDS, trust_env=False)
         self._tries: dict[str, int] = {}
+        self._is_drawn = False
 
     def __enter__(self) -> Self:
         return self
@@ -44,11 +47,12 @@ class QueueScorer:
         that breaks the server's answer several times, alone, is answered as an error.
         """
         for group in _groups(requests):
-            together = self._together(group) if len(group) > 1 else None
+            is_one = len(group) > 1 and not self._is_drawn
+            together = self._together(group) if is_one else None
             if together is not None:
                 yield together
                 continue
-            # One of them is wrong or breaks the server: alone, each gets its own answer.
+            # Each alone is drawn for, and is answered though another is wrong or breaks the server.
             for request in group:
                 yield [self._alone(request)]
 
@@ -116,6 +120,8 @@ class QueueScorer:
                 f"{self._url} answers {response.status_code}: {told[:200]}",
                 remedy="Release the model, or wait for the server. Messages wait meanwhile.",
             )
+        if response.status_code == 200:
+            self._is_drawn = "x-model-propensity" in response.headers
         return response
 
 
