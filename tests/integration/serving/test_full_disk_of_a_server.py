@@ -1,0 +1,46 @@
+"""The disk of a server is full when a release comes: it is refused, and the old one stays."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunningServer, starting
+from small_disk import disk_of
+
+from ferryman.errors import DependencyUnavailable
+from ferryman.serving.models.served_pointers import POINTERS
+
+
+@pytest.fixture
+def server(tmp_path: Path, free_ports: Any) -> Iterator[RunningServer]:
+    """A server whose home is on a disk of 8 MB."""
+    with disk_of(8 << 20, tmp_path / "disk") as disk, starting(disk, free_ports) as start:
+        yield start(replicas=1)
+
+
+def test_a_pointer_that_cannot_be_written_stays_the_old_one(
+    server: RunningServer, make_bundle: Any, tmp_path: Path
+) -> None:
+    root = server.settings.bundles_root
+    first, second = make_bundle(root), make_bundle(root, 10.0)
+    server.load(first, 1)
+    server.client.check("tiny", bundle=str(second.folder), digest=second.digest)
+    pointer, ballast = server.endpoint.root / POINTERS, tmp_path / "disk" / "ballast"
+    before = pointer.read_bytes()
+    with pytest.raises(OSError, match="No space left"), ballast.open("wb", 0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    for _ in range(2):
+        with pytest.raises(DependencyUnavailable, match=r"no space left for .*served\.json"):
+            server.load(second, 2)
+        assert pointer.read_bytes() == before
+        answer = server.client.predict("tiny", first.rows)
+        assert (answer.epoch, answer.scores) == (1, pytest.approx(first.outputs, abs=1e-5))
+    assert [path for path in pointer.parent.iterdir() if path.name.startswith(f".{POINTERS}")] == []
+    ballast.unlink()
+    server.deployer.stop()
+    assert server.deployer.start().state == "ready"
+    assert server.client.predict("tiny", first.rows).epoch == 1
+    server.load(second, 2)
+    assert server.client.predict("tiny", second.rows).epoch == 2
