@@ -1,63 +1,31 @@
 """The same training against a tracking server, artifacts through it; and what its pages read."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from services.mlflow_server import MlflowServer
+from small_bundles import free_ports
 from training_line import Line
 
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.bundle import verify
 from ferryman.settings import Settings
 
+__all__ = ["free_ports"]
+
 STEPS = ("train", "evaluate", "package", "register")
 
 
 @pytest.fixture
-def server(line: Line, tmp_path: Path) -> Iterator[str]:
+def server(line: Line, tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[str]:
     """The address of a server on the line's database; its artifacts are elsewhere."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--backend-store-uri", line.settings.mlflow_uri]
-    command += ["--artifacts-destination", (tmp_path / "remote").as_uri()]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            cwd=tmp_path,
-            env={**os.environ, **quiet},
-            start_new_session=True,
-        )
-        try:
-            _wait(url, process)
-            yield url
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 150
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.5)
-    raise RuntimeError("the tracking server did not start")
+    served = MlflowServer(tmp_path, line.settings.mlflow_uri, free_ports(1)[0])
+    served.start()
+    yield served.url
+    served.end()
 
 
 def test_training_through_a_server(line: Line, server: str, tmp_path: Path) -> None:
