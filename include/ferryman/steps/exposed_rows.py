@@ -95,10 +95,12 @@ def exposed_rows(places: Sequence[ObjectStore], spec: ModelSpec, exposure: Expos
     tables = [pa.schema([wanted[name] for name in _COLUMNS]).empty_table()]
     for first, last in _runs(_event_days(places, spec.name, start, end)):
         try:
-            found = read_predictions(places, spec.name, first, last, task=task, classes=classes)
+            found = read_predictions(
+                places, spec.name, first, last, task=task, classes=classes, columns=_COLUMNS
+            )
         except LostRace as error:
             raise DependencyUnavailable(error.text, remedy="Look again in a minute.") from error
-        tables.append(found.select(_COLUMNS))
+        tables.append(found)
     rows = pa.concat_tables(tables, promote_options="permissive")
     inside = pa.array([False] * rows.num_rows, pa.bool_())
     for first, last in exposure.spans:

@@ -126,13 +126,25 @@ def reconcile_model(
     ledger: Ledger, settings: Settings, model: str, connections: Connections | None = None
 ) -> Head | None:
     """Reconcile one model and return its head; None before its first release."""
+    from ferryman.steps.guard import guard_model
+
     registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
+    is_mended = False
     with named_model_server(settings, server_name_of(settings, model), connections) as server:
         for _ in range(_ATTEMPTS):
             head = ledger.head(model)
             if head is None:
                 return None
-            project(head, registry, server, ledger)
+            try:
+                project(head, registry, server, ledger)
+            except IntegrityBroken as error:
+                if is_mended:
+                    raise
+                # A damaged bundle, and no copy at the server: MLflow may have one.
+                logger.error("%s: epoch %d: %s", model, head.epoch, error.text)
+                guard_model(ledger, registry, settings, head, connections)
+                is_mended = True
+                continue
             _end_unknown_share(model, server, ledger)
             _record(ledger, head, State.PROJECTED)
             # A slower release may have written its alias after ours, a newer one may have

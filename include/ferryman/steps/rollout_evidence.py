@@ -14,14 +14,16 @@ from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.traffic import TrafficState
 from ferryman.steps.rollout_share import Exposure
 
-_LABELS_EVERY = 60.0  # seconds: reading the prediction log is dear, and labels come slowly
+# Reading the prediction log is dear, and labels come slowly: seconds between two looks at them, and
+# as a multiple of what the last one took.
+_LABELS_EVERY, _TIMES_AS_LONG = 60.0, 20.0
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Remembered:
-    at: float
+    until: float
     finding: Finding
 
 
@@ -70,17 +72,21 @@ def _label_finding(exposure: Exposure) -> Finding:
     key = (exposure.op.op_id, exposure.op.base_epoch, exposure.stage)
     with _lock:
         known = _recent.get(key)
-    if known is not None and time.monotonic() - known.at < _LABELS_EVERY:
+    if known is not None and time.monotonic() < known.until:
         return known.finding
+    began = time.monotonic()
     try:
         finding = _compare_labels(exposure)
     except FerrymanError as error:
-        # A log or a store that is away, labels of an older declaration: no verdict on anybody.
+        # A log or a store that is away, a damaged file, labels of an older declaration: no verdict
+        # on anybody, and no end of a release.
         finding = Finding("labels", "undecided", f"no labels could be read: {error.text}")
         logger.warning("%s: %s", exposure.title, finding.text)
     with _lock:
         _recent.clear()  # one stage at a time is looked at
-        _recent[key] = _Remembered(time.monotonic(), finding)
+        now = time.monotonic()
+        until = now + max(_LABELS_EVERY, _TIMES_AS_LONG * (now - began))
+        _recent[key] = _Remembered(until, finding)
     return finding
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from logged_entries import entry_of, write_entry
 
+from ferryman.errors import IntegrityBroken
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
@@ -66,6 +67,34 @@ def test_a_finished_day_becomes_a_file_a_version(tmp_path: Path, write: Writer) 
     assert compact(LocalObjectStore(log), "tiny", LATER) == 2
     assert requests(log) == ["late", "r0", "r1", "r2", "r3", "r4", "r5"]
     assert len(files(log)) == 2
+
+
+def test_only_wanted_columns_are_read_also_of_merged_files(tmp_path: Path, write: Writer) -> None:
+    log = tmp_path / "log"
+    for number in range(4):
+        write(f"r{number}")
+    names = ("version", "hour", "unheard of", "request_id")
+
+    def read() -> list[dict[str, Any]]:
+        table = read_predictions(log, "tiny", DAY, DAY + timedelta(days=1), columns=names)
+        return table.to_pylist()
+
+    want = [{"version": 1, "hour": 5, "request_id": f"r{number}"} for number in range(4)]
+    assert sorted(read(), key=str) == want
+    kept = {file: file.read_bytes() for file in files(log)}
+    assert compact(LocalObjectStore(log), "tiny", LATER) == 4
+    for file, content in kept.items():
+        file.write_bytes(content)  # as a maintenance that was killed leaves them
+    assert sorted(read(), key=str) == want
+
+
+def test_a_damaged_file_is_named(tmp_path: Path, write: Writer) -> None:
+    log = tmp_path / "log"
+    write("r1")
+    (file,) = files(log)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(IntegrityBroken, match=file.name):
+        requests(log)
 
 
 def test_what_is_fresh_or_foreign_is_left_alone(tmp_path: Path, write: Writer) -> None:

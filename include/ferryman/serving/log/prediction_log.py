@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ferryman.errors import LostRace
+from ferryman.errors import IntegrityBroken, LostRace
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.score_column import score_field, scores_as
@@ -37,6 +37,7 @@ COMPACT = "-compact-"
 SOURCES = b"ferryman.sources"
 _LISTED_DAYS = 40  # more days are found by one listing of the model's whole log
 _ATTEMPTS = 5
+_SORTED = ("event_time", "entity_key", "logged_at")
 
 
 def read_predictions(  # noqa: PLR0913  - which rows, and what a score is
@@ -47,6 +48,7 @@ def read_predictions(  # noqa: PLR0913  - which rows, and what a score is
     *,
     task: Task = "binary",
     classes: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
 ) -> Any:
     """Logged predictions with event time in [start, end), UTC, by event time and entity key.
 
@@ -56,21 +58,24 @@ def read_predictions(  # noqa: PLR0913  - which rows, and what a score is
     list<float64> in the order of `classes` where the task is multiclass; null in rows that were
     logged for another task or other classes; `latency` is in seconds; `propensity` is how probable
     it was that this `variant` was drawn: 1.0 where nothing was drawn, null in files of servers that
-    knew no variants. Raises DependencyUnavailable
-    (exit 6) when a place is away, LostRace (exit 8) when files are merged while they are read,
-    time after time.
+    knew no variants. With `columns` only these are read and returned, of features those that are
+    there. Raises DependencyUnavailable (exit 6) when a place is away, IntegrityBroken (exit 7) for
+    a damaged file, LostRace (exit 8) when files are merged while they are read, time after time.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     stores = [LocalObjectStore(places)] if isinstance(places, Path) else places
+    read = None if columns is None else [*dict.fromkeys([*_SORTED, "score", *columns])]
     found = [pa.schema(own_fields(task, classes)).empty_table()]
-    found += [scores_as(table, task, classes) for table in _tables(stores, model, start, end)]
+    found += [scores_as(table, task, classes) for table in _tables(stores, model, start, end, read)]
     table = pa.concat_tables(_of_one_kind(found), promote_options="permissive")
     times = table["event_time"]
     inside = pc.and_(pc.greater_equal(times, pa.scalar(start)), pc.less(times, pa.scalar(end)))
-    order = [("event_time", "ascending"), ("entity_key", "ascending"), ("logged_at", "ascending")]
-    return table.filter(inside).sort_by(order)
+    rows = table.filter(inside).sort_by([(name, "ascending") for name in _SORTED])
+    if columns is None:
+        return rows
+    return rows.select([name for name in columns if name in rows.column_names])
 
 
 def own_fields(task: Task = "binary", classes: Sequence[str] = ()) -> list[Any]:
@@ -108,36 +113,54 @@ def sources_of(schema: Any) -> list[str]:
     return [] if told is None else list(json.loads(told))
 
 
-def open_table(store: ObjectStore, key: str) -> Any:
-    """A file's rows as a pyarrow Table; None where it is gone."""
+def open_table(store: ObjectStore, key: str, columns: Sequence[str] | None = None) -> Any:
+    """A file's rows as a pyarrow Table, of the columns that it has; None where it is gone.
+
+    Raises IntegrityBroken (exit 7) where it cannot be read.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     stream = store.open(key)
     if stream is None:
         return None
     with stream:
-        return pq.ParquetFile(stream).read()
+        try:
+            return pq.ParquetFile(stream).read(columns)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+            raise IntegrityBroken(
+                f"a file of the prediction log cannot be read: {key}: {str(error)[:200]}",
+                remedy="Restore it, or remove it: its rows are lost.",
+            ) from error
 
 
-def _tables(stores: Sequence[ObjectStore], model: str, start: datetime, end: datetime) -> list[Any]:
+def _tables(
+    stores: Sequence[ObjectStore],
+    model: str,
+    start: datetime,
+    end: datetime,
+    columns: Sequence[str] | None,
+) -> list[Any]:
     """Every file's rows, in the order of writing; read anew when a file goes while it is read."""
     for _ in range(_ATTEMPTS):
-        tables = _try_tables(_listed(stores, model, start, end))
+        tables = _try_tables(_listed(stores, model, start, end), columns)
         if tables is not None:
             return tables
     raise LostRace(f"the prediction log of {model!r} changed {_ATTEMPTS} times while it was read")
 
 
-def _try_tables(files: Mapping[str, ObjectStore]) -> list[Any] | None:
+def _try_tables(
+    files: Mapping[str, ObjectStore], columns: Sequence[str] | None
+) -> list[Any] | None:
     read: dict[str, Any] = {}
     replaced: set[str] = set()
     for key in [key for key in files if COMPACT in key]:
-        read[key] = table = open_table(files[key], key)
+        read[key] = table = open_table(files[key], key, columns)
         if table is None:
             return None
         replaced.update(sibling(key, name) for name in sources_of(table.schema))
     for key in files.keys() - read.keys() - replaced:
-        read[key] = open_table(files[key], key)
+        read[key] = open_table(files[key], key, columns)
         if read[key] is None:
             return None
     # By name: names begin with the time of writing.
