@@ -1,7 +1,9 @@
 """What somebody breaks in MLflow or on the disk is told once, and put right where it can be."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -153,6 +155,31 @@ def test_a_bundle_comes_back_from_mlflow(tmp_path: Path, make_bundle) -> None:
     with pytest.raises(IntegrityBroken, match=r"MLflow's version 1: digest mismatch"):
         bundles.ensure(kept.digest, version)
     assert not kept.folder.exists()
+
+
+def test_a_damaged_head_is_served_from_the_bundle_that_mlflow_keeps(
+    template: Settings, tmp_path: Path, free_ports, make_bundle
+) -> None:
+    settings = serve_three(template, tmp_path / "home", free_ports(2), make_bundle)
+    world = World(settings, make_bundle)
+    place = settings.bundles_root / "tiny" / world.digest(2)
+    artifact = settings.mlflow_artifacts / "kept"
+    shutil.copytree(place, artifact)
+    shutil.rmtree(settings.serving_root)  # a new machine: the server has no copy
+    world.damage(2, copies=False)
+    world.deployer.start()
+    try:
+        with pytest.raises(IntegrityBroken, match="digest mismatch"):
+            reconcile_all(settings)  # the version's source is none of MLflow's artifacts yet
+        file = settings.mlflow_uri.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(file)) as database, database:
+            told = [artifact.as_uri()]
+            database.execute("UPDATE model_versions SET source = ? WHERE version = 2", told)
+        assert reconcile_all(settings)["tiny"]["version"] == 2
+        assert world.state() == (3, 2, 2, 3, 2)
+        verify(place, digest=world.digest(2))
+    finally:
+        world.deployer.stop()
 
 
 def test_a_registry_that_is_away_is_not_asked(world: World, free_ports) -> None:
