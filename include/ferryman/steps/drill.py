@@ -5,11 +5,9 @@ that releases are judged by, and it ends whatever happens: withdrawn here, or by
 """
 
 import logging
-import shutil
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import cast
 
 from pydantic import Field, JsonValue
@@ -17,23 +15,25 @@ from pydantic import Field, JsonValue
 from ferryman.errors import (
     FerrymanError,
     GateRefused,
-    IntegrityBroken,
     LostRace,
     PolicyRefused,
     SpecError,
 )
 from ferryman.ledger.ledger import Ledger
-from ferryman.ledger.records import DRILL, PROMOTE, Candidate, Head, Op, State
-from ferryman.packaging.spoiled_bundle import SpoiledKind, write_spoiled_bundle
-from ferryman.runtime.bundle import GOLDEN, Golden
-from ferryman.runtime.bundle_signing import sign_bundle
-from ferryman.runtime.files import read_json, write_json
+from ferryman.ledger.records import DRILL, PROMOTE, Head, State
+from ferryman.packaging.spoiled_bundle import SpoiledKind
+from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
-from ferryman.runtime.old_runs import drill_folder
-from ferryman.spec.model import DeclaredModel
-from ferryman.spec.rollout import StageSpec
 from ferryman.steps.contract import Reason, StepContext, StepParams
 from ferryman.steps.drill_findings import Line, check, shown_in_ledger
+from ferryman.steps.drill_model import (
+    clear,
+    drilled,
+    golden_rows,
+    known_op,
+    make_bad_model,
+    remembered,
+)
 from ferryman.steps.drill_requests import MOST, OwnRequests, Row
 from ferryman.steps.expose import look
 from ferryman.steps.model_servers import endpoint_for, has_administration, model_server_of
@@ -43,7 +43,7 @@ from ferryman.steps.rollout_share import Exposure, end_any_share
 _LOOKED = 1.0  # seconds: a drill is looked at more often than a release, it is short
 _LIVE = 10.0  # seconds in which live traffic shows whether it is enough
 _ENOUGH = 100  # requests of the bad model, or limits.min_requests where those are more
-_STATE, _REPORT = "drill.json", "report.json"
+_REPORT = "report.json"
 
 logger = logging.getLogger(__name__)
 
@@ -87,35 +87,31 @@ def run(context: StepContext) -> StepResult:
     head = ledger.head(context.spec.name)
     if head is None:
         return context.result(text="there is no release yet to drill beside", verdict="not_needed")
-    try:
-        return _carry_out(_begun(context, ledger, head))
-    finally:
-        _clear(context)
+    return _carry_out(_begun(context, ledger, head))
 
 
 def _begun(context: StepContext, ledger: Ledger, head: Head) -> _Drill:
     """Begin the drill, or find the one that a killed attempt of this run began."""
-    candidate = _remembered(context)
-    op_id = _known_op(ledger, head.model, candidate)
+    params = cast(Params, context.params)
+    candidate = remembered(context)
+    op_id = known_op(ledger, head.model, candidate)
     _refuse(ledger, head, op_id)
     _close_left_behind(context, ledger, op_id)
     if candidate is None or op_id is None:
-        _clear(context)
-        candidate = _make(context, ledger, head)
-    params = cast(Params, context.params)
+        clear(context)  # of one that was killed before it was opened
+        candidate = make_bad_model(context, ledger, head, params.kind)
     actor = params.actor or context.settings.actor
     op = ledger.open_drill(head.model, candidate, actor=actor, reason=params.reason)
-    golden = Golden.model_validate(read_json(Path(head.bundle) / GOLDEN))
     exposure = Exposure(
         context.settings,
-        _drilled(context.model),
+        drilled(context.model),
         ledger,
         op,
         0,
         context.connections,
         context.origin,
     )
-    return _Drill(context, exposure, head, [dict(row) for row in golden.rows])
+    return _Drill(context, exposure, head, golden_rows(head))
 
 
 def _carry_out(drill: _Drill) -> StepResult:
@@ -129,14 +125,18 @@ def _carry_out(drill: _Drill) -> StepResult:
             trouble = _expose(drill, own)
         finally:
             own.per_second = 0.0
-            trouble = trouble or _end(drill.exposure)
+            unfinished = _end(drill.exposure)
+            if not unfinished:
+                clear(context)
     now = ledger.head(op.model)
     if now is None or now.epoch != op.base_epoch:
         raise LostRace(
             f"{op.model}: the champion changed during the drill (epoch {op.base_epoch})",
             remedy="Run the drill again, beside the new champion.",
         )
-    return _conclude(drill, check(drill.exposure, drill.head, drill.rows), own, trouble)
+    return _conclude(
+        drill, check(drill.exposure, drill.head, drill.rows), own, trouble or unfinished
+    )
 
 
 def _stage(drill: _Drill) -> None:
@@ -208,9 +208,24 @@ def _end(exposure: Exposure) -> str:
             told: dict[str, JsonValue] = {**exposure.facts, "outcome": "undecided", "text": text}
             ledger.advance(op.op_id, State.ABORTED, told, base_epoch=op.base_epoch)
     except FerrymanError as error:
-        logger.warning("%s: the share ends with its lease: %s", exposure.title, error)
+        logger.warning("%s: the ledger does not learn of the end: %s", exposure.title, error)
+        _withdraw(exposure)
         return error.text
     return ""
+
+
+def _withdraw(exposure: Exposure) -> None:
+    """Take the share back where the ledger cannot say under which lease it stands."""
+    op = exposure.op
+    try:
+        with model_server_of(
+            exposure.settings, exposure.model.spec, exposure.connections
+        ) as server:
+            state = server.traffic(op.model)
+            if state is not None and state.traffic.op == op.op_id:
+                server.withdraw(op.model, state.traffic.fence)
+    except FerrymanError as error:
+        logger.warning("%s: the share ends with its lease: %s", exposure.title, error)
 
 
 def _conclude(drill: _Drill, lines: list[Line], own: OwnRequests, trouble: str) -> StepResult:
@@ -269,75 +284,5 @@ def _close_left_behind(context: StepContext, ledger: Ledger, own: str | None) ->
     open_states = (State.REQUESTED, State.STAGED, State.EXPOSED)
     for op in ledger.ops(context.spec.name):
         if op.kind == DRILL and op.state in open_states and op.op_id != own:
-            drilled = _drilled(context.model)
-            _end(Exposure(context.settings, drilled, ledger, op, 0, context.connections))
-
-
-def _drilled(model: DeclaredModel) -> DeclaredModel:
-    """The model with a rollout of one stage that can fail, and lasts longer than the drill.
-
-    Limits are those of its releases.
-    """
-    rollout = model.spec.rollout
-    longer = rollout.drill.within + timedelta(minutes=10)
-    stage = StageSpec(weight=rollout.drill.weight, hold=longer, patience=longer)
-    labels = rollout.labels.model_copy(update={"require": False})
-    update = {"strategy": "canary", "stages": [stage], "approval": None, "labels": labels}
-    changed = model.spec.model_copy(update={"rollout": rollout.model_copy(update=update)})
-    return model.model_copy(update={"spec": changed})
-
-
-def _make(context: StepContext, ledger: Ledger, head: Head) -> Candidate:
-    """Write the bad bundle, and remember whose drill it is."""
-    now = datetime.now(UTC)
-    settings, kind = context.settings, cast(Params, context.params).kind
-    target = drill_folder(settings.bundles_root, head.model, f"{now:%Y%m%dT%H%M%S%f}")
-    manifest = write_spoiled_bundle(Path(head.bundle), head.digest, kind, target)
-    if settings.signing_key is not None:
-        sign_bundle(target, settings.signing_key)
-    champion = _champion(ledger, head)
-    candidate = Candidate(
-        version=0,
-        digest=manifest.digest,
-        bundle=str(target),
-        cutoff=now.replace(microsecond=0).isoformat(),
-        sequence=now.microsecond,
-        run_key=f"drill-{kind}",
-        train_dataset=champion.train_dataset,
-        eval_dataset=champion.eval_dataset,
-        code_version=champion.code_version,
-        reason=f"a {kind} copy of version {head.version}, made to be caught",
-    )
-    write_json(context.folder / _STATE, candidate.model_dump(mode="json"))
-    return candidate
-
-
-def _champion(ledger: Ledger, head: Head) -> Candidate:
-    rows: list[Op] = ledger.history(head.model)
-    return next(op.candidate for op in reversed(rows) if op.candidate.digest == head.digest)
-
-
-def _remembered(context: StepContext) -> Candidate | None:
-    file = context.folder / _STATE
-    if not file.is_file():
-        return None
-    try:
-        return Candidate.model_validate(read_json(file))
-    except ValueError as error:
-        raise IntegrityBroken(f"{file}: no drill is told there: {error}") from error
-
-
-def _known_op(ledger: Ledger, model: str, candidate: Candidate | None) -> str | None:
-    """The operation of a remembered drill; None where it was never opened."""
-    if candidate is None:
-        return None
-    found = (op.op_id for op in ledger.ops(model) if op.candidate == candidate)
-    return next(found, None)
-
-
-def _clear(context: StepContext) -> None:
-    """Remove the bad bundle of this run; the ledger keeps what became of it."""
-    candidate = _remembered(context)
-    if candidate is not None:
-        shutil.rmtree(candidate.bundle, ignore_errors=True)
-        (context.folder / _STATE).unlink(missing_ok=True)
+            changed = drilled(context.model)
+            _end(Exposure(context.settings, changed, ledger, op, 0, context.connections))

@@ -1,19 +1,22 @@
 """A bad model on purpose: caught by the rules of every release, else the drill is red."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from release_world import Users, declare
+from release_world import Users, copy_world, declare
 from rollback_world import alert_channel
 from rollout_world import CANARY, World
-from sqlalchemy import create_engine, text
+from small_disk import disk_of
 
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import (
     DependencyUnavailable,
+    ExitCode,
     FerrymanError,
     GateRefused,
     LostRace,
@@ -24,6 +27,7 @@ from ferryman.ledger.records import ALERT, DRILL, Op, State
 from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
+from ferryman.settings import Settings
 from ferryman.steps import drill
 from ferryman.steps.contract import run_step
 from ferryman.steps.drill_requests import request_prefix
@@ -147,39 +151,54 @@ def test_without_an_alert_it_is_red(
     assert all_is_over(world)
 
 
-@contextmanager
-def ledger_refuses(world: World, kind: str) -> Iterator[None]:
-    """Nothing of a kind or state can be written, as on a full disk."""
-    engine = create_engine(world.settings.ledger_url)
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "CREATE TRIGGER refuse BEFORE INSERT ON ops "
-                f"WHEN NEW.kind = '{kind}' OR NEW.state = '{kind}' "
-                "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
-            )
-        )
-    try:
-        yield
-    finally:
-        with engine.begin() as connection:
-            connection.execute(text("DROP TRIGGER refuse"))
-        engine.dispose()
+@pytest.fixture
+def on_small_disk(
+    template: Settings, tmp_path: Path, free_ports: Any, make_bundle: Any
+) -> Iterator[World]:
+    """A world whose ledger is on a disk of its own."""
+    with disk_of(4 << 20, tmp_path / "disk") as disk:
+        copied = copy_world(template, tmp_path / "home", free_ports(2), DECLARED)
+        for file in copied.home.glob("ledger.db*"):
+            shutil.move(file, disk / file.name)
+        ledger_url = f"sqlite:///{disk / 'ledger.db'}"
+        settings = copied.model_copy(update={"ledger_url": ledger_url})
+        deployer = ProcessDeployer(settings)
+        deployer.start()
+        try:
+            yield World(settings, make_bundle)
+        finally:
+            deployer.stop()
 
 
-def test_a_ledger_that_takes_no_entry_makes_it_red_and_the_share_ends(
-    open_world: Callable[[str], World],
+def remount(tmp_path: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(tmp_path / "disk")], check=True)
+
+
+def test_a_ledger_that_turns_read_only_makes_it_red_and_the_share_ends(
+    on_small_disk: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = open_world(DECLARED)
-    with alert_channel() as (url, _), ledger_refuses(world, "alert"):
-        with pytest.raises(GateRefused, match="ledger: the ledger has no alert"):
-            run_drill(world, url)
+    world, look = on_small_disk, drill.look
+
+    def break_the_disk(*given: Any, **more: Any) -> Any:
+        seen = look(*given, **more)
+        assert world.share_at_server() == 0.3
+        remount(tmp_path, "ro")
+        return seen
+
+    with alert_channel() as (url, _):
+        with monkeypatch.context() as broken:
+            broken.setattr(drill, "look", break_the_disk)
+            with pytest.raises(FerrymanError) as red:
+                run_drill(world, url)
+        assert red.value.exit_code in (ExitCode.GATE, ExitCode.UNAVAILABLE)
         assert world.share_at_server() == 0
-    with alert_channel() as (url, _), ledger_refuses(world, DRILL):
-        with pytest.raises(FerrymanError) as refused:
+        with pytest.raises(DependencyUnavailable):
             run_drill(world, url, "second")
-        assert isinstance(refused.value, DependencyUnavailable)
-    assert all_is_over(world)
+        remount(tmp_path, "rw")
+        assert only_op(world).state is State.EXPOSED
+        # The same run goes on where it was.
+        done = run_drill(world, url)
+    assert done.verdict == "passed" and all_is_over(world)
 
 
 def test_it_is_refused_beside_a_release_a_freeze_and_in_a_cluster(
@@ -199,7 +218,8 @@ def test_it_is_refused_beside_a_release_a_freeze_and_in_a_cluster(
         run_drill(world, None)
     file = world.settings.zoo / "tiny" / "model.yaml"
     file.write_text(file.read_text() + "serving: {server: pods}\n")
-    servers = {"spec_version": 1, "servers": {"pods": {"place": "kubernetes"}}}
+    pods = {"image": f"r.example/f@sha256:{'a' * 64}", "bundles": "lake", "url": "http://m:1"}
+    servers = {"spec_version": 1, "servers": {"pods": {"place": "kubernetes", "kubernetes": pods}}}
     (world.settings.zoo / "servers.yaml").write_text(json.dumps(servers))
     with pytest.raises(SpecError, match="cluster"):
         run_drill(world, None)
@@ -228,17 +248,23 @@ class Killed(BaseException):
     """Stands for kill -9: nothing after it runs."""
 
 
+def _die_at(dead: pytest.MonkeyPatch, name: str) -> None:
+    """From this function on nothing of the drill runs, as little as after kill -9."""
+
+    def die(*_: Any, **__: Any) -> Any:
+        for later in ("_end", "clear"):
+            dead.setattr(drill, later, die)
+        raise Killed
+
+    dead.setattr(drill, name, die)
+
+
 def test_a_killed_drill_is_continued_in_its_run_and_ended_by_another(
     open_world: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = open_world(DECLARED)
-
-    def die(*_: Any, **__: Any) -> Any:
-        raise Killed
-
     with monkeypatch.context() as dead:
-        for name in ("_expose", "_end", "_clear"):
-            dead.setattr(drill, name, die)
+        _die_at(dead, "_expose")
         with pytest.raises(Killed):
             run_drill(world, None)
     first = only_op(world)
@@ -247,9 +273,7 @@ def test_a_killed_drill_is_continued_in_its_run_and_ended_by_another(
         assert run_drill(world, url).verdict == "passed"
     assert only_op(world).op_id == first.op_id and all_is_over(world)
     with monkeypatch.context() as dead:
-        for name in ("_end", "_clear"):
-            dead.setattr(drill, name, die)
-        dead.setattr(drill, "_own_pace", die)
+        _die_at(dead, "_own_pace")
         with pytest.raises(Killed):
             run_drill(world, None, "left")
     left = world.ledger.ops("tiny")[-1]
