@@ -147,6 +147,9 @@ def test_where_nothing_verifies_the_current_one_stays(world: World) -> None:
         world.run("roll_back", reason=REASON)
     assert "version 3: the bundle" in caught.value.text
     assert "version 1: it was deleted in MLflow" in caught.value.text
+    with pytest.raises(IntegrityBroken, match="version 1: it was deleted in MLflow") as caught:
+        world.run("roll_back", reason=REASON, version=1)
+    assert "Versions that can be gone back to: none. Not: version 3" in caught.value.remedy
     assert world.state() == (3, 2, 2, 3, 2)
     assert [op for op in world.ledger.ops("tiny") if op.kind == ROLLBACK] == []
 
