@@ -4,6 +4,7 @@ import pytest
 from ledger_world import (
     MODEL,
     REASON,
+    decide,
     make_candidate,
     release,
     roll_back,
@@ -119,4 +120,18 @@ def test_an_adoption_keeps_the_higher_order_key_and_bars_nobody(ledger: Ledger) 
     ledger.quarantine(MODEL, f"{5:064x}", why=REASON, actor="ann")
     with pytest.raises(PolicyRefused, match="quarantined"):
         ledger.open_adoption(MODEL, make_candidate(5, 5), actor="ann", reason=REASON)
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_another_version_is_adopted_after_one_was_answered(ledger: Ledger, approved: bool) -> None:
+    release(ledger, 1)
+    asked = ledger.open_adoption(MODEL, make_candidate(2, 2), actor="ann", reason=REASON)
+    asked = ledger.advance(asked.op_id, State.STAGED, {})
+    decide(ledger, asked, approved=approved)
+    other = ledger.open_adoption(MODEL, make_candidate(3, 3), actor="ann", reason=REASON)
+    left = ledger.op(asked.op_id)
+    assert left is not None
+    assert left.state is (State.FAILED if approved else State.REJECTED)
+    assert other.op_id != asked.op_id and other.state is State.REQUESTED
     assert ledger.verify() == []

@@ -119,7 +119,8 @@ def _open(connection: Connection, entry: Entry, wanted: Candidate, *parts: JsonV
         if found.state is not State.FAILED:
             if found.candidate.digest == wanted.digest:
                 return found
-            append_state(connection, found, State.FAILED, {"for": wanted.version}, act)
+            if found.state is not State.REJECTED:
+                append_state(connection, found, State.FAILED, {"for": wanted.version}, act)
         op_id = next(ids)
     return op_of_mapping(append_row(connection, replace(entry, op_id=op_id)))
 

@@ -21,6 +21,7 @@ _Table = Mapping[State, frozenset[State]]
 _BY_HAND: _Table = {
     State.REQUESTED: frozenset({State.STAGED, State.FAILED}),
     State.STAGED: frozenset({State.FAILED}),
+    State.APPROVED: frozenset({State.FAILED}),
     State.COMMITTED: NEXT[State.COMMITTED],
     State.PROJECTED: NEXT[State.PROJECTED],
 }
