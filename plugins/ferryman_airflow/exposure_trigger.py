@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from ferryman.catalog import load_catalog
 from ferryman.errors import FerrymanError, SpecError
+from ferryman.runtime.alerts import CHANNEL
 from ferryman.settings import load_settings
 from ferryman.spec.model import DeclaredModel
 from ferryman_airflow.connections import TaskConnections
@@ -38,6 +39,7 @@ class ExposureTrigger(BaseTrigger):  # type: ignore[misc] # Airflow is untyped h
         self.stage = stage
         self.spec_digest = spec_digest
         self.origin = origin
+        self._first_question: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Where the triggerer finds this class, and what it makes one with."""
@@ -53,6 +55,8 @@ class ExposureTrigger(BaseTrigger):  # type: ignore[misc] # Airflow is untyped h
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look again and again, in a thread: a look asks the server, the ledger and the log."""
+        # A triggerer's first question for a connection takes it seconds, as many as an alert has.
+        self._first_question = asyncio.create_task(asyncio.to_thread(self._ask_for_channel))
         while True:
             outcome, text, again_in = await asyncio.to_thread(self.look)
             if outcome != "hold":
@@ -82,6 +86,13 @@ class ExposureTrigger(BaseTrigger):  # type: ignore[misc] # Airflow is untyped h
         except FerrymanError as error:
             return "error", error.text, 0.0
         return seen.outcome, seen.text, seen.again_in
+
+    def _ask_for_channel(self) -> None:
+        """Look for the channel of alerts; that there is none is no fault."""
+        try:
+            TaskConnections(load_settings()).get(CHANNEL)
+        except FerrymanError as error:
+            self.log.info("no alerts will be sent: %s", error.text)
 
     def _declared(self) -> DeclaredModel:
         catalog = load_catalog(load_settings().zoo, only=self.model)

@@ -123,6 +123,29 @@ def test_a_cleared_task_asks_again_and_an_earlier_answer_does_not_count(api, beg
     assert head_of(world) == (2, 2)
 
 
+def test_an_answer_that_the_ledger_holds_is_given_again_where_airflow_lost_it(api, begin, world):
+    run = begin("rita")
+    ledger = Ledger(world.ledger_url)
+    [op] = [op for op in ledger.ops("tiny") if op.state is State.STAGED]
+    ledger.decide(
+        op.op_id,
+        base_epoch=op.base_epoch,
+        digest=op.candidate.digest,
+        approved=True,
+        actor="olga",
+        requester="rita",
+        reason="the slices look right",
+    )
+    run.clear(api.rita, "approve")  # the task failed after it had written the answer
+    run.advance()
+    assert run.states()["approve"] == "awaiting_input"
+    assert run.answer(api.olga, "Approve", "as I said before").status_code == 200
+    assert set(run.advance().values()) == {"success"}
+    assert head_of(world) == (2, 2)
+    assert [row.state for row in ledger.history("tiny")].count(State.APPROVED) == 1
+    assert ledger.verify() == []
+
+
 def test_another_champion_meanwhile_is_a_lost_race_and_needs_a_new_approval(
     api, begin, world, make_bundle, roll_out, capfd
 ):

@@ -192,8 +192,14 @@ class RainReleases:
         return {str(one["task_id"]): str(one["state"]) for one in api.tasks(*path)}
 
     def asked(self, run_id: str) -> None:
-        """Wait until somebody is asked."""
+        """Wait until somebody is asked, and Airflow has seen the end of the process that asked.
+
+        No person is faster; a program is, and the scheduler takes that end for the answer's.
+        """
         until(lambda: self.state(run_id, "approve") in ("awaiting_input", "failed"))
+        log = self.stack.stack.logs / "scheduler.log"
+        ended = f"TaskInstance Finished: dag_id=rain.release, task_id=approve, run_id={run_id},"
+        until(lambda: ended in log.read_text())
 
     def question(self, run_id: str, person: str) -> dict[str, Any]:
         """What a person is shown."""

@@ -13,7 +13,6 @@ import psutil
 import pytest
 from rain_releases import CONSTANT, CUTOFF, RainReleases, Users, declare, until
 from rollback_world import alert_channel
-from services.long_tests import seeds
 
 from ferryman.ledger.records import DRILL, PROMOTE, State
 
@@ -25,7 +24,7 @@ pytestmark = [
 ZOO = Path(__file__).parents[1] / "zoo"
 LEASE = 60.0  # seconds after which a share is gone that nobody renews
 # More trees or fewer: models that differ little from the first.
-TREES = {"first": 20, "good": 26, "killed-2": 24, "late": 28, "killed-40": 22}
+TREES = {"first": 20, "good": 26, "killed": 24}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def releases(stack, rain_hours, tmp_path_factory):
         stack.api.unpause(f"rain.{dag}")
     found.trained = {
         name: found.train(name, zoo, max_iter=trees, learning_rate=0.2)
-        for name, trees in list(TREES.items())[: 3 + len(seeds(0, 1))]
+        for name, trees in TREES.items()
     }
     found.trained["constant"] = found.train("constant", zoo, **CONSTANT)
     found.begin("first", found.trained["first"])
@@ -140,11 +139,12 @@ def test_a_canary_that_answers_a_constant_is_withdrawn(releases, alerts, record_
     during = [one for one in users.answers if exposed - 1 <= one.at <= withdrawn]
     assert {one.variant for one in wrong} == {"canary"}
     assert not [one for one in wrong if one.at > withdrawn + 1]
-    assert len({round(one.score, 6) for one in wrong}) == 1
+    scores = [one.score for one in wrong]
+    assert max(scores) - min(scores) < 1e-4
     assert len(wrong) / len(during) < 0.3 + 0.12  # of at least a hundred draws
     assert releases.head() == releases.served() == before
     assert releases.ledger.routing("rain").weight == 0
-    [told] = [one for one in alerts if "findings" in one]
+    [told] = until(lambda: [one for one in alerts if "findings" in one], timeout=30)
     assert told["rule"] == "shift"
     assert (told["model"], told["version"]) == ("rain", _last(releases).candidate.version)
     record_property("seconds from trigger to abort", withdrawn - began)
@@ -154,26 +154,23 @@ def test_a_canary_that_answers_a_constant_is_withdrawn(releases, alerts, record_
     record_property("alert", told)
 
 
-@pytest.mark.parametrize("pause", seeds(2, 40))
-def test_a_release_outlives_a_killed_triggerer_and_a_killed_scheduler(
-    releases, stack, pause, record_property
-):
+def test_a_release_outlives_its_killed_triggerer_and_scheduler(releases, stack, record_property):
     epoch, _ = releases.head()
-    run_id = f"killed-{pause}"
     with Users(releases.settings, releases.rows) as users:
-        _approved(releases, run_id, run_id)
-        until(lambda: releases.state(run_id, "canary_30pct") == "deferred", timeout=60)
+        _approved(releases, "killed", "killed")
+        until(lambda: releases.state("killed", "canary_30pct") == "deferred", timeout=60)
         until(lambda: releases.share() > 0)
-        with _HeldLauncher(stack):
+        with _HeldLauncher(stack):  # for as long as the lease, which is the longer pause
             killed = time.monotonic()
             _kill(stack, "triggerer", whole=True)
+            _kill(stack, "scheduler")
             until(lambda: releases.share() == 0, timeout=LEASE)
             record_property("seconds to weight 0", time.monotonic() - killed)
-        until(lambda: releases.share() > 0, timeout=90)
+        until(lambda: releases.share() > 0, timeout=120)
         with _HeldLauncher(stack):
             _kill(stack, "scheduler")
-            time.sleep(pause)  # the fault itself: so long nobody schedules
-        assert set(releases.states(run_id).values()) == {"success"}
+            time.sleep(2)  # the fault itself: so long nobody schedules
+        assert set(releases.states("killed").values()) == {"success"}
     assert users.failed == []
     epoch_now, version = releases.head()
     assert releases.served() == (epoch_now, version)
@@ -185,11 +182,11 @@ def test_a_release_outlives_a_killed_triggerer_and_a_killed_scheduler(
 
 
 def test_no_answer_in_time_is_a_no(releases, stack, record_property):
-    before = releases.head()
+    before = releases.head()  # another champion than the one beside which it was withdrawn
     zoo = releases.settings.zoo
     declare(zoo, ZOO / "rain", rollout__approval__answer_within="3s")
     began = time.monotonic()
-    releases.begin("late", releases.trained["late"])
+    releases.begin("late", releases.trained["constant"])
     states = releases.states("late")
     record_property("seconds from trigger to the no", time.monotonic() - began)
     declare(zoo, ZOO / "rain")
