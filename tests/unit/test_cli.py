@@ -47,6 +47,8 @@ def test_a_typo_is_told_with_file_line_and_nearest_key(tmp_path, monkeypatch, ca
         (("run", "training", "--model", "tiny", "-p", "cut=1"), 2, "unknown parameter 'cut'"),
         (("run", "ingest", "--model", "tiny", "--window", "2013-13-01"), 2, "2013-02-01"),
         (("run", "ingest", "--model", "tiny"), 2, "needs a data window"),
+        (("drill", "--model", "tiny"), 0, "not_needed: there is no release yet"),
+        (("drill", "--model", "tiny", "--kind", "worse"), 2, "'constant', 'nan' or 'inverted'"),
         (("frobnicate",), 2, "No such command"),
         (("new", "../x"), 2, "not a model's name"),
         (("ledger", "verify"), 0, "whole"),

@@ -16,7 +16,7 @@ from ferryman.steps.model_servers import endpoint_for, model_server_of
 from ferryman.steps.rollout_share import Exposure
 
 ANSWERS = 100  # of the champion, once the share is back
-_MOST_ASKED = 2 * ANSWERS
+_MOST_ASKED, _MOST_FAILED = 2 * ANSWERS, 5
 _WAY = (State.REQUESTED, State.STAGED, State.EXPOSED, State.ABORTED)
 
 
@@ -116,6 +116,8 @@ def _returned(exposure: Exposure, shown: Shown, head: Head, rows: list[Row]) -> 
     try:
         while own.answers[CHAMPION] < ANSWERS and own.sent < _MOST_ASKED:
             own.ask()
+            if own.answers["failed"] >= _MOST_FAILED:
+                break
     finally:
         own.close()
     others = {

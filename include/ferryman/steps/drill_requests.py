@@ -89,8 +89,8 @@ class OwnRequests:
 
     def ask(self) -> str:
         """Ask once; the variant that answered, "refused" (a bad request) or "failed"."""
-        if not self._rows:
-            return "refused"
+        if not self._rows:  # each one was refused
+            return self._count("refused")
         number = next(self._numbers)
         row = self._rows[number % len(self._rows)]
         headers = {

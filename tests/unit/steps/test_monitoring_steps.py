@@ -80,7 +80,7 @@ class Station:
             "clouds": random.integers(0, 9, ROWS).tolist(),
         }
         own = {
-            "request_id": [f"r{row}-{version}" for row in range(ROWS)],
+            "request_id": [f"{more.get('named', 'r')}{row}-{version}" for row in range(ROWS)],
             "entity_key": [key(day, row) for row in range(ROWS)],
             "event_time": [day.start + timedelta(minutes=row) for row in range(ROWS)],
             "model": ["rain"] * ROWS,

@@ -11,6 +11,7 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
+from ferryman.steps.drill_requests import request_prefix
 
 
 @pytest.fixture
@@ -33,6 +34,27 @@ def test_a_shadow_answers_nobody_and_counts_nowhere(station: Station) -> None:
     station.log(day(1), bad, version=2, variant="shadow")
     alone = station.run(day(2), "join_labels")["join_labels"].outputs
     assert (alone["predicted"], alone["unmatched"]) == (0, 100)
+
+
+def test_what_a_drill_asks_itself_counts_nowhere(station: Station) -> None:
+    station.release(1, day(0).start, log_loss=0.11)
+    station.log(day(0), good)
+    station.publish(day(1), even)
+    before = station.run(day(1), "join_labels", "monitor")
+    ledger = Ledger(station.settings.ledger_url)
+    champion = ledger.history("rain")[-1].candidate
+    bad_one = champion.model_copy(update={"version": 0, "digest": "d" * 64})
+    op = ledger.open_drill("rain", bad_one, actor="ann", reason="a fire drill for the test")
+    # Logged first: of two answers to one event the first counts.
+    station.log(day(0), bad, version=0, damp=80, named=request_prefix(op.op_id))
+    after = station.run(day(1), "join_labels", "monitor")
+    assert after["join_labels"].outputs == before["join_labels"].outputs
+    assert after["monitor"].outputs == before["monitor"].outputs
+    # A client that only says so is a client.
+    station.log(day(0), bad, version=0, damp=80, named=request_prefix("e" * 64))
+    stranger = station.run(day(1), "join_labels", "monitor")
+    assert stranger["join_labels"].outputs["duplicates"] == 100
+    assert stranger["monitor"].outputs["drifted"] == ["humidity"]
 
 
 def test_a_candidates_answers_belong_to_its_version(station: Station) -> None:
