@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ledger_world import MODEL, REASON, finish, make_candidate
+from memory_folder import memory_folder
 from services.long_tests import is_long
 
 from ferryman.errors import FerrymanError
@@ -28,7 +29,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=memory_folder())
         self.ledger = Ledger(f"sqlite:///{Path(self.folder.name) / 'ledger.db'}")
         self.ids: dict[str, str] = {}
         self.serial = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory_folder import memory_folder
 from test_data_snapshots import DAY, ENTRY, WINDOW, features, labels
 
 from ferryman.data.rows.cleaning import QUARANTINE
@@ -233,7 +234,7 @@ STEPS = st.lists(
 def test_nothing_that_is_needed_is_ever_removed(
     steps: list[tuple[str, int, int]], days: float, local: bool
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
         history = History(LocalObjectStore(Path(folder)) if local else None)
         needs, in_use = _live(history, steps)
         history.remove(days, in_use)

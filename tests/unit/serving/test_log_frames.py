@@ -165,7 +165,7 @@ def test_a_child_that_fails_is_tried_again_and_what_waits_is_bounded(
     log.start()
     for number in range(6):
         log.put(entry_of(model, [{"carrier": "UA", "distance": 1.5, "hour": 5}], f"r{number}"))
-        assert not log.flush(timeout=0.3)
+        assert not log.flush(timeout=0.1)
     assert "no process can be started: no more processes" in log.problem
     assert 0 < sum(drops) < 6
     broken[0] = False

@@ -12,6 +12,7 @@ import pytest
 from logged_entries import append, entry_of
 
 from ferryman.serving.log import finish as log_finish
+from ferryman.serving.log import finishing
 from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.serving.log.writer import Entry, PredictionLog
@@ -103,6 +104,8 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path, model, drops: list[int]) 
 def test_what_no_file_can_be_made_of_waits_in_its_journal(
     log, model, tmp_path: Path, drops: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(finishing, "_SHORTEST", 0.05)
+
     def full(file: int) -> None:
         raise OSError(28, "No space left on device")
 
