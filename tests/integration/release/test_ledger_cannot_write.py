@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
+from ferryman.steps import rollout_share
 from ferryman.steps.approve import record_answer
 from ferryman.steps.roll_back import Asked, roll_back
 
@@ -105,6 +107,35 @@ def test_nothing_goes_out_that_the_ledger_cannot_keep(
         roll_back(settings, "tiny", Asked("ann", REASON))
     assert served.state() == (3, 1, 1, 3, 1)
     assert users.failed == 0 and users.versions.keys() == {"1", "2"}
+    assert world.ledger.verify() == []
+
+
+@pytest.mark.parametrize("broken", [read_only, full])
+def test_a_share_that_the_ledger_cannot_renew_runs_out(
+    world: World, broken: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_share, "LEASE", 4.0)
+    release, op = world.staged()
+    decided = (world.settings, release.model, op.op_id, 1, op.candidate.digest)
+    record_answer(*decided, True, "bea", "ann", REASON)
+    assert world.look(release.model, op).outcome == "hold"
+    assert world.share_at_server() == 0.3
+    with Users(world.settings, world.rows) as users:
+        with broken(tmp_path / "disk"):
+            deadline = time.monotonic() + 30
+            while world.share_at_server():
+                assert time.monotonic() < deadline
+                try:
+                    assert world.look(release.model, op).outcome == "hold"
+                except DependencyUnavailable as error:
+                    assert "is not available" in error.text
+                time.sleep(0.2)
+        while "lease was lost" not in world.look(release.model, op).text:
+            assert time.monotonic() < deadline
+        assert world.look(release.model, op).outcome == "hold"
+        assert world.share_at_server() == 0.3
+    assert world.shares() == [0.3, 0.0, 0.3]
+    assert users.failed == 0
     assert world.ledger.verify() == []
 
 
