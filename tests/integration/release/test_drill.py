@@ -1,8 +1,10 @@
 """A bad model on purpose: caught by the rules of every release, else the drill is red."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,11 +32,10 @@ from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
 from ferryman.steps import drill
 from ferryman.steps.contract import run_step
-from ferryman.steps.drill_requests import request_prefix
 
 # Models of a few rows answer much alike: a real one is allowed less.
-DRILL_SPEC = "drill: {weight: 0.3, within: 20s}"
-LIMITS = "limits: {errors: 0.2, latency: 30, shift: 0.3, min_requests: 20}"
+DRILL_SPEC = "drill: {weight: 0.5, within: 20s}"
+LIMITS = "limits: {errors: 0.2, latency: 30, shift: 0.3, min_requests: 300}"
 DECLARED = f"rollout: {{strategy: direct, {LIMITS}, {DRILL_SPEC}}}\n"
 BLIND = DECLARED.replace("shift: 0.3", "shift: 0.99").replace("within: 20s", "within: 6s")
 
@@ -100,7 +101,7 @@ def test_a_constant_model_is_caught_with_the_drills_own_requests(
     op = only_op(world)
     states = [row.state for row in world.ledger.history("tiny") if row.kind == DRILL]
     assert states == [State.REQUESTED, State.STAGED, State.EXPOSED, State.ABORTED]
-    assert world.shares() == [0.3, 0.0] and len(world.ledger.notes("tiny", ALERT)) == 1
+    assert world.shares() == [0.5, 0.0] and len(world.ledger.notes("tiny", ALERT)) == 1
     assert all_is_over(world)
     with pytest.raises(PolicyRefused):
         world.ledger.commit(op.op_id, op.base_epoch)
@@ -181,7 +182,7 @@ def test_a_ledger_that_turns_read_only_makes_it_red_and_the_share_ends(
 
     def break_the_disk(*given: Any, **more: Any) -> Any:
         seen = look(*given, **more)
-        assert world.share_at_server() == 0.3
+        assert world.share_at_server() == 0.5
         remount(tmp_path, "ro")
         return seen
 
@@ -244,80 +245,42 @@ def test_a_champion_that_changes_ends_the_drill(
     assert world.share_at_server() == 0
 
 
-class Killed(BaseException):
-    """Stands for kill -9: nothing after it runs."""
+def environment(settings: Settings) -> dict[str, str]:
+    """What a command needs to find an installation."""
+    names = ("home", "zoo", "serving_port", "serving_admin_port")
+    told = {f"FERRYMAN_{name.upper()}": str(getattr(settings, name)) for name in names}
+    return {**os.environ, **told}
 
 
-def _die_at(dead: pytest.MonkeyPatch, name: str) -> None:
-    """From this function on nothing of the drill runs, as little as after kill -9."""
+def kill_while_exposed(world: World, run_id: str) -> Op:
+    """Begin a drill by the command line, and kill it as soon as the server gives a share away."""
+    command = [sys.executable, "-m", "ferryman.cli", "drill", "--model", "tiny", "--run-id", run_id]
+    process = subprocess.Popen(command, env=environment(world.settings))
+    try:
+        while world.share_at_server() == 0:
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    return next(op for op in reversed(world.ledger.ops("tiny")) if op.kind == DRILL)
 
-    def die(*_: Any, **__: Any) -> Any:
-        for later in ("_end", "clear"):
-            dead.setattr(drill, later, die)
-        raise Killed
 
-    dead.setattr(drill, name, die)
-
-
-def test_a_killed_drill_is_continued_in_its_run_and_ended_by_another(
-    open_world: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+def test_a_killed_drill_is_continued_by_its_run_and_ended_by_the_next(
+    open_world: Callable[[str], World],
 ) -> None:
     world = open_world(DECLARED)
-    with monkeypatch.context() as dead:
-        _die_at(dead, "_expose")
-        with pytest.raises(Killed):
-            run_drill(world, None)
-    first = only_op(world)
-    assert first.state is State.STAGED
+    first = kill_while_exposed(world, "d")
     with alert_channel() as (url, _):
-        assert run_drill(world, url).verdict == "passed"
-    assert only_op(world).op_id == first.op_id and all_is_over(world)
-    with monkeypatch.context() as dead:
-        _die_at(dead, "_own_pace")
-        with pytest.raises(Killed):
-            run_drill(world, None, "left")
-    left = world.ledger.ops("tiny")[-1]
-    assert left.state is State.EXPOSED and world.share_at_server() == 0.3
-    with pytest.raises(PolicyRefused, match="another drill"):
-        run_drill(world, None, "other")
-    lease = world.ledger.lease("tiny")
-    assert lease is not None
-    world.ledger.renew_lease("tiny", lease.serial, 0.01)  # its time is over
-    with alert_channel() as (url, _):
+        with pytest.raises(PolicyRefused, match="another drill"):
+            run_drill(world, url, "other")
+        assert run_drill(world, url).outputs["op"] == first.op_id
+        assert all_is_over(world)
+        left = kill_while_exposed(world, "left")
+        assert left.op_id != first.op_id
+        lease = world.ledger.lease("tiny")
+        assert lease is not None
+        world.ledger.renew_lease("tiny", lease.serial, 0.01)  # its time is over
         assert run_drill(world, url, "other").verdict == "passed"
     ended = world.ledger.op(left.op_id)
     assert ended is not None and ended.state is State.ABORTED
-
-
-def test_there_is_nothing_to_drill_before_the_first_release(
-    open_world: Callable[[str], World], tmp_path: Path
-) -> None:
-    world = open_world(DECLARED)
-    settings = world.settings.model_copy(
-        update={"ledger_url": f"sqlite:///{tmp_path / 'empty.db'}"}
-    )
-    model = declare(settings.zoo)
-    request = StepRequest(
-        model="tiny",
-        step="drill",
-        run_id="d",
-        run_uri=str(tmp_path / "run"),
-        spec_digest=model.digest,
-    )
-    assert run_step(request, model, settings).verdict == "not_needed"
-
-
-def test_its_requests_are_told_from_those_of_users(open_world: Callable[[str], World]) -> None:
-    import pyarrow as pa
-
-    from ferryman.steps.drill_requests import without_drills
-
-    world = open_world(DECLARED)
-    with alert_channel() as (url, _):
-        run_drill(world, url)
-    own = request_prefix(only_op(world).op_id)
-    stranger = request_prefix("f" * 64)
-    ids = [f"{own}7", f"{stranger}7", "user-1", None, "drill"]
-    table = pa.table({"request_id": pa.array(ids, pa.string())})
-    kept = without_drills(table, world.ledger, "tiny")["request_id"].to_pylist()
-    assert kept == ids[1:]
+    assert world.share_at_server() == 0 and world.ledger.verify() == []
