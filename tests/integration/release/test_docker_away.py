@@ -14,7 +14,6 @@ from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import DependencyUnavailable
 from ferryman.settings import Settings
 
-
 IMAGE = "sha256:" + "0" * 64
 
 
