@@ -1,9 +1,22 @@
 """The drill DAG: off until a time is declared, started by hand at any time."""
 
 import pytest
+from release_fixtures import template, world
+from rollback_world import alert_channel
+from small_bundles import _small_bundles, free_ports, make_bundle
+
+from ferryman.ledger.ledger import Ledger
+from ferryman.ledger.records import DRILL, State
 
 # Airflow in one process loads its API server, whose own libraries warn of one another.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*")
+__all__ = ["_small_bundles", "free_ports", "make_bundle", "template", "world"]
+
+ROLLOUT = """\
+rollout:
+  limits: {errors: 0.2, latency: 30, shift: 0.3, min_requests: 300}
+  drill: {weight: 0.5, within: 30s}
+"""
 
 
 def test_it_is_off_until_a_time_is_declared(load_dags, zoo, settings_from):
@@ -50,3 +63,23 @@ def test_a_kind_that_nobody_knows_is_refused(load_dags):
     assert check_params({"kind": "inverted"}, ("kind",)) == {"kind": "inverted"}
     with pytest.raises(SpecError, match="kind"):
         check_params({"kind": "nan\n"}, ("kind",))
+
+
+def test_a_drill_in_airflow_is_green_once_people_are_told(
+    world, load_dags, settings_from, tmp_path
+):
+    from airflow.utils.db import initdb
+
+    initdb()
+    file = world.zoo / "tiny" / "model.yaml"
+    file.write_text(file.read_text() + ROLLOUT)
+    deaf = load_dags().dags["tiny.drill"].test(run_conf={"kind": "constant"})
+    assert [str(task.state) for task in deaf.get_task_instances()] == ["failed"]
+    with alert_channel() as (url, received):
+        settings_from(connection_alerts=url)
+        heard = load_dags().dags["tiny.drill"].test(run_conf={"kind": "constant"})
+    assert [str(task.state) for task in heard.get_task_instances()] == ["success"]
+    assert [told["title"] for told in received] == ["tiny: fire drill aborted"]
+    assert received[0]["link"].startswith("http")
+    drills = [op for op in Ledger(world.ledger_url).ops("tiny") if op.kind == DRILL]
+    assert [op.state for op in drills] == [State.ABORTED, State.ABORTED]
