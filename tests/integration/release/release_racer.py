@@ -168,13 +168,13 @@ def stop_at(point: str) -> None:
 
 def main() -> None:
     """Do the plan of the first argument."""
-    for name in WARM:
-        importlib.import_module(name)
     plan = json.loads(sys.argv[1])
     if "stop" in plan:
         stop_at(plan["stop"])
         contend(plan, 0)
         return
+    for name in WARM:
+        importlib.import_module(name)
     json.dump(race(plan), sys.stdout)
 
 

@@ -177,8 +177,7 @@ def test_a_release_that_slept_before_its_alias_does_not_undo_a_newer_one(world: 
     "point",
     [
         "ferryman.ledger.ledger:Ledger.set_traffic:1",  # it has the lease, and no share yet
-        "ferryman.steps.rollout_share:_tell_server:1",  # the ledger knows its share
-        "ferryman.steps.rollout_share:_tell_server:2",  # the server does, too: it renews
+        "ferryman.steps.rollout_share:_tell_server:2",  # it renewed the lease, and not the share
     ],
 )
 def test_an_exposure_that_slept_beyond_its_lease_writes_nothing(
