@@ -31,7 +31,6 @@ LONG = (
     "tests/integration/release/test_ledger_machine.py",
     "tests/integration/release/test_release_steps.py",
     "tests/integration/release/test_drill.py",
-    "tests/integration/release/test_drill.py",
     "tests/integration/release/test_rollback.py",
     "tests/integration/release/test_rollout_steps.py",
     "tests/integration/release/test_rollout_strategies.py",
