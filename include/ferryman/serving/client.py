@@ -63,9 +63,15 @@ class ServingClient:
         """Let go of the connections."""
         self._http.close()
 
-    def predict(self, model: str, rows: Sequence[Mapping[str, Any]]) -> Predictions:
-        """Score rows as every client does; DataRejected (exit 3) names the row that is refused."""
-        url = f"{self._endpoint.url}/v1/models/{model}:predict"
+    def predict(
+        self, model: str, rows: Sequence[Mapping[str, Any]], *, label: str = ""
+    ) -> Predictions:
+        """Score rows as every client does; DataRejected (exit 3) names the row that is refused.
+
+        A request that names a label is not drawn for: no candidate answers in its place.
+        """
+        named = f"/labels/{label}" if label else ""
+        url = f"{self._endpoint.url}/v1/models/{model}{named}:predict"
         response = self._send("POST", url, {"instances": list(rows)})
         if response.status_code == 400:
             answer = response.json()

@@ -11,6 +11,7 @@ from ferryman.runtime.bundle import GOLDEN, Golden
 from ferryman.runtime.endpoints import Endpoint
 from ferryman.runtime.files import read_json
 from ferryman.serving.client import Predictions, ServingClient
+from ferryman.serving.models.labels import CHAMPION
 
 _TRIED = 5  # golden rows; some are there to be odd, and a strict server may refuse them
 
@@ -18,6 +19,7 @@ _TRIED = 5  # golden rows; some are there to be odd, and a strict server may ref
 def check_answer(endpoint: Endpoint, head: Head, bundle: Path) -> str:
     """Let the public port answer a golden row of what should be served; says who answered.
 
+    The champion is asked by its label, for a candidate may have a share beside it.
     A version that was released since may answer, too. Raises IntegrityBroken (exit 7) for an answer
     by an older version, or other than was recorded; DependencyUnavailable (exit 6) without one.
     """
@@ -48,7 +50,7 @@ def _ask(client: ServingClient, model: str, golden: Golden) -> tuple[int, Predic
     refused: DataRejected | None = None
     for row, content in enumerate(golden.rows[:_TRIED]):
         try:
-            return row, client.predict(model, [content])
+            return row, client.predict(model, [content], label=CHAMPION)
         except DataRejected as error:
             refused = error
     raise refused or IntegrityBroken(f"{model}: its bundle has no golden rows")

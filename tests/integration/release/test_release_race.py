@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from ledger_world import REASON
 from line_candidates import LINE
 from line_users import Seen, User, spread
 from line_world import LineWorld, Made, takes
@@ -26,6 +27,7 @@ from ferryman.ledger.records import TRAFFIC, Op, State
 from ferryman.steps import rollout_share
 from ferryman.steps.expose import look
 from ferryman.steps.reconcile import reconcile_model
+from ferryman.steps.roll_back import Asked, roll_back
 
 RACER = Path(__file__).with_name("release_racer.py")
 CONTENDERS = 6
@@ -133,6 +135,18 @@ def check_ledger(world: LineWorld) -> None:
     assert all(one["serial"] <= other["serial"] for one, other in pairwise(given))
 
 
+def test_a_candidate_beside_the_champion_is_not_taken_for_it(world: LineWorld) -> None:
+    """A rollback that is asked for again asks the champion, whoever has a share by then."""
+    asked = Asked("ann", REASON)
+    assert roll_back(world.settings, LINE, asked).left == 2
+    op = world.staged(world.register(3))
+    await_share(world, op)
+    for _ in range(12):
+        again = roll_back(world.settings, LINE, asked)
+        assert again.left is None and "version 1 (epoch 3) answers as recorded" in again.text
+    the_share_is_of(world, op, champion=1)
+
+
 class Stopped:
     """A release in a process of its own, that has stopped itself at a point."""
 
@@ -229,11 +243,11 @@ def await_passed(world: LineWorld, op: Op) -> None:
             time.sleep(0.1)
 
 
-def the_share_is_of(world: LineWorld, op: Op) -> None:
+def the_share_is_of(world: LineWorld, op: Op, champion: int = 2) -> None:
     told, state = world.ledger.routing(LINE), world.client.traffic(LINE)
     assert told.op_id == op.op_id and state is not None and state.traffic.op == op.op_id
     with User(world.settings.serving_port) as user:
         for key in range(20):
             seen = user.ask(key, spread(key))
             taken = takes(op.op_id, told.weight, key)
-            assert seen.version == (op.candidate.version if taken else 2), seen
+            assert seen.version == (op.candidate.version if taken else champion), seen
