@@ -11,8 +11,9 @@ from ferryman_airflow.asset_events import candidate_params
 from ferryman_airflow.assets import candidate_asset, champion_asset
 from ferryman_airflow.declarations import about, by_asset_or_time, declared_models
 from ferryman_airflow.exposure import exposure, waiting_time
-from ferryman_airflow.operators import approval, step
+from ferryman_airflow.operators import step
 from ferryman_airflow.params import declare
+from ferryman_airflow.release_tasks import approval
 
 for model in declared_models("release"):
     with DAG(

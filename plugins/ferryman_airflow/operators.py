@@ -189,15 +189,6 @@ def _pool(name: str) -> str:
     return (load_settings().training_pool if name in _FITTING else "") or _DEFAULT_POOL
 
 
-def approval(model: DeclaredModel) -> tuple[InlineStep, ...]:
-    """The tasks that put a release before a person; none where the declaration asks nobody."""
-    if model.spec.rollout.approval is None:
-        return ()
-    from ferryman_airflow.approval import approval_tasks  # its parents are dear to import
-
-    return approval_tasks(model)
-
-
 def search(
     model: DeclaredModel, *, takes: Sequence[str] = (), derive: DerivedParams | None = None
 ) -> tuple[Any, ...]:
