@@ -70,6 +70,25 @@ def distance(candidate: Predicted, champion: Predicted, task: Task) -> Distance:
     return Distance(estimate, max(0.0, estimate - off), doubt)
 
 
+def on_one_scale(
+    candidate: Predicted, champion: Predicted, task: Task
+) -> tuple[Predicted, Predicted]:
+    """Both with what differs by less than a thousandth of the champion's range made one.
+
+    A model that always says the same still differs in its last digits, by how rows are summed up.
+    """
+    if task == "multiclass":
+        return candidate, champion
+    low, high = np.percentile(champion.scores, (5, 95))
+    step = float(high - low) / 1000
+    if step == 0:
+        return candidate, champion
+    first, second = (
+        Predicted(np.round(sample.scores / step), sample.total) for sample in (candidate, champion)
+    )
+    return first, second
+
+
 def distinct(scores: Floats) -> int:
     """How many different predictions there are."""
     return len(np.unique(scores))

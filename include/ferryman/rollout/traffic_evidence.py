@@ -15,6 +15,7 @@ from ferryman.rollout.predictions import (
     chance_of_so_few,
     distance,
     distinct,
+    on_one_scale,
 )
 from ferryman.rollout.significance import (
     FAIL,
@@ -216,6 +217,7 @@ def _shift(ours: Predicted, theirs: Predicted, limits: LimitsSpec, task: Task) -
 
 
 def _constant(ours: Predicted, theirs: Predicted, task: Task) -> Finding:
+    ours, theirs = on_one_scale(ours, theirs, task)
     kinds, others = distinct(ours.scores), distinct(theirs.scores)
     most = 1 if task == "multiclass" or len(ours) < _ROWS_FOR_FEW else _FEW_KINDS
     outcome: Outcome = "passed"

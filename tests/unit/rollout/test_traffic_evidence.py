@@ -68,6 +68,7 @@ def test_a_candidate_that_is_alike_passes_with_all_rules() -> None:
         (figures(100, milliseconds=50), "latency"),
         (figures(100, scores=np.full(100, 0.3)), "constant"),
         (figures(300, scores=np.resize([0.2, 0.3], 300)), "constant"),
+        (figures(300, scores=0.45387 + np.linspace(0, 2e-6, 300)), "constant"),
         (figures(400, scores=np.random.default_rng(3).beta(2, 5, 400) + 0.2), "shift"),
         (figures(300, scores=np.append(np.full(299, 0.3), math.nan)), "shift"),
         (figures(300, scores=np.append(np.full(299, 0.3), math.inf)), "shift"),
