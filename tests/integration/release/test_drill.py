@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,9 @@ def test_a_killed_drill_is_continued_by_its_run_and_ended_by_the_next(
         assert left.op_id != first.op_id
         lease = world.ledger.lease("tiny")
         assert lease is not None
-        world.ledger.renew_lease("tiny", lease.serial, 0.01)  # its time is over
+        world.ledger.renew_lease("tiny", lease.serial, 0.01)
+        while world.ledger.lease("tiny") is not None:  # until its time is over
+            time.sleep(0.01)
         assert run_drill(world, url, "other").verdict == "passed"
     ended = world.ledger.op(left.op_id)
     assert ended is not None and ended.state is State.ABORTED
