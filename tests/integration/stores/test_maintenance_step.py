@@ -193,6 +193,7 @@ def test_what_is_served_keeps_its_training_though_somebody_deleted_its_version(h
     )
     write_json(trained_run(home) / "register" / "result.json", result.model_dump(mode="json"))
     home.age(200)
+    os.utime(home.settings.runs_root / "rain" / "training" / "new")  # which is the newest, then
     connect(home.settings.mlflow_uri).delete_model_version("rain", "1")
     done = home.maintain(apply=True)
     assert trained_run(home).is_dir()
