@@ -35,7 +35,7 @@ class Between:
     def __init__(self, upstream: str) -> None:
         self.lost: dict[str, int] = {}
         self.before: dict[str, Callable[[], None]] = {}
-        self._http = httpx.Client(base_url=upstream, timeout=60, trust_env=False)
+        self.http = httpx.Client(base_url=upstream, timeout=60, trust_env=False)
         between = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,7 +59,7 @@ class Between:
         headers = {"content-type": asked.headers.get("content-type", "application/json")}
         asked.close_connection = True
         try:
-            reply = self._http.request(asked.command, asked.path, content=body, headers=headers)
+            reply = self.http.request(asked.command, asked.path, content=body, headers=headers)
         except httpx.TransportError:
             return
         for end, count in self.lost.items():
@@ -108,6 +108,7 @@ def mlflow(
         between.server.shutdown()
         thread.join()
         between.server.server_close()
+        between.http.close()
         server.end()
 
 
