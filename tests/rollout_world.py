@@ -1,9 +1,15 @@
 """An installation whose model has a rollout of its own, and looks at what became of it."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from release_world import Release, candidate
+from release_world import Release, candidate, copy_world
+from small_disk import disk_of
 
+from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import TRAFFIC, Op
 from ferryman.runtime.endpoints import main_endpoint
@@ -66,3 +72,22 @@ class World:
         with ServingClient(main_endpoint(self.settings)) as client:
             state = client.traffic("tiny")
         return state.traffic.weight if state else 0.0
+
+
+@contextmanager
+def ledger_on_a_disk(
+    template: Settings, folder: Path, ports: list[int], declared: str, make_bundle: Any
+) -> Iterator[World]:
+    """A running world whose ledger is on a small disk of its own: folder / "disk"."""
+    with disk_of(4 << 20, folder / "disk") as disk:
+        copied = copy_world(template, folder / "home", ports, declared)
+        for file in copied.home.glob("ledger.db*"):
+            shutil.move(file, disk / file.name)
+        ledger_url = f"sqlite:///{disk / 'ledger.db'}"
+        settings = copied.model_copy(update={"ledger_url": ledger_url})
+        deployer = ProcessDeployer(settings)
+        deployer.start()
+        try:
+            yield World(settings, make_bundle)
+        finally:
+            deployer.stop()

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,15 @@ def arm(point: str) -> None:
     setattr(owner, last, lethal)
 
 
-def run_in_child(task: dict[str, Any], point: str | None) -> int:
-    """Run the whole release in a forked child, with users who ask; its exit code."""
+def run_in_child(work: Callable[[], None], point: str | None) -> int:
+    """Do the work in a forked child, which ends at the point; its exit code."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
             if point:
                 arm(point)
-            settings = Settings(**task["settings"])
-            with Users(settings, task["rows"], pause=0.002):
-                Release(settings, "crashing", task["candidate"]).run_all()
+            work()
             code = 0
         except FerrymanError as error:
             code = int(error.exit_code)
@@ -85,15 +84,24 @@ def run_in_child(task: dict[str, Any], point: str | None) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def run_killed(task: dict[str, Any], work: Callable[[], None]) -> list[int]:
+    """Do the work of a task killed at each of its points, and once to its end: the exit codes."""
+    return [run_in_child(work, point) for point in [*task["points"], None]]
+
+
+def _release(task: dict[str, Any]) -> None:
+    """The whole release, with users who ask."""
+    settings = Settings(**task["settings"])
+    with Users(settings, task["rows"], pause=0.002):
+        Release(settings, "crashing", task["candidate"]).run_all()
+
+
 def main() -> None:
     """Read tasks, write {name: [exit code of each killed run, of the last one]}."""
     for name in WARM:
         importlib.import_module(name)
     tasks = json.loads(Path(sys.argv[1]).read_text())
-    codes = {
-        task["name"]: [run_in_child(task, point) for point in [*task["points"], None]]
-        for task in tasks
-    }
+    codes = {task["name"]: run_killed(task, partial(_release, task)) for task in tasks}
     Path(sys.argv[2]).write_text(json.dumps(codes))
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_world import Users, copy_world, declare
+from release_world import Users, declare
 from rollback_world import alert_channel
-from rollout_world import CANARY, World
-from small_disk import disk_of
+from rollout_world import CANARY, World, ledger_on_a_disk
 
-from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import (
     DependencyUnavailable,
     ExitCode,
@@ -158,18 +155,8 @@ def on_small_disk(
     template: Settings, tmp_path: Path, free_ports: Any, make_bundle: Any
 ) -> Iterator[World]:
     """A world whose ledger is on a disk of its own."""
-    with disk_of(4 << 20, tmp_path / "disk") as disk:
-        copied = copy_world(template, tmp_path / "home", free_ports(2), DECLARED)
-        for file in copied.home.glob("ledger.db*"):
-            shutil.move(file, disk / file.name)
-        ledger_url = f"sqlite:///{disk / 'ledger.db'}"
-        settings = copied.model_copy(update={"ledger_url": ledger_url})
-        deployer = ProcessDeployer(settings)
-        deployer.start()
-        try:
-            yield World(settings, make_bundle)
-        finally:
-            deployer.stop()
+    with ledger_on_a_disk(template, tmp_path, free_ports(2), DECLARED, make_bundle) as world:
+        yield world
 
 
 def remount(tmp_path: Path, how: str) -> None:

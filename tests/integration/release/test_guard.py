@@ -2,14 +2,14 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from release_world import DECLARATION, declare
-from rollback_world import REASON, World, alert_channel, serve_three, started
+from rollback_world import REASON, World, alert_channel, serve_three
+from served_three import served, world
 
 from ferryman.errors import GateRefused, IntegrityBroken, PolicyRefused
 from ferryman.ledger.records import ADOPT, GUARD, State
@@ -22,20 +22,7 @@ from ferryman.steps.guard import guard, guard_model
 from ferryman.steps.kept_bundles import KeptBundles
 from ferryman.steps.reconcile import reconcile_all
 
-
-@pytest.fixture(scope="module")
-def served(
-    template: Settings, tmp_path_factory: pytest.TempPathFactory, free_ports, make_bundle
-) -> Settings:
-    home = tmp_path_factory.mktemp("served") / "home"
-    return serve_three(template, home, free_ports(2), make_bundle)
-
-
-@pytest.fixture
-def world(served: Settings, tmp_path: Path, free_ports, make_bundle) -> Iterator[World]:
-    """Versions 1, 3 and 2 served, in this order; version 2 serves at epoch 3."""
-    with started(served, tmp_path / "home", free_ports(2), make_bundle) as world:
-        yield world
+__all__ = ["served", "world"]
 
 
 def notes(world: World) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """A ledger that cannot be written: what was asked for is refused before anybody else is told."""
 
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_world import Users, copy_world
+from release_world import Users
 from rollback_world import World as Served
-from rollout_world import ASKED, World
-from small_disk import disk_of
+from rollout_world import ASKED, World, ledger_on_a_disk
 
-from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.serving.client import ServingClient
@@ -55,18 +52,8 @@ def world(
     make_bundle: Callable[..., Any],
 ) -> Iterator[World]:
     """A model whose releases are approved and exposed, and a ledger on a small disk of its own."""
-    with disk_of(4 << 20, tmp_path / "disk") as disk:
-        copied = copy_world(template, tmp_path / "home", free_ports(2), ASKED)
-        for file in copied.home.glob("ledger.db*"):
-            shutil.move(file, disk / file.name)
-        ledger_url = f"sqlite:///{disk / 'ledger.db'}"
-        settings = copied.model_copy(update={"ledger_url": ledger_url})
-        deployer = ProcessDeployer(settings)
-        deployer.start()
-        try:
-            yield World(settings, make_bundle)
-        finally:
-            deployer.stop()
+    with ledger_on_a_disk(template, tmp_path, free_ports(2), ASKED, make_bundle) as world:
+        yield world
 
 
 @pytest.mark.parametrize("broken", [read_only, full])

@@ -1,6 +1,7 @@
 """Any order of acts: the ledger keeps its promises at every step, or refuses with a reason."""
 
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -137,24 +138,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.head is not None)
     @rule(version=VERSIONS)
     def ask_rollback(self, version: int) -> None:
-        op = self.attempt(
-            self.ledger.open_rollback,
-            MODEL,
-            make_candidate(1, version),
-            actor="ann",
-            reason=REASON,
-        )
-        self.stage_request(op)
+        self.ask(self.ledger.open_rollback, version)
 
     @rule(version=VERSIONS)
     def ask_adoption(self, version: int) -> None:
-        op = self.attempt(
-            self.ledger.open_adoption,
-            MODEL,
-            make_candidate(1, version),
-            actor="ann",
-            reason=REASON,
-        )
+        self.ask(self.ledger.open_adoption, version)
+
+    def ask(self, begin: Callable[..., Op], version: int) -> None:
+        op = self.attempt(begin, MODEL, make_candidate(1, version), actor="ann", reason=REASON)
         self.stage_request(op)
 
     def stage_request(self, op: Op | None) -> None:

@@ -3,14 +3,14 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from release_world import Release, candidate, declare
-from rollback_world import REASON, World, alert_channel, serve_three, started
+from rollback_world import REASON, World, alert_channel, started
+from served_three import served, world
 
 from ferryman.errors import IntegrityBroken, LostRace, PolicyRefused, SpecError
 from ferryman.ledger.records import ROLLBACK, TRAFFIC, State
@@ -22,22 +22,9 @@ from ferryman.settings import Settings
 from ferryman.steps.reconcile import reconcile_model
 from ferryman.steps.roll_back import AUTOMATIC, Asked, automatic, roll_back
 
+__all__ = ["served", "world"]
+
 BAD = Finding("labels", "failed", "log_loss is worse\nby 0.2 in [0.1, 0.3]", 0.2, 0.1, 0.3, 900)
-
-
-@pytest.fixture(scope="module")
-def served(
-    template: Settings, tmp_path_factory: pytest.TempPathFactory, free_ports, make_bundle
-) -> Settings:
-    home = tmp_path_factory.mktemp("served") / "home"
-    return serve_three(template, home, free_ports(2), make_bundle)
-
-
-@pytest.fixture
-def world(served: Settings, tmp_path: Path, free_ports, make_bundle) -> Iterator[World]:
-    """Versions 1, 3 and 2 served, in this order; version 2 serves at epoch 3."""
-    with started(served, tmp_path / "home", free_ports(2), make_bundle) as world:
-        yield world
 
 
 def test_the_last_good_version_serves_again(world: World) -> None:

@@ -152,6 +152,8 @@ def test_a_trial_ends_with_its_front(start_server: Any, make_bundle: Any, wait_f
     trial.suspend()  # a stopped one cannot see to its own end
     front.kill()
     wait_for(lambda: not trial.is_running() or trial.status() == psutil.STATUS_ZOMBIE)
+    # The replica starts another front: it is there before all are ended.
+    wait_for(lambda: server.deployer.status().process not in {"", str(front.pid)})
 
 
 def _check_and_lose(server: Any, bundle: Any) -> None:

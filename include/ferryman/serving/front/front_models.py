@@ -7,7 +7,8 @@ from typing import Any
 
 from ferryman.errors import DependencyUnavailable, FerrymanError
 from ferryman.serving.front.fleet import Fleet, Member
-from ferryman.serving.front.front_traffic import FrontTraffic, Shadows
+from ferryman.serving.front.front_traffic import FrontTraffic
+from ferryman.serving.front.shadows import Shadows
 from ferryman.serving.front.trial import Trial
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import (

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ferryman.errors import (
     DependencyUnavailable,
@@ -24,6 +24,7 @@ from ferryman.runtime.traffic import Traffic, TrafficState, VariantFigures, merg
 from ferryman.serving.front.children import resident_bytes
 from ferryman.serving.front.fences import Fences
 from ferryman.serving.front.fleet import Fleet, Member
+from ferryman.serving.front.shadows import Shadows
 from ferryman.serving.models.model_copies import ModelCopies
 from ferryman.serving.models.served_pointers import Pointer
 
@@ -31,29 +32,6 @@ _PREPARE_SECONDS = 120.0
 _TELL_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
-
-
-class Shadows(Protocol):
-    """Runs shadows, a process each."""
-
-    async def follow(self, name: str, traffic: Traffic, until: float) -> None:
-        """Have a shadow that is ready, until a moment on the clock of `time.monotonic`.
-
-        Raises IntegrityBroken (exit 7) for a candidate that cannot be used.
-        """
-        ...
-
-    def end(self, name: str) -> None:
-        """End the shadow of a model, if there is one."""
-        ...
-
-    def is_ready(self, name: str) -> bool:
-        """Whether it takes what it is sent."""
-        ...
-
-    async def figures(self, name: str) -> list[VariantFigures]:
-        """What it did since its stage began; nothing where it does not answer."""
-        ...
 
 
 class _Given:

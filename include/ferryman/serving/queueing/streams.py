@@ -181,6 +181,7 @@ class QueueStreams:
         topics = self._topics
         with self._told():
             arguments = [topics.group, self._consumer, _FORGOTTEN_AFTER]
+            # Looking and forgetting are one step of Redis: our fixed script, arguments beside it.
             self._client.eval(_FORGET, 1, topics.requests, *arguments)
 
     def _read(self, start: str, count: int, block: int | None) -> Entries:
