@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ferryman.profiles.number_profile import read_number
 from ferryman.profiles.two_samples import stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec
-from ferryman.spec.model import DriftSpec
+from ferryman.spec.monitoring import DriftSpec
 
 Outcome = Literal[
     "stable",

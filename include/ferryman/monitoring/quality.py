@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ferryman.runtime.score_column import score_array
-from ferryman.spec.model import QualitySpec
+from ferryman.spec.monitoring import QualitySpec
 
 Scores = NDArray[np.float64]
 Labels = NDArray[Any]

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ferryman.spec.metrics import LOWER_IS_BETTER, METRICS_OF
-from ferryman.spec.model import MonitorSpec, QualitySpec
+from ferryman.spec.monitoring import MonitorSpec, QualitySpec
 from ferryman.spec.windows import Window, format_time
 
 Cause = Literal["quality", "calibration", "drift", "age"]

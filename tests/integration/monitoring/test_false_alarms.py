@@ -9,7 +9,7 @@ import pyarrow as pa
 from ferryman.data.windows.profile import profile_table
 from ferryman.monitoring.drift import compare
 from ferryman.spec.data import FeatureSpec
-from ferryman.spec.model import DriftSpec
+from ferryman.spec.monitoring import DriftSpec
 
 NUMBER = FeatureSpec(type="number")
 START = datetime(2013, 2, 1, 12, tzinfo=UTC)

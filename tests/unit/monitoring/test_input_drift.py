@@ -12,7 +12,7 @@ from ferryman.data.windows.profile import profile_table
 from ferryman.monitoring.drift import ColumnDrift, compare
 from ferryman.profiles.two_samples import design_effect, stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec
-from ferryman.spec.model import DriftSpec
+from ferryman.spec.monitoring import DriftSpec
 
 NUMBER = FeatureSpec(type="number")
 CATEGORY = FeatureSpec(type="category")

@@ -8,7 +8,7 @@ import pytest
 
 from ferryman.monitoring.labels import JOINED_SCHEMA
 from ferryman.monitoring.quality import Quality, measure
-from ferryman.spec.model import QualitySpec
+from ferryman.spec.monitoring import QualitySpec
 
 SPEC = QualitySpec(metric="log_loss", min_labels=200)
 

@@ -16,7 +16,7 @@ from ferryman.monitoring.quality import Quality, measure
 from ferryman.monitoring.retraining import Champion, Evidence, decide
 from ferryman.runtime.score_column import score_field
 from ferryman.spec.metrics import Task
-from ferryman.spec.model import MonitorSpec, QualitySpec
+from ferryman.spec.monitoring import MonitorSpec, QualitySpec
 from ferryman.spec.training import TrainSpec
 from ferryman.spec.windows import day_window
 from ferryman.training.labels import encode_labels

@@ -7,7 +7,7 @@ import pytest
 from ferryman.errors import IntegrityBroken
 from ferryman.monitoring.decisions import Decisions
 from ferryman.monitoring.retraining import Champion, Decision, Evidence, decide
-from ferryman.spec.model import MonitorSpec
+from ferryman.spec.monitoring import MonitorSpec
 from ferryman.spec.windows import Window, day_window
 
 SPEC = MonitorSpec.model_validate(

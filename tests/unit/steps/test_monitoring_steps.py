@@ -23,7 +23,8 @@ from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
 from ferryman.serving.log.prediction_log import own_fields
 from ferryman.settings import Settings
-from ferryman.spec.model import DeclaredModel, MonitorSpec
+from ferryman.spec.model import DeclaredModel
+from ferryman.spec.monitoring import MonitorSpec
 from ferryman.spec.windows import Window, day_window
 from ferryman.steps.contract import run_step
 

@@ -1,0 +1,49 @@
+"""The `monitor` part of a declaration: what is watched while the model serves."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from ferryman.spec.durations import Duration
+from ferryman.spec.metrics import MetricName
+from ferryman.spec.part import Part
+
+
+class QualitySpec(Part):
+    """Which fall in quality, on labelled predictions, counts as a reason to retrain."""
+
+    metric: MetricName = "log_loss"
+    window: Duration = timedelta(days=7)
+    min_labels: int = Field(default=200, ge=1)
+    tolerance: float = Field(
+        default=0.02, ge=0, description="Worsening against the gate's figure that is still normal."
+    )
+
+
+class DriftSpec(Part):
+    """Which change of the inputs counts as drift."""
+
+    effect: float = Field(default=0.25, gt=0, description="Least population stability index.")
+    significance: float = Field(
+        default=0.001, gt=0, lt=1, description="False-alarm rate over all columns together."
+    )
+    window: Duration = timedelta(days=7)
+    min_rows: int = Field(default=300, ge=30)
+
+
+class RetrainSpec(Part):
+    """How often monitoring may ask for a retrain."""
+
+    cool_down: Duration = timedelta(days=5)
+    per_week: int = Field(default=1, ge=1, le=14)
+    max_age: Duration | None = Field(
+        default=None, description="A champion whose data is older than this is retrained anyway."
+    )
+
+
+class MonitorSpec(Part):
+    """What is watched while the model serves."""
+
+    quality: QualitySpec = QualitySpec()
+    drift: DriftSpec = DriftSpec()
+    retrain: RetrainSpec = RetrainSpec()
