@@ -72,7 +72,11 @@ class FrontModels:
             able = await self._prepare(fleet, name, pointer)
             # Remember first: a crash in between restarts on the version that was decided anyway.
             pointers = self._pointers.with_model(name, pointer)
-            await asyncio.to_thread(write_pointers, self._root, pointers)
+            try:
+                await asyncio.to_thread(write_pointers, self._root, pointers)
+            except BaseException:
+                _discard(able, name)
+                raise
             self._pointers = pointers
             await self._swap(fleet, able, name, pointer)
             self.traffic.end(name)
@@ -132,8 +136,7 @@ class FrontModels:
         verdicts = [error for error in answers.values() if _failed(error)]
         wanting = [error for error in verdicts if not isinstance(error, DependencyUnavailable)]
         if wanting or not able:
-            for member in able:
-                member.channel.send({"kind": "discard", "model": name})
+            _discard(able, name)
             raise (wanting or verdicts)[0]
         return able
 
@@ -157,6 +160,12 @@ def _ready(fleet: Fleet) -> list[Member]:
 
 def _message(kind: str, name: str, pointer: Pointer) -> dict[str, Any]:
     return {"kind": kind, "model": name, "pointer": pointer.model_dump()}
+
+
+def _discard(members: list[Member], name: str) -> None:
+    """Let go of what was prepared: it takes memory in each of them."""
+    for member in members:
+        member.channel.send({"kind": "discard", "model": name})
 
 
 def _failed(answer: Any) -> bool:
