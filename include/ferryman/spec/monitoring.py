@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from ferryman.spec.durations import Duration
+from ferryman.spec.durations import Duration, Latency
 from ferryman.spec.metrics import MetricName
 from ferryman.spec.part import Part
 
@@ -17,6 +17,43 @@ class QualitySpec(Part):
     min_labels: int = Field(default=200, ge=1)
     tolerance: float = Field(
         default=0.02, ge=0, description="Worsening against the gate's figure that is still normal."
+    )
+    matures: Duration = Field(
+        default=timedelta(days=30),
+        description="How long after an event's day its label may come; so long each day's figure "
+        "is restated.",
+    )
+
+
+class GroupsSpec(Part):
+    """When a slice or a group of the served answers counts as worse than it was."""
+
+    tolerance: float = Field(
+        default=0.05,
+        ge=0,
+        description="Worsening of a slice against its figure in the champion's evaluation that is "
+        "still normal; in the unit of quality.metric.",
+    )
+    significance: float = Field(
+        default=0.01,
+        gt=0,
+        lt=0.5,
+        description="False-alarm rate of a night over all slices together, and over all groups.",
+    )
+    min_labels: int | None = Field(
+        default=None, ge=5, description="Fewest labels of a slice; default: evaluation.min_rows."
+    )
+
+
+class OperationsSpec(Part):
+    """Bounds on the latency of answers, each for every version and variant; null for none."""
+
+    p50: Latency | None = None
+    p95: Latency | None = None
+    p99: Latency | None = None
+    min_requests: int = Field(default=100, ge=20)
+    significance: float = Field(
+        default=0.001, gt=0, lt=0.5, description="Chance of a wrong alarm of one bound in a night."
     )
 
 
@@ -45,5 +82,7 @@ class MonitorSpec(Part):
     """What is watched while the model serves."""
 
     quality: QualitySpec = QualitySpec()
+    groups: GroupsSpec = GroupsSpec()
+    operations: OperationsSpec = OperationsSpec()
     drift: DriftSpec = DriftSpec()
     retrain: RetrainSpec = RetrainSpec()
