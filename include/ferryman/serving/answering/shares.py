@@ -162,6 +162,11 @@ class Shares:
             _close(share)
             logger.info("%s: the share of the %s has ended", name, share.traffic.variant)
 
+    def shorten(self, until: float) -> None:
+        """Let every share end by then, if not sooner; giving it again prolongs it."""
+        for share in self._shares.values():
+            share.until = min(share.until, until)
+
     def end_expired(self) -> None:
         """Let go of candidates whose lease has run out: they take memory."""
         now = time.monotonic()

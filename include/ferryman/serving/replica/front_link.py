@@ -44,6 +44,8 @@ class FrontLink:
         handle: Handle,
         on_leave: Callable[[], None],
     ) -> None:
+        # Called when the front is gone, and this replica goes on without it.
+        self.on_orphaned: Callable[[], None] = lambda: None
         self._path = path
         self._connections = connections
         self._state = state
@@ -224,6 +226,7 @@ class FrontLink:
             self._connections.leave()
             self._on_leave()
             return
+        self.on_orphaned()
         if self._finding:
             return  # the socket of a front that is just dying took us for a moment
         self._finding = True

@@ -28,6 +28,9 @@ from ferryman.serving.sockets.handed_connections import Connections
 
 _GRACE_SECONDS = 35.0  # longer than the body of a request may take to arrive
 _EXPIRY_SECONDS = 0.1  # after the end of a lease its candidate is let go of
+# Without a front, nobody can take a share back: it goes on for as long as whoever holds it needs to
+# find the next front (looks come every 10 s), not for all of its lease.
+_ORPHANED_SECONDS = 15.0
 _OF_SHARES = frozenset({"prepare_share", "discard_share", "expose", "withdraw", "figures"})
 
 logger = logging.getLogger(__name__)
@@ -118,6 +121,7 @@ class Replica:
             self._handle,
             self._leave.set,
         )
+        self._link.on_orphaned = self._shorten_shares
 
     async def run(self) -> None:
         """Answer until told to end; then finish what is begun, and the prediction log."""
@@ -136,6 +140,12 @@ class Replica:
 
     def _count_changed(self) -> None:
         self._link.tell_count()
+
+    def _shorten_shares(self) -> None:
+        """The front is gone: a share is given again by the next one, or ends soon."""
+        shares, loop = self._parts.shares, asyncio.get_running_loop()
+        shares.shorten(time.monotonic() + _ORPHANED_SECONDS)
+        loop.call_later(_ORPHANED_SECONDS + _EXPIRY_SECONDS, shares.end_expired)
 
     async def _page(self) -> bytes:
         """The page of all replicas, or this one's own while there is no front."""
