@@ -102,10 +102,10 @@ def test_before_any_release_the_page_says_so(server, ledger):
 def test_champion_good_versions_and_the_ledgers_rows_are_told(server, ledger):
     for version in (1, 2):
         _release(ledger, version)
-    page = _page(server).text
+    page = _page(server, "admin").text
     for words in (
         "version 2 (epoch 2)",
-        "data up to 2013-03-02",
+        "data up to 2013-03-02 00:00 UTC",
         "Roll back to 1",
         "promote: DONE",
     ):
@@ -114,7 +114,18 @@ def test_champion_good_versions_and_the_ledgers_rows_are_told(server, ledger):
     [form] = [one for one in _elements(page, "form") if "data-rollback" in one]
     assert form["data-rollback"] == "../../api/v2/dags/flights.rollback/dagRuns"
     assert form["data-epoch"] == "2"
-    assert [one["data-version"] for one in _elements(page, "button")] == ["1"]
+    buttons = [one for one in _elements(page, "button") if "data-version" in one]
+    assert [one["data-version"] for one in buttons] == ["1"]
+
+
+def test_who_may_not_roll_back_sees_the_versions_and_no_button(server, ledger):
+    for version in (1, 2):
+        _release(ledger, version)
+    page = _page(server, "guest").text
+    assert f"{1:064x}" in page
+    assert "You may not start" in page
+    for tag in ("button", "form", "input", "dialog"):
+        assert _elements(page, tag) == []
 
 
 def test_a_version_that_waits_for_an_approver_links_to_the_question(server, ledger):

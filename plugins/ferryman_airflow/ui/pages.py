@@ -7,6 +7,7 @@ with a policy under which no script runs and nothing is loaded from another host
 """
 
 import re
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from ferryman.runtime.run_store import CARD_PAGE, REPORT_PAGE, data_docs_folder,
 from ferryman.settings import Settings, load_settings
 from ferryman.steps.pipelines import PIPELINES
 from ferryman_airflow.params import RUN_PARAMS
-from ferryman_airflow.ui.access import current_user, readable_models
+from ferryman_airflow.ui.access import current_user, may_start, readable_models
 from ferryman_airflow.ui.model_facts import facts_of, newest_window
 from ferryman_airflow.ui.release_facts import release_facts
 
@@ -76,7 +77,15 @@ def build_app(settings: Settings | None = None) -> FastAPI:
         declared = _declared(used, user, name).models[name]
         dags = [f"{name}.{pipeline}" for pipeline in PIPELINES]
         facts, release = facts_of(used, declared), release_facts(used, name)
-        return show("model.html", model=declared, facts=facts, release=release, dags=dags)
+        return show(
+            "model.html",
+            model=declared,
+            facts=facts,
+            release=release,
+            dags=dags,
+            may_roll_back=may_start(user, f"{name}.rollback"),
+            reasons=RUN_PARAMS["reason"].pattern,
+        )
 
     @app.get("/models/{name}/data_docs/{run}/{file:path}")
     def data_docs(name: str, run: str, file: str, user: User) -> FileResponse:
@@ -136,9 +145,19 @@ def _file(folder: Path, file: str) -> Path:
 
 
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(), trim_blocks=True
     )
+    made.filters["moment"] = _moment
+    return made
+
+
+def _moment(text: str) -> str:
+    """A recorded time as the tables show times; what is none stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}"
+    except ValueError:
+        return text
 
 
 def _render(environment: Environment, template: str, **values: Any) -> HTMLResponse:
