@@ -9,6 +9,7 @@ from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.monitored_drift import monitored_drift
+from ferryman.steps.monitored_events import monitored_events
 from ferryman.steps.monitored_quality import champion_facts, monitored_quality
 
 
@@ -20,16 +21,18 @@ def run(context: StepContext) -> StepResult:
     """Measure the trailing windows that end with this one, and write the report."""
     head = Ledger(context.settings.ledger_url).head(context.model.name)
     quality, drift = monitored_quality(context, head), monitored_drift(context, head)
+    events = monitored_events(context, head)
     outputs = {
         **quality.outputs(),
         "champion": champion_facts(context, head),
+        **events.outputs(),
         **drift.outputs(),
     }
-    report = str(_write_report(context, {**outputs, **drift.report()}))
+    report = str(_write_report(context, {**outputs, **events.report(), **drift.report()}))
     return context.result(
         text=f"{quality.text}; {drift.text}",
         outputs={**outputs, "report": report},
-        metrics={**quality.metrics(), **drift.metrics()},
+        metrics={**quality.metrics(), **events.metrics(), **drift.metrics()},
         artifacts={"report": report},
     )
 

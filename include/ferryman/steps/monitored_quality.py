@@ -10,6 +10,7 @@ from ferryman.evaluation.intervals import bootstrap
 from ferryman.evaluation.measures import make_measures
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, State
+from ferryman.monitoring.estimate import WeightedScore
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.quality import Labels, Quality, Scores, measure
 from ferryman.steps.contract import StepContext
@@ -56,9 +57,9 @@ class MonitoredQuality:
 def monitored_quality(context: StepContext, head: Head | None) -> MonitoredQuality:
     """Measure the trailing window that ends with this one."""
     joined = _joined(context)
-    everybody = _measure(context, joined)
+    everybody = measure_joined(context, joined)
     own = joined.filter(pc.equal(joined["version"], head.version)) if head else joined.slice(0, 0)
-    champion = everybody if own.num_rows == joined.num_rows else _measure(context, own)
+    champion = everybody if own.num_rows == joined.num_rows else measure_joined(context, own)
     return MonitoredQuality(everybody, champion)
 
 
@@ -82,7 +83,8 @@ def _joined(context: StepContext) -> Any:
     return store.read(context.model.name, start, end, task=train.task, classes=train.classes)
 
 
-def _measure(context: StepContext, joined: Any) -> Quality:
+def measure_joined(context: StepContext, joined: Any) -> Quality:
+    """The declared metric on joined rows, with its interval; see monitoring.quality.measure."""
     train = context.spec.train
     measures = make_measures(train.task, train.classes)
 
@@ -106,6 +108,17 @@ def _measure(context: StepContext, joined: Any) -> Quality:
         encode=lambda column: encode_labels(column.to_pandas(), train),
         confidence=_CONFIDENCE,
     )
+
+
+def weighted_score(context: StepContext, metric: str) -> WeightedScore:
+    """A function that gives a metric of the task where each row counts with a weight."""
+    measures = make_measures(context.spec.train.task, context.spec.train.classes)
+
+    def score(labels: Labels, scores: Scores, weights: Scores) -> float | None:
+        drawn = measures.resampled(labels, scores).metrics(weights[None, :], [metric])
+        return float(drawn[metric][0])
+
+    return score
 
 
 def _cutoff(context: StepContext, head: Head) -> str:
