@@ -19,24 +19,68 @@ def stability_index(reference: Floats, current: Floats) -> float:
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def two_sample_p(reference: Floats, by_day: Floats) -> float:
+def two_sample_p(reference: Floats, by_day: Floats, quiet: Floats | None = None) -> float:
     """The p-value of the chi-square test that days of counts are drawn as the reference was.
 
-    reference: [bins]; by_day: [days, bins]. The statistic is divided by the design effect and read
-    off an F distribution, as the effect itself is estimated from few days.
+    reference: [bins]; by_day: [days, bins]. Bins that expect fewer than five rows on either side
+    are put together. The statistic is divided by how much more the days vary than days of
+    independent rows would, and read off an F distribution whose freedom is that of the directions
+    in which they do (Rao and Scott's second correction, 1984). That is estimated from `quiet`
+    [days, bins] where it is given, and otherwise from the days themselves.
     """
     current = by_day.sum(axis=0)
-    used = (reference + current) > 0
-    freedom = int(used.sum()) - 1
-    if freedom < 1 or reference.sum() == 0 or current.sum() == 0:
+    if reference.sum() == 0 or current.sum() == 0:
         return 1.0
-    table = np.vstack([reference[used], current[used]])
+    table, groups = pooled_bins(reference, current)
+    freedom = table.shape[1] - 1
+    if freedom < 1:
+        return 1.0
     statistic = pearson_statistic(table)
-    days = int(np.count_nonzero(by_day.sum(axis=1)))
-    if days < 2:
+    days = (by_day if quiet is None else quiet) @ groups
+    days = days[days.sum(axis=1) > 0]
+    if len(days) < 2:
         return float(special.chdtrc(freedom, statistic))
-    scaled = statistic / design_effect(by_day) / freedom
-    return float(special.fdtrc(freedom, freedom * (days - 1), scaled))
+    total, directions = _day_spread(days, freedom)
+    return float(special.fdtrc(directions, directions * (len(days) - 1), statistic / total))
+
+
+def pooled_bins(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Both rows of counts with rare bins put together, and which bin went where: [bins, groups].
+
+    Rare are bins that expect fewer than five rows in either row of counts. All of them together
+    are one bin; where even that expects less than one row, it is left out.
+    """
+    table = np.vstack([one, other]).astype(np.float64)
+    rows = table.sum(axis=1)
+    expected = rows.min() * table.sum(axis=0) / rows.sum()
+    rare = expected < 5
+    groups = np.eye(len(expected))[:, ~rare]
+    if expected[rare].sum() >= 1:
+        groups = np.column_stack([groups, rare.astype(np.float64)])
+    return table @ groups, groups
+
+
+def _day_spread(by_day: Floats, freedom: int) -> tuple[float, float]:
+    """How much the shares of bins vary from day to day, in all and in how many directions.
+
+    The first is `freedom` where rows are independent, and never below; the second lies between 1
+    and `freedom`. by_day: [days, bins], no day empty.
+    """
+    rows, total = by_day.sum(axis=1), by_day.sum()
+    shares = by_day.sum(axis=0) / total
+    used = shares > 0
+    surplus = (by_day[:, used] - np.outer(rows, shares[used])) / np.sqrt(shares[used])
+    others = len(rows) - 1
+    inner = (others + 1) / others * surplus @ surplus.T / total
+    spread = float(np.trace(inner))
+    if spread <= freedom:
+        return float(freedom), float(freedom)
+    if others < 3:
+        return spread, float(freedom)
+    # Without the share that few days add to the squares by chance (of a Wishart matrix).
+    squares = (np.sum(inner**2) - spread**2 / others) * others**2 / ((others - 1) * (others + 2))
+    directions = spread**2 / squares if squares > 0 else freedom
+    return spread, float(np.clip(directions, 1, freedom))
 
 
 def design_effect(by_day: Floats) -> float:
@@ -79,14 +123,9 @@ def counts_p(one: Floats, other: Floats) -> float:
 
     Bins that expect fewer than five rows in either group are put together first.
     """
-    table = np.vstack([one, other]).astype(np.float64)
-    rows = table.sum(axis=1)
-    if not rows.all():
+    if not (one.any() and other.any()):
         return 1.0
-    expected = rows.min() * table.sum(axis=0) / rows.sum()
-    rare = expected < 5
-    table = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
-    table = table[:, rows.min() * table.sum(axis=0) / rows.sum() >= 1]
+    table, _ = pooled_bins(one, other)
     if table.shape[1] < 2:
         return 1.0
     return float(special.chdtrc(table.shape[1] - 1, pearson_statistic(table)))

@@ -58,13 +58,21 @@ class OperationsSpec(Part):
 
 
 class DriftSpec(Part):
-    """Which change of the inputs counts as drift."""
+    """Which change of inputs, predictions or errors counts as drift."""
 
-    effect: float = Field(default=0.25, gt=0, description="Least population stability index.")
+    effect: float = Field(
+        default=0.15,
+        gt=0,
+        description="Least change worth an alarm, as a shift in standard deviations.",
+    )
     significance: float = Field(
-        default=0.001, gt=0, lt=1, description="False-alarm rate over all columns together."
+        default=0.001, gt=0, lt=1, description="False-alarm rate of a night, over everything."
     )
     window: Duration = timedelta(days=7)
+    previous: Duration = Field(
+        default=timedelta(days=7),
+        description="The time before the newest window that it is compared with.",
+    )
     min_rows: int = Field(default=300, ge=30)
 
 
