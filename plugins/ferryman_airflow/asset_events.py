@@ -16,7 +16,9 @@ from ferryman.runtime.files import read_json, resolve_inside, write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.run_store import RESULT, read_result
 from ferryman.settings import load_settings
+from ferryman.spec.windows import format_time
 from ferryman_airflow.params import RUN_PARAMS, check_params
+from ferryman_airflow.step_requests import window_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +26,23 @@ _FROM_REGISTER = ("version", "bundle", "digest", "run_key")
 _FROM_TRAIN = ("cutoff", "train_dataset", "eval_dataset", "mlflow_run_id", "code_version", "reason")
 NOBODY = "schedule"  # who asked where no person did
 _REQUESTED = "requested_by.json"
+_ASKED = {"asset_triggered": "event", "scheduled": "schedule", "backfill": "backfill"}
 _SAID = re.compile(r"[^A-Za-z0-9 .,:;()+#@/=%_<>-]+")
 
 
 def retrain_params(context: Any, model: str) -> dict[str, JsonValue]:
-    """Cut-off and reason of the event with the newest cut-off; nothing without a good event."""
+    """Who asks for the training, with the cut-off and the reason that come with it.
+
+    Of several events the one with the newest cut-off; a backfill trains as of its interval's end.
+    """
+    asked = _ASKED.get(_run_type(context), "person")
+    if asked == "backfill" and not context["params"].get("pin"):
+        day = format_time(window_of(context).end)
+        return {"asked": asked, "cutoff": day, "reason": f"backfill as of {day}"}
+    return {"asked": asked, **_newest_event(context, model)}
+
+
+def _newest_event(context: Any, model: str) -> dict[str, str]:
     found: list[dict[str, str]] = []
     for extra in _extras(context, f"{model}.retrain"):
         try:
@@ -36,17 +50,19 @@ def retrain_params(context: Any, model: str) -> dict[str, JsonValue]:
             found.append(check_params({**extra, "reason": reason}, ("cutoff", "reason")))
         except SpecError as error:
             logger.warning("an asset event is ignored: %s", error.text)
-    newest = max(found, key=lambda given: given.get("cutoff", ""), default=None)
-    return dict(newest) if newest else {}
+    return max(found, key=lambda given: given.get("cutoff", ""), default={})
 
 
 def candidate_params(context: Any, model: str) -> dict[str, JsonValue]:
     """The newest candidate among the events, or the one of the param `run`.
 
-    Newest is by data cut-off, then by version. SpecError (exit 2) when there is none that our own
-    run store knows.
+    Newest is by data cut-off, then by version; one that a backfill made counts after all others,
+    and is told as such. SpecError (exit 2) when there is none that our own run store knows.
     """
-    return {"candidate": _candidate(context, model)[1]}
+    run, candidate = _candidate(context, model)
+    if context["params"].get("run") is None and _asked_by(model, run) == "backfill":
+        return {"candidate": candidate, "backfill": True}
+    return {"candidate": candidate}
 
 
 def proposal_params(context: Any, model: str) -> dict[str, JsonValue]:
@@ -112,7 +128,14 @@ def _candidate(context: Any, model: str) -> tuple[str, dict[str, Any]]:
             f"no candidate of {model!r} to release",
             remedy=f"Trigger {model}.training, or give the param run=FOLDER of a training run.",
         )
-    return max(found, key=lambda one: (str(one[1]["cutoff"]), one[1]["version"]))
+    asked_for = [one for one in found if _asked_by(model, one[0]) != "backfill"]
+    return max(asked_for or found, key=lambda one: (str(one[1]["cutoff"]), one[1]["version"]))
+
+
+def _asked_by(model: str, run: str) -> str:
+    """Who asked for a finished training, as the step `train` was told."""
+    outputs = read_result(_training_run(model, run) / "train" / RESULT).outputs
+    return str(outputs.get("asked", "person"))
 
 
 def _training_run(model: str, run: str) -> Path:

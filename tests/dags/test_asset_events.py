@@ -1,5 +1,6 @@
 """Asset events are hints: what is released is what our own run store knows."""
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ def train(tmp_path, settings_from):
     """Write a finished training run of `flights`; returns what its asset event says."""
     settings_from(home=tmp_path)
 
-    def write(run, version, cutoff):
+    def write(run, version, cutoff, asked=None):
         outputs = {
             "train": {
                 "cutoff": cutoff,
@@ -23,6 +24,7 @@ def train(tmp_path, settings_from):
                 "mlflow_run_id": "m",
                 "code_version": "c",
                 "reason": "test",
+                **({"asked": asked} if asked else {}),
             },
             "register": {
                 "version": version,
@@ -40,8 +42,12 @@ def train(tmp_path, settings_from):
     return write
 
 
-def _context(name, *extras, params=None):
-    return {"params": params or {}, "triggering_asset_events": _Events(name, extras)}
+def _context(name, *extras, params=None, run_type="asset_triggered"):
+    return {
+        "params": params or {},
+        "triggering_asset_events": _Events(name, extras),
+        "dag_run": SimpleNamespace(run_type=run_type, triggering_user_name=None),
+    }
 
 
 class _Events:
@@ -140,13 +146,43 @@ def test_a_retrain_takes_the_newest_cutoff_and_a_harmless_reason():
     )
     params = retrain_params(context, "flights")
     assert params["cutoff"] == "2013-03-08T00:00:00Z"
+    assert params["asked"] == "event"
     assert not set(params["reason"]) & set("${}\n")
 
 
-def test_without_events_nothing_is_derived():
+@pytest.mark.parametrize(("run_type", "asked"), [("manual", "person"), ("scheduled", "schedule")])
+def test_without_events_only_who_asks_is_derived(run_type, asked):
     from ferryman_airflow.asset_events import retrain_params
 
-    assert retrain_params(_context("flights.retrain"), "flights") == {}
+    context = _context("flights.retrain", run_type=run_type)
+    assert retrain_params(context, "flights") == {"asked": asked}
+
+
+def test_a_backfill_trains_as_of_its_own_days():
+    from ferryman_airflow.asset_events import retrain_params
+
+    day = datetime(2013, 3, 1, tzinfo=UTC)
+    context = _context("flights.retrain", run_type="backfill")
+    context |= {"data_interval_start": day, "data_interval_end": day + timedelta(days=1)}
+    params = retrain_params(context, "flights")
+    assert params["asked"] == "backfill"
+    assert params["cutoff"] == "2013-03-02T00:00:00Z"
+    context["params"] = {"pin": "old"}  # a pinned dataset has its own cut-off
+    assert retrain_params(context, "flights") == {"asked": "backfill"}
+
+
+def test_what_a_backfill_made_counts_after_all_others_and_is_told_as_such(train):
+    from ferryman_airflow.asset_events import candidate_params
+
+    old = train("run-a", 1, "2013-03-01T00:00:00Z")
+    restated = train("run-b", 2, "2013-03-08T00:00:00Z", asked="backfill")
+    older = train("run-c", 3, "2013-02-01T00:00:00Z", asked="backfill")
+    both = candidate_params(_context("flights.candidate", restated, old), "flights")
+    assert (both["candidate"]["version"], "backfill" in both) == (1, False)
+    alone = candidate_params(_context("flights.candidate", older, restated), "flights")
+    assert (alone["candidate"]["version"], alone["backfill"]) == (2, True)
+    asked = _context("flights.candidate", restated, params={"run": "run-b"})
+    assert "backfill" not in candidate_params(asked, "flights")
 
 
 @pytest.mark.parametrize(("run_type", "expected"), [("backfill", True), ("scheduled", False)])

@@ -24,14 +24,19 @@ logger = logging.getLogger(__name__)
 
 
 class Params(StepParams):
-    """The candidate, where another run trained and registered it; else that of this run."""
+    """The candidate, where another run trained and registered it; else that of this run.
+
+    `backfill`: a backfill made it, and nobody asked for its release.
+    """
 
     candidate: dict[str, JsonValue] | None = None
+    backfill: bool = False
 
 
 def run(context: StepContext) -> StepResult:
     """Judge the candidate, or repeat the verdict that it was given against this epoch.
 
+    What a backfill made is not judged: it may be superseded, or waits until somebody asks for it.
     Raises GateRefused (exit 4) when it failed, nothing can be decided, or it was rejected or
     withdrawn at this epoch before, Superseded (exit 5) when the head is as new, PolicyRefused
     (exit 9) when it is quarantined, or the registry does not know it as it says.
@@ -46,6 +51,8 @@ def run(context: StepContext) -> StepResult:
         return _already_done(context, released)
     _check_registered(context, candidate)
     finish_last_release(ledger, context.settings, model)
+    if _only_backfilled(context) and not _is_older(candidate, ledger.head(model)):
+        return _waits_for_a_word(context, candidate)
     reason = candidate.reason or "candidate registered"
     op = ledger.open_op(PROMOTE, model, candidate, context.settings.actor, reason)
     head = ledger.head(model)
@@ -105,6 +112,23 @@ def _required(context: StepContext, head: Head | None) -> dict[str, JsonValue]:
     return {"approval": rollout.approval is not None, "exposure": exposed}
 
 
+def _only_backfilled(context: StepContext) -> bool:
+    return isinstance(context.params, Params) and context.params.backfill
+
+
+def _waits_for_a_word(context: StepContext, candidate: Candidate) -> StepResult:
+    return context.result(
+        verdict="not_needed",
+        text=f"version {candidate.version} (cut-off {candidate.cutoff}) comes from a backfill, "
+        f"which releases nothing: start {context.spec.name}.release with the param run",
+        outputs={"candidate": candidate.model_dump(mode="json")},
+    )
+
+
+def _is_older(candidate: Candidate, head: Head | None) -> bool:
+    return head is not None and head.order_key >= candidate.order_key
+
+
 def _already_done(context: StepContext, op: Op) -> StepResult:
     epoch = op.evidence["after"]["epoch"]
     return context.result(
@@ -120,7 +144,7 @@ def _already_done(context: StepContext, op: Op) -> StepResult:
 
 
 def _refuse_older(ledger: Ledger, op: Op, head: Head | None) -> None:
-    if head is None or head.order_key < op.order_key:
+    if head is None or not _is_older(op.candidate, head):
         return
     if State.SUPERSEDED in NEXT[op.state]:
         by: dict[str, JsonValue] = {"epoch": head.epoch, "version": head.version}

@@ -13,8 +13,9 @@ from ferryman.runtime.messages import StepResult, canonical_json
 from ferryman.spec.durations import format_duration
 from ferryman.spec.training import SearchSpec
 from ferryman.spec.windows import format_time
+from ferryman.steps.already_trained import AskedParams, refuse_repetition
 from ferryman.steps.contract import StepContext
-from ferryman.steps.training_data import DatasetParams, choose_datasets
+from ferryman.steps.training_data import choose_datasets
 from ferryman.training.search_rows import refuse_few_rows, split_rows
 from ferryman.training.search_study import SearchStudy
 from ferryman.training.search_trials import budget
@@ -22,7 +23,7 @@ from ferryman.training.search_trials import budget
 logger = logging.getLogger(__name__)
 
 
-class Params(DatasetParams):
+class Params(AskedParams):
     """Which data; `train` takes what was chosen here."""
 
 
@@ -30,12 +31,14 @@ def run(context: StepContext) -> StepResult:
     """Choose the datasets and open the study for the workers.
 
     The holdout is chosen, for `train` to find, but no row of it is read. Raises DataRejected
-    (exit 3) where there are too few rows to fit or to score a trial.
+    (exit 3) where there are too few rows to fit or to score a trial, Superseded (exit 5) where
+    nothing is new to train on and no person asked.
     """
     params = context.params
     if not isinstance(params, Params):
         raise TypeError(f"open_search was given {type(params).__name__}")
     settings, spec, search = context.settings, context.spec, declared_search(context)
+    refuse_repetition(context, params)
     datasets = DatasetStore(context.data_store, reason=params.reason, actor=settings.actor)
     train, evaluation = choose_datasets(context, datasets, params.cutoff, params.pin)
     _warn_of_groups(context)

@@ -4,12 +4,13 @@ The run key names data, the model's folder, parameters and seed; the code versio
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.files import file_digest, read_json
+from ferryman.runtime.messages import StepResult
 from ferryman.runtime.run_store import RESULT, read_result
 from ferryman.training.run_keys import UNKNOWN
 
@@ -38,13 +39,8 @@ def find_same_training(
     """
     if code_version == UNKNOWN or code_version.endswith("-dirty"):
         return None
-    for file in sorted(training_runs.glob(f"*/train/{RESULT}")):
+    for file, result in finished_trainings(training_runs):
         if file.parent == own:
-            continue
-        try:
-            result = read_result(file)
-        except IntegrityBroken as error:
-            logger.warning("%s", error.text)  # not ours to judge: this training can do without it
             continue
         outputs, model = result.outputs, file.with_name(file_name)
         if (outputs.get("run_key"), outputs.get("code_version")) != (run_key, code_version):
@@ -55,6 +51,15 @@ def find_same_training(
         if history is not None:
             return SameTraining(file.parent.parent.name, model, history)
     return None
+
+
+def finished_trainings(training_runs: Path) -> Iterator[tuple[Path, StepResult]]:
+    """The readable results of `train` in all runs of a model, each with its file."""
+    for file in sorted(training_runs.glob(f"*/train/{RESULT}")):
+        try:
+            yield file, read_result(file)
+        except IntegrityBroken as error:
+            logger.warning("%s", error.text)  # not ours to judge: a training can do without it
 
 
 def _history(file: Path) -> Sequence[Mapping[str, float | None]] | None:

@@ -24,10 +24,11 @@ from ferryman.runtime.files import file_digest, write_atomic, write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.timings import Stopwatch
 from ferryman.spec.windows import format_time
+from ferryman.steps.already_trained import AskedParams, Asking, refuse_repetition
 from ferryman.steps.contract import Reason, StepContext
 from ferryman.steps.same_training import HISTORY, SameTraining, find_same_training
 from ferryman.steps.search_results import best_of
-from ferryman.steps.training_data import DatasetParams, choose_datasets
+from ferryman.steps.training_data import choose_datasets
 from ferryman.steps.training_record import (
     TRAINING,
     lock_digest,
@@ -58,6 +59,7 @@ class _Training:
     split: Split | None
     recipe: Recipe
     reason: str
+    asked: Asking = "person"
     override: Override | None = None
 
 
@@ -72,7 +74,7 @@ class _Fitted:
     same_as: str | None = None
 
 
-class Params(DatasetParams):
+class Params(AskedParams):
     """`accept_leakage` is a person's reason why a suspiciously good column, or result, is right.
 
     Where a search was done, its data is trained on, whatever cut-off and pin say.
@@ -85,12 +87,15 @@ def run(context: StepContext) -> StepResult:
     """Check, fit, save, and remember the training in MLflow.
 
     Raises DataRejected (exit 3) for too few rows or a constant label, GateRefused (exit 4) where a
-    column alone gives the label away and nobody allowed it, or the search found nothing.
+    column alone gives the label away and nobody allowed it, or the search found nothing, Superseded
+    (exit 5) where nothing is new to train on and no person asked.
     """
     params = context.params
     if not isinstance(params, Params):
         raise TypeError(f"train was given {type(params).__name__}")
     settings, spec = context.settings, context.spec
+    if spec.search is None:  # else it was decided before the search
+        refuse_repetition(context, params)
     datasets = DatasetStore(context.data_store, reason=params.reason, actor=settings.actor)
     plan = _plan(context, params, datasets)
     frame = datasets.load(plan.train.id, spec.name)
@@ -143,7 +148,7 @@ def _plan(context: StepContext, params: Params, datasets: DatasetStore) -> _Trai
     write_json(context.folder / RECIPE, recipe.model_dump(mode="json"))
     entry = DatasetCatalogue(context.data_store).entry(spec.name, train.id)
     split = entry.split if entry else None
-    return _Training(train, evaluation, split, recipe, params.reason)
+    return _Training(train, evaluation, split, recipe, params.reason, params.asked)
 
 
 def _checked(
@@ -252,6 +257,8 @@ def _outputs(
     }
     if recipe.trial:
         outputs["trial"] = dict(recipe.trial)
+    if training.asked != "person":
+        outputs["asked"] = training.asked
     if fitted.same_as:
         outputs["same_as"] = fitted.same_as
     if training.override:

@@ -46,7 +46,7 @@ def choose_datasets(
     """
     known = cutoff.astimezone(UTC) if cutoff else None
     if pin is None:
-        return datasets.split(context.spec, known or _newest_end(context))
+        return datasets.split(context.spec, known or newest_end(context))
     model = context.spec.name
     train = datasets.get(resolve_dataset(context, pin), model)
     if train.role != "train":
@@ -86,7 +86,8 @@ def resolve_dataset(context: StepContext, name: str) -> str:
     return version
 
 
-def _newest_end(context: StepContext) -> datetime:
+def newest_end(context: StepContext) -> datetime:
+    """The end of the newest published window: DataRejected (exit 3) where there is none."""
     newest = SnapshotStore(context.data_store).newest(context.spec.name)
     if newest is None:
         raise DataRejected(
