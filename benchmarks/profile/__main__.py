@@ -24,7 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferryman.data.windows.profile import BATCH, profile_file
+from ferryman.data.windows.profile import profile_file
+from ferryman.profiles.profiled_columns import BATCH
 from ferryman.spec.data import FeatureSpec
 
 ROWS = (1_000_000, 4_000_000)

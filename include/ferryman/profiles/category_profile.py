@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,8 @@ class CategoryProfile:
 
     top: the most frequent values with their rows, most frequent first; other: rows of all values
     that are not in it; folded: no value outside of `top` has more rows than this, and a value of
-    `top` may have up to this many more than counted (0 where no merge had to guess).
+    `top` may have up to this many more than counted (0 where no merge had to guess). Rarer values
+    stand in `top` too where the profile was asked for them by name.
     distinct: how many values there are; exact where `other` is 0, else an estimate (standard error
     13 %) from the smallest `hashes` of all values.
     """
@@ -57,8 +58,9 @@ class CategoryProfile:
 
 @dataclass
 class CategoryCounter:
-    """Profiles a stream of categories in one pass."""
+    """Profiles a stream of categories in one pass; `named` values are kept, however rare."""
 
+    named: Collection[str] = ()
     _nulls: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
     _other: int = 0
@@ -74,19 +76,31 @@ class CategoryCounter:
                 held[value] += count
         if len(held) > _KEPT:
             self._hashes = _smallest([*self._hashes, *_hashed(held)])
-            kept = _ranked(held)
-            self._other += sum(count for _, count in kept[_KEPT // 2 :])
+            kept, rest = _divided(held, self.named, _KEPT // 2)
+            self._other += sum(count for _, count in rest)
             # A value may be folded away again and again: what each fold may have cost adds up.
-            self._folded += kept[_KEPT // 2][1]
-            self._counts = Counter(dict(kept[: _KEPT // 2]))
+            self._folded += rest[0][1] if rest else 0
+            self._counts = Counter(dict(kept))
 
     def profile(self) -> CategoryProfile:
         """What was seen so far."""
-        return _finished(self._counts, self._nulls, self._other, self._folded, self._hashes)
+        return _finished(
+            self._counts,
+            self._nulls,
+            self._other,
+            self._folded,
+            self._hashes,
+            named=self.named,
+        )
 
 
-def merge_categories(profiles: Sequence[CategoryProfile]) -> CategoryProfile:
-    """The profile of the rows of all profiles (at least one) together."""
+def merge_categories(
+    profiles: Sequence[CategoryProfile], named: Collection[str] = ()
+) -> CategoryProfile:
+    """The profile of the rows of all profiles (at least one) together.
+
+    `named` values that each profile was asked for too keep exactly their rows.
+    """
     counts: Counter[str] = Counter()
     for profile in profiles:
         counts.update(profile.top)
@@ -100,6 +114,7 @@ def merge_categories(profiles: Sequence[CategoryProfile]) -> CategoryProfile:
         sum(profile.other for profile in profiles),
         sum(profile.folded for profile in profiles),
         hashes,
+        named=named,
     )
 
 
@@ -116,23 +131,37 @@ def read_category(stored: Mapping[str, Any]) -> CategoryProfile:
     )
 
 
-def _finished(
-    counts: Mapping[str, int], nulls: int, other: int, folded: int, hashes: tuple[int, ...]
+def _finished(  # noqa: PLR0913  - what a counter holds
+    counts: Mapping[str, int],
+    nulls: int,
+    other: int,
+    folded: int,
+    hashes: tuple[int, ...],
+    *,
+    named: Collection[str],
 ) -> CategoryProfile:
-    ranked = _ranked(counts)
-    rest = ranked[TOP:]
+    top, rest = _divided(counts, named, TOP)
     if rest or other:
         hashes = _smallest([*hashes, *_hashed(counts)])
-    exact = len(ranked) if not other else None
+    seen = len(counts)
     return CategoryProfile(
         count=sum(counts.values()) + other,
         nulls=nulls,
-        top=dict(ranked[:TOP]),
+        top=dict(top),
         other=other + sum(count for _, count in rest),
         folded=folded + (rest[0][1] if rest else 0),
-        distinct=exact if exact is not None else max(len(ranked), _estimate(hashes)),
+        distinct=max(seen, _estimate(hashes)) if other else seen,
         hashes=hashes,
     )
+
+
+def _divided(
+    counts: Mapping[str, int], named: Collection[str], most: int
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """The most frequent values and those named; and the others, the most frequent first."""
+    ranked, wanted = _ranked(counts), set(named)
+    rest = [pair for pair in ranked[most:] if pair[0] not in wanted]
+    return ranked[:most] + [pair for pair in ranked[most:] if pair[0] in wanted], rest
 
 
 def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:

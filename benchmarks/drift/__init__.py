@@ -1,0 +1,1 @@
+"""What telling drift costs and how exact it is, beside reading, scipy and Evidently."""
