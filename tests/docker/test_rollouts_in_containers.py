@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from release_world import Release, Users, candidate, copy_world, declare, fill
+from drill_world import run_drill
+from release_world import Release, Users, candidate, copy_world, fill
 from rollback_world import alert_channel
 from rollout_world import CANARY, SHADOW, SHIFTED, World
 
@@ -23,15 +24,11 @@ from ferryman.errors import GateRefused, IntegrityBroken
 from ferryman.ledger.records import STAGE, State
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime.bundle import GOLDEN, MANIFEST, seal
-from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.files import read_json, write_json
-from ferryman.runtime.messages import StepRequest, StepResult
-from ferryman.runtime.run_store import run_folder
 from ferryman.serving.client import ServingClient
 from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.settings import Settings
-from ferryman.steps.contract import run_step
 
 Open = Callable[[str], World]
 
@@ -253,19 +250,3 @@ def test_a_drill_in_containers_is_green(open_world: Open, kind: str) -> None:
     assert [line["ok"] for line in lines] == [True] * 4
     assert users.failed == 0 and head_of(world) == (1, 1)
     assert world.share_at_server() == 0 and world.ledger.verify() == []
-
-
-def run_drill(world: World, channel: str, **params: Any) -> StepResult:
-    """The step, with the address of the connection `alerts`."""
-    model = declare(world.settings.zoo)
-    folder = run_folder(world.settings.runs_root, "tiny", "drill", "d")
-    request = StepRequest(
-        model="tiny",
-        step="drill",
-        run_id="d",
-        run_uri=str(folder),
-        params=params,
-        spec_digest=model.digest,
-    )
-    given = GivenConnections(Connection("alerts", channel))
-    return run_step(request, model, world.settings, given)

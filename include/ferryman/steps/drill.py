@@ -13,6 +13,7 @@ from typing import cast
 from pydantic import Field, JsonValue
 
 from ferryman.errors import (
+    DependencyUnavailable,
     FerrymanError,
     GateRefused,
     LostRace,
@@ -34,7 +35,7 @@ from ferryman.steps.drill_model import (
     make_bad_model,
     remembered,
 )
-from ferryman.steps.drill_requests import MOST, OwnRequests, Row
+from ferryman.steps.drill_requests import OwnRequests, Pace, Row
 from ferryman.steps.expose import look
 from ferryman.steps.model_servers import endpoint_for, has_administration, model_server_of
 from ferryman.steps.rollout_ending import abort
@@ -173,28 +174,38 @@ def _expose(drill: _Drill, own: OwnRequests) -> str:
             passed = shown_in_ledger(exposure).after(datetime.now(UTC))
             if passed > drill.within:
                 text = f"not detected within {drill.within:g} s: {seen.text}"
+                text += _pace(drill).shortfall(own.met)
                 abort(exposure, "undecided", text)
                 return text
-            if not own.per_second and passed >= min(_LIVE, drill.within / 10):
-                own.per_second = _own_pace(drill, passed)
+            if passed >= min(_LIVE, drill.within / 10):
+                _set_pace(drill, own, passed)
             time.sleep(min(seen.again_in, _LOOKED))
     except FerrymanError as error:
         logger.warning("%s: %s", exposure.title, error)
         return error.text
 
 
-def _own_pace(drill: _Drill, passed: float) -> float:
-    """Requests a second that live traffic lacks, to be enough in half of the time; 0 if none."""
-    op, context = drill.exposure.op, drill.context
-    with model_server_of(context.settings, context.spec, context.connections) as server:
-        state = server.traffic(op.model)
-    if state is None:
-        return 0.0
-    rollout = context.spec.rollout
-    live = (state.champion.requests + state.candidate.requests) / passed
+def _pace(drill: _Drill) -> Pace:
+    """Enough requests of the bad model in half of the time."""
+    rollout = drill.context.spec.rollout
     needed = max(_ENOUGH, rollout.limits.min_requests)
-    asked = needed / rollout.drill.weight / (drill.within / 2)
-    return min(MOST, max(0.0, asked - live))
+    return Pace(needed, rollout.drill.weight, drill.within / 2)
+
+
+def _set_pace(drill: _Drill, own: OwnRequests, passed: float) -> None:
+    """Send what live traffic lacks by now; as before while the server is away, as a look waits."""
+    op, context = drill.exposure.op, drill.context
+    try:
+        with model_server_of(context.settings, context.spec, context.connections) as server:
+            state = server.traffic(op.model)
+    except DependencyUnavailable as error:
+        logger.info("%s: %s", drill.exposure.title, error.text)
+        return
+    if state is None:
+        own.per_second = 0.0
+        return
+    met = own.met = state.candidate.requests
+    own.per_second = _pace(drill).lacking(passed, met, own.of_candidate)
 
 
 def _end(exposure: Exposure) -> str:

@@ -4,7 +4,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ferryman.errors import IntegrityBroken
+from ferryman.errors import IntegrityBroken, PolicyRefused
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Candidate, Head, Op
 from ferryman.packaging.spoiled_bundle import SpoiledKind, write_spoiled_bundle
@@ -37,9 +37,17 @@ def drilled(model: DeclaredModel) -> DeclaredModel:
 def make_bad_model(
     context: StepContext, ledger: Ledger, head: Head, kind: SpoiledKind
 ) -> Candidate:
-    """Write a spoiled copy of the champion's bundle, and remember whose drill it is."""
+    """Write a spoiled copy of the champion's bundle, and remember whose drill it is.
+
+    Raises PolicyRefused (exit 9) where it must be signed, and there is no key here to do it.
+    """
     now = datetime.now(UTC)
     settings = context.settings
+    if settings.signing_public_key is not None and settings.signing_key is None:
+        raise PolicyRefused(
+            "servers take signed bundles only, and this process has no key to sign the drill's",
+            remedy="Set FERRYMAN_SIGNING_KEY where drills run, as where models are packaged.",
+        )
     target = drill_folder(settings.bundles_root, head.model, f"{now:%Y%m%dT%H%M%S%f}")
     manifest = write_spoiled_bundle(Path(head.bundle), head.digest, kind, target)
     if settings.signing_key is not None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -19,6 +20,35 @@ _ANSWER_SECONDS = 10.0
 _OP = 32  # characters of the operation's id: a server takes ids of up to 64
 
 Row = Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many requests of the bad model a drill needs, how wide its share is, and by when."""
+
+    needed: int
+    weight: float
+    seconds: float
+
+    def lacking(self, passed: float, met: int, own: int) -> float:
+        """Requests a second that live traffic lacks after `passed` seconds; MOST at the most.
+
+        `met` were drawn for the bad model until now, `own` of them the drill's. Those are counted,
+        and not all requests: users may be few, and whom the share does not take it never takes.
+        """
+        left = max(self.seconds - passed, self.seconds / 10)
+        wanted = max(self.needed / self.seconds, (self.needed - met) / left)
+        live = max(met - own, 0) / max(passed, 1.0)
+        return min(MOST, max(0.0, (wanted - live) / self.weight))
+
+    def shortfall(self, met: int) -> str:
+        """What to say where the bad model met too few, "" where they were enough."""
+        if met >= self.needed:
+            return ""
+        return (
+            f"; the bad model met {met} of the {self.needed} requests that rules need: raise "
+            "rollout.drill.weight or rollout.drill.within"
+        )
 
 
 def request_prefix(op_id: str) -> str:
@@ -48,13 +78,15 @@ class OwnRequests:
 
     As a context manager it asks from a thread of its own, `per_second` times at most: 0 until it is
     set. `answers` counts what came back: by variant, and by "refused" or "failed" where nothing
-    did; `versions` by version. A row that the server refuses is not asked again.
+    did; `versions` by version. `met` is how many requests the server says the bad model had, with
+    those of users. A row that the server refuses is not asked again.
     """
 
     def __init__(self, url: str, model: str, op_id: str, rows: Sequence[Row]) -> None:
         self.answers: Counter[str] = Counter()
         self.versions: Counter[str] = Counter()
         self.per_second = 0.0
+        self.met = 0
         self._url = f"{url}/v1/models/{model}:predict"
         self._prefix = request_prefix(op_id)
         self._rows = list(rows)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from release_world import Users, declare
+from drill_world import report, run_drill
+from release_world import Users
 from rollback_world import alert_channel
 from rollout_world import CANARY, World, ledger_on_a_disk
 
@@ -24,41 +25,14 @@ from ferryman.errors import (
     SpecError,
 )
 from ferryman.ledger.records import ALERT, DRILL, Op, State
-from ferryman.runtime.connections import Connection, GivenConnections
-from ferryman.runtime.messages import StepRequest, StepResult
-from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
 from ferryman.steps import drill
-from ferryman.steps.contract import run_step
 
 # Models of a few rows answer much alike: a real one is allowed less.
 DRILL_SPEC = "drill: {weight: 0.5, within: 20s}"
 LIMITS = "limits: {errors: 0.2, latency: 30, shift: 0.3, min_requests: 300}"
 DECLARED = f"rollout: {{strategy: direct, {LIMITS}, {DRILL_SPEC}}}\n"
 BLIND = DECLARED.replace("shift: 0.3", "shift: 0.99").replace("within: 20s", "within: 6s")
-
-
-def run_drill(world: World, channel: str | None, run_id: str = "d", **params: Any) -> StepResult:
-    """Run the step; `channel` is the address of the connection `alerts`, where there is one."""
-    model = declare(world.settings.zoo)
-    given = [] if channel is None else [Connection("alerts", channel)]
-    folder = run_folder(world.settings.runs_root, "tiny", "drill", run_id)
-    request = StepRequest(
-        model="tiny",
-        step="drill",
-        run_id=run_id,
-        run_uri=str(folder),
-        params=params,
-        spec_digest=model.digest,
-    )
-    return run_step(request, model, world.settings, GivenConnections(*given))
-
-
-def report(world: World, run_id: str = "d") -> dict[str, Any]:
-    """What a drill found, by line."""
-    folder = run_folder(world.settings.runs_root, "tiny", "drill", run_id)
-    told: dict[str, Any] = json.loads((folder / "drill" / "report.json").read_text())
-    return {line["name"]: line for line in told["lines"]} | {"all": told}
 
 
 def only_op(world: World) -> Op:
