@@ -6,11 +6,7 @@ builds its metrics from per-replica values and fails), hence the loop below, ove
 loss and optimizer. The first worker writes the weights.
 """
 
-import ctypes
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +17,13 @@ from pydantic import BaseModel, ConfigDict
 
 from ferryman.errors import SpecError
 from ferryman.runtime.files import read_json, write_json
+from ferryman.runtime.parent_death import end_with_parent
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.training import ParamValue
 from ferryman.training.keras_runtime import prepare_keras
 from ferryman.training.pipeline_file import blamed_on, build_estimator
 from ferryman.training.trainer import FitPlan
 
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 JOB, ROWS, WEIGHTS, HISTORY, FAILURE = (
     "job.json",
     "rows.npz",
@@ -52,9 +48,13 @@ class Job(BaseModel):
     cores: int
 
 
-def main(folder: Path, place: int) -> None:
-    """Fit as worker number `place`; a mistake in the user's file is told in failure.json."""
-    _end_with_parent()
+def main(folder: Path, place: int, parent: int) -> None:
+    """Fit as worker number `place`; a mistake in the user's file is told in failure.json.
+
+    `parent` is the process that started it, and that it does not outlive: TensorFlow would wait for
+    the other workers for ever, without letting any thread of Python run.
+    """
+    end_with_parent(parent)
     job = Job.model_validate(read_json(folder / JOB))
     rows = np.load(folder / ROWS, allow_pickle=False)
     try:
@@ -146,23 +146,5 @@ def _together(model: Any, strategy: Any) -> Callable[[Any, Any], Any]:
     return step  # type: ignore[no-any-return]
 
 
-def _end_with_parent() -> None:
-    """End at once when the process that started this one is gone, however it went.
-
-    Linux is asked to see to it, since TensorFlow waits for other workers without letting any thread
-    of Python run. Elsewhere, and where the parent has gone already, a thread waits for the end of
-    stdin: the parent holds its other end, and writes nothing into it.
-    """
-
-    def wait() -> None:
-        # Not sys.stdin: a thread that waits in there makes the interpreter's own end fail.
-        os.read(0, 1)
-        os._exit(1)
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=wait, name="parent", daemon=True).start()
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,6 +1,7 @@
 """Fits one Keras model in several processes on this machine, and brings the weights back."""
 
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -75,11 +76,12 @@ def fit_together(  # noqa: PLR0913  - the model, what it is fitted on, and how
 
 @contextmanager
 def _worker(folder: Path, place: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A running worker, which does not outlive the block (nor this process: it watches stdin)."""
+    """A running worker, which does not outlive the block, nor this process."""
+    arguments = [str(folder), str(place), str(os.getpid())]
     with _log(folder, place).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ferryman.training.keras_worker", str(folder), str(place)],
-            stdin=subprocess.PIPE,
+            [sys.executable, "-m", "ferryman.training.keras_worker", *arguments],
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
@@ -89,8 +91,6 @@ def _worker(folder: Path, place: int) -> Iterator["subprocess.Popen[bytes]"]:
         if process.poll() is None:
             process.kill()
         process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 def _await_all(processes: list["subprocess.Popen[bytes]"], folder: Path) -> None:
