@@ -8,6 +8,7 @@ FerrymanError
 ├── DependencyUnavailable  6  a service, a disk or a file is not there yet: try again
 ├── IntegrityBroken        7  bytes are not what was recorded
 ├── LostRace               8  somebody else decided first: look again, try again
+│   └── Overtaken          8  ... and for good: the same attempt can never win
 └── PolicyRefused          9  allowed by nobody, whatever the evidence
 
 Exit 0 is done or already done; exit 1 is a bug (any exception that is not in this tree).
@@ -101,6 +102,12 @@ class LostRace(FerrymanError):
 
     exit_code = ExitCode.RACE
     default_remedy = "Run again: the next attempt sees the new state."
+
+
+class Overtaken(LostRace):
+    """What was judged stands beside another champion by now; epochs only rise, so it stays lost."""
+
+    default_remedy = "Release the run of its training again: it is judged against the new champion."
 
 
 class PolicyRefused(FerrymanError):

@@ -1,4 +1,4 @@
-"""Exit 6 and 8 are tried again, everything else fails at once."""
+"""Exit 6 and 8 are tried again where that can help, everything else fails at once."""
 
 import pytest
 
@@ -10,6 +10,7 @@ from ferryman import errors
     [
         (errors.DependencyUnavailable("x"), "retry", None),
         (errors.LostRace("x"), "retry", 2),
+        (errors.Overtaken("x"), "fail", None),
         (errors.SpecError("x"), "fail", None),
         (errors.DataRejected("x"), "fail", None),
         (errors.GateRefused("x"), "fail", None),
@@ -34,4 +35,5 @@ def test_the_policy_survives_serialisation():
 
     restored = ExceptionRetryPolicy.deserialize(RETRY_POLICY.serialize())
     assert restored.evaluate(errors.LostRace("x"), 1, 5).action.value == "retry"
+    assert restored.evaluate(errors.Overtaken("x"), 1, 5).action.value == "fail"
     assert restored.evaluate(errors.GateRefused("x"), 1, 5).action.value == "fail"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ferryman.errors import LostRace, PolicyRefused
+from ferryman.errors import Overtaken, PolicyRefused
 from ferryman.ledger.records import (
     ADOPT,
     DRILL,
@@ -65,12 +65,12 @@ def following(op: Op) -> frozenset[State]:
 
 
 def check_step(op: Op, state: State, base_epoch: int) -> None:
-    """Raise LostRace (exit 8) or PolicyRefused (exit 9) where a state may not follow."""
+    """Raise Overtaken (exit 8) or PolicyRefused (exit 9) where a state may not follow."""
     verdict = op.kind == PROMOTE and state in VERDICTS
     if verdict and base_epoch > op.base_epoch and op.state in JUDGED_AGAIN:
         return
     if base_epoch != op.base_epoch and not verdict:
-        raise LostRace(
+        raise Overtaken(
             f"operation {op.op_id[:12]} was judged against epoch {op.base_epoch}, not {base_epoch}"
         )
     if state not in following(op):

@@ -1,6 +1,6 @@
 """A person's answer to a proposed release: bound to what was seen, kept in the ledger."""
 
-from ferryman.errors import LostRace, PolicyRefused, SpecError
+from ferryman.errors import Overtaken, PolicyRefused, SpecError
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Op, State
 from ferryman.runtime.messages import StepResult
@@ -18,7 +18,7 @@ def run(context: StepContext) -> StepResult:
     """Read the answer that was given to this candidate at this epoch.
 
     Raises GateRefused (exit 4) where it was no, PolicyRefused (exit 9) where nobody answered yet,
-    LostRace (exit 8) where it was judged anew since.
+    Overtaken (exit 8) where it was judged anew since.
     """
     ledger = Ledger(context.settings.ledger_url)
     op, base = gated_op(context, ledger)
@@ -26,7 +26,7 @@ def run(context: StepContext) -> StepResult:
         return context.result(text="already released", outputs={"op_id": op.op_id})
     version = op.candidate.version
     if op.base_epoch != base:
-        raise LostRace(
+        raise Overtaken(
             f"{op.model} version {version} was judged anew, against epoch {op.base_epoch}",
             remedy="Release the run of its training again: it is judged and approved anew.",
         )
@@ -76,7 +76,7 @@ def record_answer(  # noqa: PLR0913, PLR0917 - who said what about which bytes, 
     """Write an answer to the ledger, bound to the bytes and the champion that the approver saw.
 
     Anybody may say no. Raises PolicyRefused (exit 9) for a yes of somebody who is not declared, or
-    is the requester, and for another answer than was given before; LostRace (exit 8) where the
+    is the requester, and for another answer than was given before; Overtaken (exit 8) where the
     champion has changed since.
     """
     ledger = Ledger(settings.ledger_url)
@@ -92,7 +92,7 @@ def record_answer(  # noqa: PLR0913, PLR0917 - who said what about which bytes, 
     head = ledger.head(model.name)
     epoch = head.epoch if head else 0
     if (op.base_epoch, epoch) != (base_epoch, base_epoch):
-        raise LostRace(
+        raise Overtaken(
             f"{model.name} is at epoch {epoch}; what was proposed was judged against epoch "
             f"{base_epoch}",
             remedy="Judge it anew: run the release again from `gate`.",

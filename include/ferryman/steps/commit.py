@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from ferryman.errors import DependencyUnavailable, FerrymanError, LostRace
+from ferryman.errors import DependencyUnavailable, FerrymanError, LostRace, Overtaken
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, Op, State
 from ferryman.runtime.messages import StepResult
@@ -26,7 +26,7 @@ def run(context: StepContext) -> StepResult:
 
     Where the champion changed since the gate, and nothing but the gate's verdict is lost by it, the
     candidate is judged and staged again, here and at once. Raises Superseded (exit 5) when a newer
-    release won, GateRefused (exit 4) when the new champion is better, LostRace (exit 8) when an
+    release won, GateRefused (exit 4) when the new champion is better, Overtaken (exit 8) when an
     approval or an exposure would have to be repeated, PolicyRefused (exit 9) when frozen or
     quarantined.
     """
@@ -40,9 +40,9 @@ def run(context: StepContext) -> StepResult:
         except LostRace as error:
             if not _is_cheap(ledger, op):
                 end_any_share(context.settings, context.model, op, error.text, context.connections)
-                raise LostRace(error.text, remedy=_ANEW) from error
+                raise Overtaken(error.text, remedy=_ANEW) from error
             if attempt == _ATTEMPTS - 1:
-                raise
+                raise LostRace(error.text) from error  # the next one judges it anew again
             logger.warning("%s: %s: it is judged anew", op.model, error.text)
         except DependencyUnavailable:
             raise

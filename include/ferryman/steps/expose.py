@@ -18,6 +18,7 @@ from ferryman.errors import (
     FerrymanError,
     IntegrityBroken,
     LostRace,
+    Overtaken,
     PolicyRefused,
     SpecError,
     Superseded,
@@ -65,20 +66,23 @@ class Params(StepParams):
 class Look:
     """What one look at a stage found, and after how many seconds to look again while it holds.
 
-    `superseded` tells of a lost one that a newer release won, so that nothing is left to do.
+    `superseded` tells of a lost one that a newer release won, so that nothing is left to do;
+    `overtaken` of one that stands beside another champion by now, so that no look can win it.
     """
 
     outcome: Outcome
     text: str
     again_in: float = 0.0
     superseded: bool = False
+    overtaken: bool = False
 
 
 def run(context: StepContext) -> StepResult:
     """Look at a stage until it is decided; for the command line.
 
-    Raises GateRefused (exit 4) where the candidate is withdrawn, LostRace (exit 8) or Superseded
-    (exit 5) where the champion changed meanwhile, and what `look` raises.
+    Raises GateRefused (exit 4) where the candidate is withdrawn, Overtaken (exit 8) or Superseded
+    (exit 5) where the champion changed meanwhile, LostRace (exit 8) where others had the traffic
+    for too long, and what `look` raises.
     """
     op, base = gated_op(context, Ledger(context.settings.ledger_url))
     stage = context.params.stage if isinstance(context.params, Params) else 0
@@ -106,10 +110,7 @@ def conclude(context: StepContext, seen: Look) -> StepResult:
     if seen.outcome == "lost":
         if seen.superseded:
             raise Superseded(seen.text)
-        raise LostRace(
-            seen.text,
-            remedy="Release the run of its training again: it is judged against the new champion.",
-        )
+        raise Overtaken(seen.text) if seen.overtaken else LostRace(seen.text)
     if seen.outcome != "passed":
         raise refusal(seen.outcome, seen.text)
     stage = context.params.stage if isinstance(context.params, Params) else 0
@@ -169,7 +170,7 @@ def _over(exposure: Exposure, base_epoch: int) -> Look | None:
         found = Look("lost", f"{op.model}: a newer release won", superseded=True)
     elif op.base_epoch != base_epoch:
         text = f"{exposure.title}: judged anew against epoch {op.base_epoch}, not {base_epoch}"
-        found = Look("lost", text)
+        found = Look("lost", text, overtaken=True)
     elif op.state is State.ABORTED:
         found = _ended(op.evidence.get("outcome"), str(op.evidence.get("text", op.reason)))
     elif base_epoch == 0 and ledger.head(op.model) is None:
@@ -193,7 +194,7 @@ def _moved(exposure: Exposure) -> Look | None:
     if superseded and head is not None:
         by: dict[str, JsonValue] = {"epoch": head.epoch, "version": head.version}
         exposure.ledger.advance(op.op_id, State.SUPERSEDED, {"by": by}, base_epoch=op.base_epoch)
-    return Look("lost", text, superseded=superseded)
+    return Look("lost", text, superseded=superseded, overtaken=not superseded)
 
 
 def _look_on(exposure: Exposure, record: StageRecord) -> Look:

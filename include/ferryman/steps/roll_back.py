@@ -13,21 +13,18 @@ from pydantic import Field, JsonValue
 
 from ferryman.errors import (
     DependencyUnavailable,
-    FerrymanError,
     LostRace,
+    Overtaken,
     PolicyRefused,
     Superseded,
 )
 from ferryman.ledger.ledger import Ledger
-from ferryman.ledger.records import ROLLBACK, Head, Op, State
-from ferryman.rollout.evidence import Finding
-from ferryman.runtime.alerts import alert
+from ferryman.ledger.records import ROLLBACK, Head, State
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.messages import StepResult
 from ferryman.runtime.model_server import ModelServer
 from ferryman.runtime.run_store import RESULT, read_result, step_folder
 from ferryman.settings import Settings
-from ferryman.spec.model import DeclaredModel
 from ferryman.steps.contract import Reason, StepContext, StepParams
 from ferryman.steps.model_servers import named_endpoint, named_model_server, server_name_of
 from ferryman.steps.reconcile import reconcile_model
@@ -35,7 +32,6 @@ from ferryman.steps.rollback_target import Target, Targets
 from ferryman.steps.rollout_share import standing_share
 from ferryman.steps.served_answer import check_answer
 
-AUTOMATIC = "ferryman"  # the actor of a rollback that evidence asked for
 _LONGEST = 500  # characters of a reason
 
 logger = logging.getLogger(__name__)
@@ -80,7 +76,7 @@ class RolledBack:
 def run(context: StepContext) -> StepResult:
     """Roll the model back, or say that it was done before; a run that did it never does it again.
 
-    Raises LostRace (exit 8) where another epoch is served than the asker saw; PolicyRefused (exit
+    Raises Overtaken (exit 8) where another epoch is served than the asker saw; PolicyRefused (exit
     9) or IntegrityBroken (exit 7), with the list of versions, where none, or not the named one, can
     be gone back to; DependencyUnavailable (exit 6) where server or ledger is away.
     """
@@ -106,45 +102,6 @@ def run(context: StepContext) -> StepResult:
     )
 
 
-def automatic(
-    settings: Settings,
-    model: DeclaredModel,
-    *,
-    op: Op,
-    finding: Finding,
-    connections: Connections | None = None,
-) -> RolledBack:
-    """Roll back what an operation released, because evidence turned against it; and tell of it.
-
-    Raises LostRace (exit 8) where that release is not what is served any more, and what `run`
-    raises; a rollback that cannot be made is told, too.
-    """
-    made = Ledger(settings.ledger_url).committed_head(op.op_id)
-    if made is None:
-        raise PolicyRefused(f"{model.name}: operation {op.op_id[:12]} never released anything")
-    reason = _one_line(f"evidence of {finding.rule}: {finding.text}")
-    asked = Asked(AUTOMATIC, reason, epoch=made.epoch, evidence={"finding": finding.as_json()})
-    facts: dict[str, JsonValue] = {"rule": finding.rule, "epoch": made.epoch, "left": made.version}
-    try:
-        done = roll_back(settings, model.name, asked, connections)
-    except LostRace:
-        raise
-    except FerrymanError as error:
-        alert(
-            settings,
-            f"{model.name}: cannot be rolled back",
-            f"{reason}. {error}",
-            facts,
-            connections,
-        )
-        raise
-    if done.left is not None:
-        text = f"{done.text}, because {reason}" + (f"; {done.later}" if done.later else "")
-        facts["served"] = done.head.version
-        alert(settings, f"{model.name}: rolled back", text, facts, connections)
-    return done
-
-
 def roll_back(
     settings: Settings, model: str, asked: Asked, connections: Connections | None = None
 ) -> RolledBack:
@@ -157,7 +114,7 @@ def roll_back(
     left = None
     if said is None:
         if asked.epoch not in (None, head.epoch):
-            raise LostRace(
+            raise Overtaken(
                 f"{model} is at epoch {head.epoch} (version {head.version}), you saw epoch "
                 f"{asked.epoch}: somebody was faster",
                 remedy="Look at what is served now, and ask again if that is still wrong.",
@@ -188,24 +145,28 @@ def _done_before(ledger: Ledger, head: Head, asked: Asked) -> str | None:
 
 def _end_exposure(ledger: Ledger, server: ModelServer, model: str, asked: Asked) -> None:
     """Take a candidate's share back; its operation is judged anew beside the new champion."""
-    exposed = ledger.routing(model).op_id
+    exposed, lease = ledger.routing(model).op_id, ledger.lease(model)
     op = ledger.op(exposed) if exposed else None
     share = standing_share(ledger, op) if op is not None else None
-    if op is None or share is None:
-        return
-    told, lease = share.evidence, ledger.lease(model)
-    serial = lease.serial if lease is not None else int(told["serial"])
     try:
-        ledger.set_traffic(
-            op.op_id,
-            serial=serial,
-            stage=int(told["stage"]),
-            variant=told["variant"],
-            weight=0.0,
-            reason=_one_line(f"a rollback ends it: {asked.reason}"),
-            evidence={},
-            lease_seconds=float(told["lease_seconds"]),
-        )
+        if op is not None and share is not None:
+            told = share.evidence
+            serial = lease.serial if lease is not None else int(told["serial"])
+            ledger.set_traffic(
+                op.op_id,
+                serial=serial,
+                stage=int(told["stage"]),
+                variant=told["variant"],
+                weight=0.0,
+                reason=one_line(f"a rollback ends it: {asked.reason}"),
+                evidence={},
+                lease_seconds=float(told["lease_seconds"]),
+            )
+        elif lease is not None:
+            # Of a rollback that was killed right here, or of a share that is about to be given.
+            serial = lease.serial
+        else:
+            return
         server.withdraw(model, serial)
         ledger.drop_lease(model, serial)
     except (LostRace, Superseded) as error:
@@ -218,7 +179,7 @@ def _decide(ledger: Ledger, target: Target, head: Head, asked: Asked) -> Head:
         head.model,
         target.candidate,
         actor=asked.actor,
-        reason=_one_line(asked.reason),
+        reason=one_line(asked.reason),
         base_epoch=head.epoch,
     )
     if op.state is State.REQUESTED:
@@ -257,7 +218,7 @@ def _follow(
     return RolledBack(done.head, done.left, f"{done.text}: {answered}", later)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Words of evidence as the ledger takes reasons: no control characters, not too long."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(shown.split())[:_LONGEST]

@@ -9,6 +9,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from ferryman.errors import Overtaken
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import PROMOTE, STAGE, Op, State
 from ferryman.rollout.evidence import Finding
@@ -16,7 +17,7 @@ from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.exposed_rows import exposure_of
 from ferryman.steps.labelled_answers import LabelledAnswers, label_finding, labelled_losses
-from ferryman.steps.roll_back import automatic
+from ferryman.steps.rollback_by_evidence import automatic, finish_automatic
 
 LATE = "verdict"  # what a note of the kind STAGE says in the place of a stage's number
 
@@ -31,10 +32,16 @@ def run(context: StepContext) -> StepResult:
     """Compare again with the labels known by now; a champion that proves worse is rolled back.
 
     Looks at the release that made the present champion, as long as `rollout.labels.late` after its
-    commit. Every look on new labels is a note in the ledger. A backfill rolls nothing back.
+    commit. Every look on new labels is a note in the ledger. A backfill rolls nothing back. A
+    rollback that was killed after its decision is followed to its end.
     """
     if cast(Params, context.params).backfill:
         return _not_needed(context, "a backfill rolls nothing back")
+    finished = finish_automatic(context.settings, context.model, context.connections)
+    if finished is not None:
+        return context.result(
+            text=f"ended what was begun: {finished.text}", outputs={"rolled_back": True}
+        )
     now, ledger = datetime.now(UTC), Ledger(context.settings.ledger_url)
     op, why = _exposed_release(context, ledger, now)
     if op is None:
@@ -51,13 +58,16 @@ def run(context: StepContext) -> StepResult:
     if last is None or last["digest"] != answers.digest:
         _note(context, ledger, op, finding, answers)
     if finding.outcome == "failed":
-        automatic(
-            context.settings,
-            context.model,
-            op=op,
-            finding=finding,
-            connections=context.connections,
-        )
+        try:
+            automatic(
+                context.settings,
+                context.model,
+                op=op,
+                finding=finding,
+                connections=context.connections,
+            )
+        except Overtaken as error:
+            return _not_needed(context, f"{told}{finding.text}; {error.text}")
         told = f"rolled back version {op.candidate.version}: "
     return context.result(
         text=told + finding.text,

@@ -1,5 +1,5 @@
-"""Takes rollbacks and adoptions that are killed at named points, then again; called in a new
-process. See `crash_driver`, which does the same for releases.
+"""Takes rollbacks, adoptions and verdicts that are killed at named points, then again; called in a
+new process. See `crash_driver`, which does the same for releases.
 """
 
 import importlib
@@ -13,9 +13,9 @@ from crash_driver import WARM, run_killed
 from rollback_world import World
 
 from ferryman.settings import Settings
-from ferryman.steps import adopt, roll_back
+from ferryman.steps import adopt, roll_back, verdict
 
-LOADED = (adopt, roll_back)
+LOADED = (adopt, roll_back, verdict)
 
 
 def _step(task: dict[str, Any]) -> None:

@@ -115,6 +115,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 reason=REASON,
             )
             assert done is None or not approved or actor == "bob"
+        self.follow()
 
     @rule(pick=PICKS, behind=strategies.sampled_from([0, 0, 0, 1]))
     def commit(self, pick: int, behind: int) -> None:
@@ -123,6 +124,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         known = self.ledger.committed_head(op.op_id)
         made = self.attempt(self.ledger.commit, op.op_id, max(self.epoch() - behind, 0))
+        self.follow()  # one that is refused as an older one is over, and its share with it
         if made is None or known is not None:
             return
         assert op.candidate.digest not in self.barred

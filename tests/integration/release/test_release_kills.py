@@ -1,5 +1,5 @@
-"""A rollback or an adoption that is killed at any numbered point, and run again, ends as if it had
-not been; users are answered all the while.
+"""A rollback, an adoption or a late verdict that is killed at any numbered point, and run again,
+ends as if it had not been; users are answered all the while.
 """
 
 import json
@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from crash_driver import KILLED
+from late_world import against, late_world
 from release_world import Users, copy_world
 from rollback_world import REASON, World
 
-from ferryman.ledger.records import ADOPT, ROLLBACK, State
+from ferryman.ledger.records import ADOPT, ALERT, ROLLBACK, State
 from ferryman.runtime.endpoints import main_endpoint
 from ferryman.runtime.traffic import Traffic
 from ferryman.serving.client import ServingClient
@@ -58,20 +59,32 @@ ADOPTED = [
     f"{LEDGER}:Ledger.advance:after:1",  # STAGED
     *ENDS,
 ]
+# What evidence asks for, from the labels to the word that people get of it.
+VERDICT = [
+    f"{STEPS}.verdict:_exposed_release:after:1",  # 1 the release is found
+    f"{STEPS}.verdict:labelled_losses:after:1",  # 2 its answers have their labels
+    f"{STEPS}.verdict:_note:before:1",  # 3 it proved worse, nothing is written
+    f"{STEPS}.verdict:_note:after:1",  # 4 the look is noted, nothing follows from it
+    *BACK,  # 5 to 19
+    f"{STEPS}.rollback_by_evidence:alert:before:1",  # 20 all is done, nobody was told
+    f"{STEPS}.rollback_by_evidence:alert:after:1",  # 21 people were told, the ledger does not know
+    f"{STEPS}.rollback_by_evidence:_tell_once:after:1",  # 22 that is noted, without a result
+]
 PLANS = [[first, *BACK[number::3]] for number, first in enumerate(SHARE_ENDS)] + [ADOPTED]
 ROLLED_BACK = {
     "state": (3, 1, 1, 3, 1),
     "made": (ROLLBACK, 2, State.DONE),
     "commits": 3,
-    "quarantined": True,
+    "quarantined": [3],
     "share": (0.0, None),
+    "lease": None,  # the next candidate waits for nobody
     "problems": [],
 }
 TAKEN_OVER = {
     **ROLLED_BACK,
     "state": (3, 2, 2, 3, 2),
     "made": (ADOPT, 2, State.DONE),
-    "quarantined": False,
+    "quarantined": [],
 }
 
 
@@ -133,18 +146,48 @@ def test_every_kill_ends_in_the_same_state(
         assert users[number].failed == 0 and users[number].variants["champion"] > 10
 
 
+def test_a_verdict_is_carried_out_whenever_it_is_killed(
+    template: Settings, tmp_path: Path, free_ports: Any, make_bundle: Any
+) -> None:
+    world = late_world(template, tmp_path, free_ports(2), make_bundle, "canary")
+    rows = make_bundle(world.settings.bundles_root, 0.1).rows
+    world.deployer.start()
+    try:
+        world.expose(0.4)
+        world.publish(against("canary"))
+        with Users(world.settings, rows, 0.1) as users:
+            (codes,) = run_driver([task_of(world, VERDICT, "verdict")], tmp_path)
+        assert codes == [*[KILLED] * len(VERDICT), 0]
+        expected = {**ROLLED_BACK, "quarantined": [2]}
+        assert what_is(world) == expected
+        assert [look["outcome"] for look in world.looks()] == ["failed"]
+        (told,) = world.ledger.notes("tiny", ALERT)
+        assert (told.evidence["rule"], told.evidence["left"]) == ("labels", 2)
+        assert world.run("verdict").verdict == "not_needed"
+        assert len(world.ledger.notes("tiny", ALERT)) == 1
+        assert users.failed == 0 and users.variants["champion"] > 10
+    finally:
+        world.deployer.stop()
+
+
 def kill_and_run_again(worlds: list[World], tmp_path: Path) -> list[list[int]]:
+    back, adopted = {"reason": REASON, "epoch": 2}, {"reason": REASON, "version": 2}
     tasks = [
-        {
-            "points": plan,
-            "settings": world.settings.model_dump(
-                mode="json", include={"home", "zoo", "serving_port", "serving_admin_port"}
-            ),
-            "step": "adopt" if plan is ADOPTED else "roll_back",
-            "params": {"reason": REASON, **({"version": 2} if plan is ADOPTED else {"epoch": 2})},
-        }
+        task_of(world, plan, "adopt", **adopted)
+        if plan is ADOPTED
+        else task_of(world, plan, "roll_back", **back)
         for world, plan in zip(worlds, PLANS, strict=True)
     ]
+    return run_driver(tasks, tmp_path)
+
+
+def task_of(world: World, points: list[str], step: str, **params: Any) -> dict[str, Any]:
+    told = {"home", "zoo", "serving_port", "serving_admin_port"}
+    settings = world.settings.model_dump(mode="json", include=told)
+    return {"points": points, "settings": settings, "step": step, "params": params}
+
+
+def run_driver(tasks: list[dict[str, Any]], tmp_path: Path) -> list[list[int]]:
     given, answer = tmp_path / "tasks.json", tmp_path / "codes.json"
     given.write_text(json.dumps(tasks))
     subprocess.run([sys.executable, str(DRIVER), str(given), str(answer)], check=True, timeout=400)
@@ -163,13 +206,18 @@ def what_is(world: World) -> dict[str, Any]:
         "state": world.state(),
         "made": (made.kind, made.base_epoch, op and op.state),
         "commits": sum(row.state is State.COMMITTED for row in history),
-        "quarantined": bool(world.ledger.is_quarantined("tiny", world.digest(3))),
+        "quarantined": [
+            version
+            for version in (1, 2, 3)
+            if world.ledger.is_quarantined("tiny", world.digest(version))
+        ],
         "share": (world.ledger.routing("tiny").weight, share),
+        "lease": world.ledger.lease("tiny"),
         "problems": world.ledger.verify(),
     }
 
 
-@pytest.mark.parametrize("point", [*SHARE_ENDS, *BACK, *ADOPTED])
+@pytest.mark.parametrize("point", [*SHARE_ENDS, *ADOPTED, *VERDICT])
 def test_kill_points_exist(point: str) -> None:
     """A renamed function must not turn a kill into none."""
     module, name, _, _ = point.split(":")

@@ -108,7 +108,7 @@ def test_the_newest_wins_unless_it_was_rolled_back(world: LineWorld, seed: int) 
         ended = len(versions)
         with User(world.settings.serving_port) as user:
             user.ask(1, 1.0)
-    first, again = json.loads(done.stdout)
+    first, again, lost = json.loads(done.stdout)
     assert set(first) <= {0, -signal.SIGKILL} and set(again) == {0}, done
     head = world.ledger.head(LINE)
     assert head is not None
@@ -117,10 +117,13 @@ def test_the_newest_wins_unless_it_was_rolled_back(world: LineWorld, seed: int) 
     barred = world.ledger.is_quarantined(LINE, newest.bundle.digest)
     assert head.version == newest.candidate.version or barred
     assert not world.ledger.is_quarantined(LINE, head.digest)
-    check_ledger(world)
+    commits, hit = check_ledger(world), first.count(-signal.SIGKILL)
+    assert hit, "nobody was killed"
+    sys.stdout.write(f"seed {seed}: {hit} kills hit, {commits} commits, {lost} lost races\n")
 
 
-def check_ledger(world: LineWorld) -> None:
+def check_ledger(world: LineWorld) -> int:
+    """How many commits there are."""
     ledger = world.ledger
     assert ledger.verify() == []
     ops = [op for op in ledger.ops(LINE) if op.kind == "promote"]
@@ -133,6 +136,7 @@ def check_ledger(world: LineWorld) -> None:
     holders = {(told["serial"], told["op"]) for told in given}
     assert len(holders) == len({serial for serial, _ in holders}), "a lease had two holders"
     assert all(one["serial"] <= other["serial"] for one, other in pairwise(given))
+    return len(commits)
 
 
 def test_a_candidate_beside_the_champion_is_not_taken_for_it(world: LineWorld) -> None:

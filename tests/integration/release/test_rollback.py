@@ -12,7 +12,7 @@ from release_world import Release, candidate, declare
 from rollback_world import REASON, World, alert_channel, started
 from served_three import served, world
 
-from ferryman.errors import IntegrityBroken, LostRace, PolicyRefused, SpecError
+from ferryman.errors import IntegrityBroken, LostRace, Overtaken, PolicyRefused, SpecError
 from ferryman.ledger.records import ROLLBACK, TRAFFIC, State
 from ferryman.rollout.evidence import Finding
 from ferryman.runtime.endpoints import main_endpoint
@@ -20,7 +20,8 @@ from ferryman.runtime.traffic import Traffic
 from ferryman.serving.client import ServingClient
 from ferryman.settings import Settings
 from ferryman.steps.reconcile import reconcile_model
-from ferryman.steps.roll_back import AUTOMATIC, Asked, automatic, roll_back
+from ferryman.steps.roll_back import Asked, roll_back
+from ferryman.steps.rollback_by_evidence import AUTOMATIC, automatic
 
 __all__ = ["served", "world"]
 
@@ -82,11 +83,11 @@ def test_a_rollback_that_is_cleared_later_leaves_the_new_champion_alone(
 
 
 def test_what_is_refused_changes_nothing(world: World) -> None:
-    with pytest.raises(LostRace, match="you saw epoch 2: somebody was faster"):
+    with pytest.raises(Overtaken, match="you saw epoch 2: somebody was faster"):
         world.run("roll_back", reason=REASON, epoch=2)
     first = world.ledger.commit_of_epoch("tiny", 2)
     assert first is not None
-    with pytest.raises(LostRace, match="somebody was faster"):
+    with pytest.raises(Overtaken, match="somebody was faster"):
         automatic(world.settings, declare(world.settings.zoo), op=first, finding=BAD)
     with pytest.raises(PolicyRefused, match="the ledger does not know it") as caught:
         world.run("roll_back", reason=REASON, version=9)

@@ -1,6 +1,7 @@
 """A candidate meets users in stages: what passes goes on, what fails is withdrawn, for good."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +12,7 @@ import pytest
 from release_world import Release, Users, candidate
 from rollout_world import ASKED, CANARY, IMPATIENT, SHIFTED, World
 
-from ferryman.errors import GateRefused, LostRace, PolicyRefused
+from ferryman.errors import GateRefused, LostRace, Overtaken, PolicyRefused
 from ferryman.ledger.records import ALERT, STAGE, Candidate, State
 from ferryman.runtime.connections import Connection, GivenConnections
 from ferryman.runtime.endpoints import main_endpoint
@@ -149,13 +150,35 @@ def test_a_champion_that_changes_ends_the_exposure(open_world: Callable[[str], W
     for state, base in ((State.REGISTERED, 0), (State.GATED, 1), (State.STAGED, 1)):
         world.ledger.advance(other.op_id, state, {}, base_epoch=base)
     world.ledger.commit(other.op_id, 1)
-    with pytest.raises(LostRace, match="champion changed"):
+    with pytest.raises(Overtaken, match="champion changed") as lost:
         release.run("expose-1")
+    assert "Release the run of its training again" in lost.value.remedy
     assert world.share_at_server() == 0
-    with pytest.raises(LostRace):
+    with pytest.raises(Overtaken) as lost:
         release.run("commit")
+    assert "Release the run of its training again" in lost.value.remedy
     again = world.release(2, "again")
     assert again.run("gate").outputs["base_epoch"] == 2
+
+
+def test_a_race_for_the_traffic_may_be_won_by_another_try(
+    open_world: Callable[[str], World],
+) -> None:
+    world = open_world(IMPATIENT)
+    release, op = world.staged()
+    other = world.ledger.open_op("promote", "tiny", _third(world), "ann", "by another way")
+    lease = world.ledger.take_lease("tiny", other.op_id, "another release", 300)
+    seen = world.look(release.model, op)
+    while seen.outcome == "hold":
+        time.sleep(0.1)
+        seen = world.look(release.model, op)
+    assert (seen.outcome, seen.overtaken) == ("lost", False)
+    with pytest.raises(LostRace, match="another release holds") as lost:
+        release.run("expose-1")
+    assert not isinstance(lost.value, Overtaken)
+    world.ledger.drop_lease("tiny", lease.serial)
+    assert world.look(release.model, op).outcome == "hold"
+    assert world.share_at_server() == 0.3
 
 
 def test_a_freeze_ends_the_exposure(open_world: Callable[[str], World]) -> None:
@@ -207,7 +230,7 @@ def test_nobody_meets_users_unapproved(open_world: Callable[[str], World]) -> No
     for name, text in (("carl", "no approver"), (world.settings.actor, "approver")):
         with pytest.raises(PolicyRefused, match=text):
             record_answer(*asked, True, name, world.settings.actor, "it looks good to me")
-    with pytest.raises(LostRace, match="epoch"):
+    with pytest.raises(Overtaken, match="epoch"):
         record_answer(*asked[:3], 0, *asked[4:], True, "bea", "ann", "it looks good to me")
     said = record_answer(*asked, True, "bea", world.settings.actor, "it looks good to me")
     assert said.state is State.APPROVED
