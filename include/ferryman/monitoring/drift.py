@@ -22,7 +22,7 @@ from ferryman.monitoring.drift_counts import (
     number_counts,
 )
 from ferryman.monitoring.drift_scale import LARGEST, normal_shift, rate_shift
-from ferryman.profiles.two_samples import stability_index, two_sample_p
+from ferryman.profiles.two_samples import DaySpread, stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.monitoring import DriftSpec
 
@@ -83,19 +83,21 @@ def compare(  # noqa: PLR0913 - both sides, what is watched, and how days vary
     spec: DriftSpec,
     logged: Collection[str] | None = None,
     *,
-    quiet: Any = None,
+    spreads: Mapping[str, DaySpread] | None = None,
 ) -> list[ColumnDrift]:
     """Compare each declared column of a table (which has an event_time) with its reference profile.
 
     `reference` is a bundle's reference.json as read: a profile by column name. The false-alarm rate
     is shared out over all watched columns (Bonferroni), so that it holds for them together.
     `logged`: the columns that the prediction log keeps, None for all; others are not watched.
-    `quiet`: rows of days that tell how days differ, where the table has too few for that.
+    `spreads`: how the days of a column differ, where more is known of it than the table tells.
     """
     watched = [name for name in columns if logged is None or name in logged]
     per_column = spec.model_copy(update={"significance": spec.significance / max(1, len(watched))})
     return [
-        _compare_column(name, kind, reference.get(name), (table, quiet), per_column)
+        _compare_column(
+            name, kind, reference.get(name), table, per_column, (spreads or {}).get(name)
+        )
         if name in watched
         else ColumnDrift(name, "not_logged", table.num_rows)
         for name, kind in columns.items()
@@ -108,14 +110,32 @@ def day_places(table: Any) -> Places:
     return np.unique(moments.astype("datetime64[D]"), return_inverse=True)[1]
 
 
-def _compare_column(
+def count_by_day(
+    reference: Mapping[str, Any], table: Any, columns: Mapping[str, FeatureSpec]
+) -> dict[str, Floats]:
+    """Each column's rows by day and bin of its reference profile, for `day_spread`.
+
+    Columns without a fitting profile, or whose rows are of another type, are left out.
+    """
+    found = {}
+    for name, kind in columns.items():
+        profile = reference.get(name)
+        if profile is not None and _fits(profile, kind) and table.num_rows:
+            try:
+                found[name] = _counts(name, kind, profile, table).by_day
+            except pa.ArrowInvalid:
+                continue
+    return found
+
+
+def _compare_column(  # noqa: PLR0913, PLR0917 - both sides, what is watched, and how days vary
     name: str,
     kind: FeatureSpec,
     profile: Mapping[str, Any] | None,
-    tables: tuple[Any, Any],
+    table: Any,
     spec: DriftSpec,
+    spread: DaySpread | None,
 ) -> ColumnDrift:
-    table, quiet = tables
     rows = table.num_rows
     if profile is None or not _fits(profile, kind):
         return ColumnDrift(name, "no_reference", rows)
@@ -131,7 +151,7 @@ def _compare_column(
     effects = _effects(counts, kind)
     effect_name = max(effects, key=lambda effect: effects[effect])
     effect = effects[effect_name]
-    p_value = two_sample_p(counts.reference, counts.by_day, _days_of(name, kind, profile, quiet))
+    p_value = two_sample_p(counts.reference, counts.by_day, spread)
     moved = effect >= spec.effect and p_value < spec.significance
     return ColumnDrift(
         column=name,
@@ -152,15 +172,6 @@ def _counts(name: str, kind: FeatureSpec, profile: Mapping[str, Any], table: Any
     values = table[name] if known else pa.chunked_array([pa.nulls(table.num_rows)])
     counted = category_counts if kind.type == "category" else number_counts
     return counted(profile, values, day_places(table))
-
-
-def _days_of(name: str, kind: FeatureSpec, profile: Mapping[str, Any], quiet: Any) -> Floats | None:
-    if quiet is None or not quiet.num_rows:
-        return None
-    try:
-        return _counts(name, kind, profile, quiet).by_day
-    except pa.ArrowInvalid:  # those days had another type: they tell nothing
-        return None
 
 
 def _effects(counts: ColumnCounts, kind: FeatureSpec) -> dict[str, float]:

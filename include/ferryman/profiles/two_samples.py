@@ -1,10 +1,17 @@
 """Whether two groups of rows are drawn alike: tests that know that the rows of a day are alike."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 Floats = NDArray[np.float64]
+_EXPECTED = 5  # rows that a bin must expect for a chi-square to be one
+# Days count as independent rows unless they vary more than this share of days of such rows. To err
+# costs more where days are many: they cost no finding to be counted as days then.
+_ALIKE = {False: 0.01, True: 0.2}
+_MANY_DAYS = 14
 
 
 def stability_index(reference: Floats, current: Floats) -> float:
@@ -19,29 +26,74 @@ def stability_index(reference: Floats, current: Floats) -> float:
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def two_sample_p(reference: Floats, by_day: Floats, quiet: Floats | None = None) -> float:
+@dataclass(frozen=True)
+class DaySpread:
+    """How much the shares of bins vary from day to day, told from `days` days.
+
+    leading: how many times more they do than independent rows would, in the direction in which
+    they vary most; None where they vary no more than independent rows do.
+    """
+
+    days: int
+    leading: float | None = None
+
+    def p_value(self, statistic: float, freedom: int) -> float:
+        """How often days that are drawn alike have a chi-square as large as this.
+
+        Where rows are independent, it is what it says. Otherwise days count, not rows: all that
+        exceeds chance is taken to lie in the leading direction, whose variance is known from few
+        days only, so that the ratio follows an F distribution.
+        """
+        if self.leading is None:
+            return float(special.chdtrc(freedom, statistic))
+        excess = max(0.0, statistic - (freedom - 1))
+        return float(special.fdtrc(1, self.days - 1, excess / self.leading))
+
+
+def two_sample_p(reference: Floats, by_day: Floats, spread: DaySpread | None = None) -> float:
     """The p-value of the chi-square test that days of counts are drawn as the reference was.
 
     reference: [bins]; by_day: [days, bins]. Bins that expect fewer than five rows on either side
-    are put together. The statistic is divided by how much more the days vary than days of
-    independent rows would, and read off an F distribution whose freedom is that of the directions
-    in which they do (Rao and Scott's second correction, 1984). That is estimated from `quiet`
-    [days, bins] where it is given, and otherwise from the days themselves.
+    are put together. How days vary is told by `spread`, otherwise by the days themselves.
     """
     current = by_day.sum(axis=0)
     if reference.sum() == 0 or current.sum() == 0:
         return 1.0
-    table, groups = pooled_bins(reference, current)
+    table, _ = pooled_bins(reference, current)
     freedom = table.shape[1] - 1
     if freedom < 1:
         return 1.0
-    statistic = pearson_statistic(table)
-    days = (by_day if quiet is None else quiet) @ groups
-    days = days[days.sum(axis=1) > 0]
-    if len(days) < 2:
-        return float(special.chdtrc(freedom, statistic))
-    total, directions = _day_spread(days, freedom)
-    return float(special.fdtrc(directions, directions * (len(days) - 1), statistic / total))
+    return (spread or day_spread(by_day)).p_value(pearson_statistic(table), freedom)
+
+
+def day_spread(by_day: Floats, *, strict: bool = False) -> DaySpread:
+    """How days of counts [days, bins] vary; one day, or one bin, says nothing of it.
+
+    With `strict` few days (below 14) are never taken for independent rows.
+
+    The covariance of days' shares is Rao and Scott's (1981). That days vary more than independent
+    rows is tested by Pearson's chi-square of the days against one another.
+    """
+    by_day = by_day[by_day.sum(axis=1) > 0]
+    if len(by_day) < 2:
+        return DaySpread(len(by_day))
+    total = by_day.sum()
+    enough = by_day.sum(axis=0) * by_day.sum(axis=1).min() >= _EXPECTED * total
+    # Rare bins are one; what is too rare even so is left out.
+    kept = by_day[:, enough]
+    rest = by_day[:, ~enough].sum(axis=1)
+    if rest.sum() * by_day.sum(axis=1).min() >= total:
+        kept = np.column_stack([kept, rest])
+    freedom, others = kept.shape[1] - 1, len(kept) - 1
+    if freedom < 1 or not kept.sum(axis=1).all():
+        return DaySpread(len(by_day))
+    statistic = pearson_statistic(kept)
+    many = len(kept) >= _MANY_DAYS
+    alike = special.chdtrc(freedom * others, statistic) >= _ALIKE[many]
+    if alike and (many or not strict):
+        return DaySpread(len(by_day))
+    # Each of the other directions is taken to vary as independent rows do, by 1.
+    return DaySpread(len(by_day), max(1.0, statistic / others - (freedom - 1)))
 
 
 def pooled_bins(one: Floats, other: Floats) -> tuple[Floats, Floats]:
@@ -53,34 +105,11 @@ def pooled_bins(one: Floats, other: Floats) -> tuple[Floats, Floats]:
     table = np.vstack([one, other]).astype(np.float64)
     rows = table.sum(axis=1)
     expected = rows.min() * table.sum(axis=0) / rows.sum()
-    rare = expected < 5
+    rare = expected < _EXPECTED
     groups = np.eye(len(expected))[:, ~rare]
     if expected[rare].sum() >= 1:
         groups = np.column_stack([groups, rare.astype(np.float64)])
     return table @ groups, groups
-
-
-def _day_spread(by_day: Floats, freedom: int) -> tuple[float, float]:
-    """How much the shares of bins vary from day to day, in all and in how many directions.
-
-    The first is `freedom` where rows are independent, and never below; the second lies between 1
-    and `freedom`. by_day: [days, bins], no day empty.
-    """
-    rows, total = by_day.sum(axis=1), by_day.sum()
-    shares = by_day.sum(axis=0) / total
-    used = shares > 0
-    surplus = (by_day[:, used] - np.outer(rows, shares[used])) / np.sqrt(shares[used])
-    others = len(rows) - 1
-    inner = (others + 1) / others * surplus @ surplus.T / total
-    spread = float(np.trace(inner))
-    if spread <= freedom:
-        return float(freedom), float(freedom)
-    if others < 3:
-        return spread, float(freedom)
-    # Without the share that few days add to the squares by chance (of a Wishart matrix).
-    squares = (np.sum(inner**2) - spread**2 / others) * others**2 / ((others - 1) * (others + 2))
-    directions = spread**2 / squares if squares > 0 else freedom
-    return spread, float(np.clip(directions, 1, freedom))
 
 
 def design_effect(by_day: Floats) -> float:
