@@ -30,9 +30,10 @@ _NOT_ESTIMATED = frozenset({"calibration_error"})
 _ISOTONIC = 1000  # labels; with fewer its steps follow chance, and a logistic curve is fitted
 _MOST_ROWS = 200_000
 _MOST_CELLS = 5_000_000
+_FEW_CLASSES, _MOST_OF_CLASSES = 20, 20_000
 _EDGE = 1e-6
 _CONFIDENCE = 0.95
-_RECENT = 5
+_RECENT = 7
 LEAST_ERRORS = 3
 CAUTION = "it cannot see that the same inputs come to mean another label"
 
@@ -70,14 +71,48 @@ def calibrate(labels: NDArray[Any], scores: Floats) -> Calibrated | None:
     """What the scores of labelled answers have meant; None where all are of one class.
 
     labels: truth values or places of classes [rows]; scores [rows] or [rows, classes]. Isotonic
-    regression, of few labels a logistic curve (Niculescu-Mizil and Caruana 2005); of several
-    classes each against all others, brought to a sum of 1. The newest 200,000 rows count.
+    regression, of few labels a logistic curve (Niculescu-Mizil and Caruana 2005). Of up to twenty
+    classes a multinomial model of the logarithms (Kull et al. 2019, "Beyond temperature scaling"),
+    of more of them each against all others. The newest 200,000 rows count, of classes 20,000.
     """
-    labels, scores = labels[-_MOST_ROWS:], scores[-_MOST_ROWS:]
+    most = _MOST_ROWS if scores.ndim == 1 else _MOST_OF_CLASSES
+    labels, scores = labels[-most:], scores[-most:]
     if not len(labels) or (labels == labels[0]).all():
         return None
     if scores.ndim == 1:
         return _curve(labels.astype(bool), scores)
+    return (
+        _together(labels, scores)
+        if scores.shape[1] <= _FEW_CLASSES
+        else _one_by_one(labels, scores)
+    )
+
+
+def _together(labels: NDArray[Any], scores: Floats) -> Calibrated:
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        # A fit that was not finished is a calibration, too: how good it is the errors tell.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = LogisticRegression(C=10.0, max_iter=200).fit(_logarithms(scores), labels)
+    seen = fitted.classes_.astype(np.int64)
+
+    def of_classes(given: Floats) -> Floats:
+        found = np.zeros_like(given)
+        found[:, seen] = fitted.predict_proba(_logarithms(given))
+        return found
+
+    return of_classes
+
+
+def _logarithms(scores: Floats) -> Floats:
+    return np.asarray(np.log(np.maximum(scores, _EDGE)), dtype=np.float64)
+
+
+def _one_by_one(labels: NDArray[Any], scores: Floats) -> Calibrated:
     curves = [_curve(labels == place, scores[:, place]) for place in range(scores.shape[1])]
 
     def of_classes(given: Floats) -> Floats:
@@ -178,4 +213,4 @@ def _growing(sizes: Floats) -> bool:
     newest, before = sizes[-_RECENT:], sizes[:-_RECENT]
     if newest.mean() < 2 * before.mean():
         return False
-    return bool(stats.mannwhitneyu(newest, before, alternative="greater").pvalue < 0.01)
+    return bool(stats.mannwhitneyu(newest, before, alternative="greater").pvalue < 1e-4)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from test_monitoring_steps import MONITOR, Station, day, even, good
+from monitoring_world import MONITOR, Station, day, even, good
 
 from ferryman.errors import DataRejected
 from ferryman.monitoring.joined_windows import JoinedWindows

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from test_monitoring_steps import Station, bad, day, even, good
+from monitoring_world import Station, bad, day, even, good
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
