@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferryman.runtime.label_token import TOKEN_FILE
 from ferryman.settings import Settings
 from ferryman.spec.servers import ServerSpec, find_server
 from ferryman.spec.serving import MAIN
@@ -32,6 +33,11 @@ class Endpoint:
     def token_file(self) -> Path:
         """The file, mode 0600, that holds the administration token."""
         return self.root / "admin.token"
+
+    @property
+    def label_token_file(self) -> Path:
+        """The file, mode 0600, that holds the token of those who post labels."""
+        return self.root / TOKEN_FILE
 
 
 def endpoint_of(settings: Settings, name: str, server: ServerSpec) -> Endpoint:

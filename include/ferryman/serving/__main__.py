@@ -125,6 +125,7 @@ def _replica_options(given: argparse.Namespace) -> "ReplicaOptions":
         threads=given.threads,
         public_key=given.public_key,
         upload=given.upload,
+        label_digest=given.label_digest,
     )
 
 
@@ -137,6 +138,7 @@ def _replica_parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="of its arithmetic")
     parser.add_argument("--public-key", type=Path, help="only bundles signed with its key")
     parser.add_argument("--upload", action="store_true", help="bring the log to its connection")
+    parser.add_argument("--label-digest", default="", help="SHA-256 of the token for labels")
     return parser
 
 

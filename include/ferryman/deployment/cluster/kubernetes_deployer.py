@@ -11,6 +11,7 @@ from ferryman.deployment.deployer import Deployment, DeploymentState
 from ferryman.errors import DependencyUnavailable, LostRace, PolicyRefused, SpecError
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.declared_connections import DeclaredConnections
+from ferryman.runtime.label_token import read_label_digest
 from ferryman.settings import Settings
 from ferryman.spec.servers import ServerSpec, find_server
 from ferryman.spec.serving import MAIN
@@ -25,7 +26,10 @@ def declared_workload(
     server: ServerSpec | None = None,
     connections: Connections | None = None,
 ) -> Workload:
-    """What a declared server is made of, before any release; SpecError (exit 2) if it is none."""
+    """What a declared server is made of, before any release; SpecError (exit 2) if it is none.
+
+    It takes labels where `ferryman labels token` has made a token for it.
+    """
     spec = server or find_server(settings.zoo, name)
     if spec.kubernetes is None:
         raise SpecError(
@@ -40,6 +44,7 @@ def declared_workload(
         known.get(spec.kubernetes.bundles),
         predictions=known.get(log) if log else None,
         public_key=_key(settings),
+        label_digest=read_label_digest(settings.server_root(name)),
     )
 
 

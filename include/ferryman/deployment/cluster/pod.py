@@ -119,6 +119,8 @@ def _server_arguments(workload: Workload) -> list[str]:
     }
     if workload.public_key:
         arguments["--public-key"] = f"{_NOTES}/signing.pub"
+    if workload.label_digest:
+        arguments["--label-digest"] = workload.label_digest
     upload = ["--upload"] if workload.predictions is not None else []
     return ["standalone", *(part for pair in arguments.items() for part in pair), *upload]
 

@@ -27,7 +27,8 @@ class Workload:
 
     `replicas` is how many are wanted where nothing scales by rule; `predictions` where pods bring
     their prediction log, which ends with them otherwise; `public_key` the PEM text of the key that
-    bundles must be signed with, "" where none is configured.
+    bundles must be signed with, "" where none is configured; `label_digest` the digest of the token
+    of those who post labels.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Workload:
     replicas: int | None = None
     predictions: Connection | None = None
     public_key: str = ""
+    label_digest: str = ""
 
     @property
     def cluster(self) -> KubernetesSpec:

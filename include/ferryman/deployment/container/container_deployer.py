@@ -31,6 +31,7 @@ from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import DependencyUnavailable, SpecError
 from ferryman.runtime.channel_path import channel_path
 from ferryman.runtime.endpoints import endpoint_of
+from ferryman.runtime.label_token import make_label_token
 from ferryman.runtime.serving_command import replica_arguments
 from ferryman.settings import Settings
 from ferryman.spec.servers import ServerSpec, find_server
@@ -110,6 +111,7 @@ class ContainerDeployer:
         for folder in (self._root, self._settings.predictions_root):
             folder.mkdir(parents=True, exist_ok=True)
         give_folders(self._settings.predictions_root, replica_user())
+        make_label_token(self._root)  # a front of an earlier release has made none
         if self._process.running() is not None:
             self._front.start()
             return
@@ -163,6 +165,7 @@ class ContainerDeployer:
             Mount(self._root),
             # What a container may read of the server's state, it may not administrate it with.
             Mount(Path(os.devnull), target=self._endpoint.token_file),
+            Mount(Path(os.devnull), target=self._endpoint.label_token_file),
             Mount(self._channel.parent, writable=True),
             Mount(self._settings.predictions_root, writable=True),
         ]

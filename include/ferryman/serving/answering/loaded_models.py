@@ -52,7 +52,7 @@ class LoadedModels:
         """What a path that is no prediction is answered; Refusal where it is nothing."""
         if route.kind == "none":
             raise Refusal(404, "no such path")
-        allowed = ("POST",) if route.kind == "predict" else ("GET", "HEAD")
+        allowed = ("POST",) if route.kind in ("predict", "labels") else ("GET", "HEAD")
         if method not in allowed:
             allow = (b"allow", ", ".join(allowed).encode())
             raise Refusal(405, "method not allowed", [allow])
@@ -62,11 +62,23 @@ class LoadedModels:
             return self._readiness()
         if route.kind == "server":
             return dialects.describe_server()
+        if route.kind == "labels":
+            raise Refusal(503, "this server takes no labels")
         if model is None:
-            if route.model in self._served.remembered:
-                raise Refusal(503, f"model {route.model!r} is not loaded")
-            raise Refusal(404, "no such model")
+            raise self._not_there(route.model)
         return dialects.describe(route, model, self.versions(route.model))
+
+    def named(self, name: str) -> OnnxModel:
+        """The served model of a name; Refusal 404, or 503 while it is not loaded."""
+        model = self._served.get(name)
+        if model is None:
+            raise self._not_there(name)
+        return model
+
+    def _not_there(self, name: str) -> Refusal:
+        if name in self._served.remembered:
+            return Refusal(503, f"model {name!r} is not loaded")
+        return Refusal(404, "no such model")
 
     def _readiness(self) -> Mapping[str, Any]:
         if self._served.is_ready:

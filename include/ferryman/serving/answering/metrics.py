@@ -36,6 +36,7 @@ class ServingMetrics:
         self._requests: dict[tuple[str, str, int], int] = {}
         self._seconds: dict[tuple[str, str], Distribution] = {}
         self._predictions: dict[str, int] = {}
+        self._labelled: dict[str, int] = {}
         self._batches: dict[str, Distribution] = {}
         self._dropped = 0
         self._lock = threading.Lock()
@@ -52,6 +53,10 @@ class ServingMetrics:
     def scored(self, model: str, rows: int) -> None:
         """Record rows that were answered."""
         self._predictions[model] = self._predictions.get(model, 0) + rows
+
+    def labelled(self, model: str, rows: int) -> None:
+        """Record labels that were posted and kept."""
+        self._labelled[model] = self._labelled.get(model, 0) + rows
 
     def ran(self, model: str, rows: int) -> None:
         """Record one run of a model; it may answer several requests."""
@@ -107,6 +112,11 @@ class ServingMetrics:
         )
         for model, number in list(self._predictions.items()):
             rows.add_metric([model], number)
+        labels = CounterMetricFamily(
+            "ferryman_posted_labels", "Labels that were posted and kept.", labels=["model"]
+        )
+        for model, number in list(self._labelled.items()):
+            labels.add_metric([model], number)
         batches = HistogramMetricFamily(
             "ferryman_batch_rows", "Rows of one run of a model.", labels=["model"]
         )
@@ -117,7 +127,7 @@ class ServingMetrics:
             "Rows that were answered but could not be logged.",
             value=self._dropped,
         )
-        return [requests, seconds, rows, batches, dropped]
+        return [requests, seconds, rows, labels, batches, dropped]
 
     def _state(self) -> list[Any]:
         from prometheus_client.metrics_core import GaugeMetricFamily

@@ -20,6 +20,7 @@ from ferryman.serving.answering.gathering import MOST_ROWS, Gathering
 from ferryman.serving.answering.loaded_models import LoadedModels
 from ferryman.serving.answering.metrics import UNKNOWN, ServingMetrics
 from ferryman.serving.answering.shares import Shares
+from ferryman.serving.labels.label_intake import LabelIntake
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import OnnxModel, Scores
 from ferryman.serving.models.rows import RowError
@@ -62,7 +63,8 @@ class PredictionApp:
     """Answers predictions, states and metrics from the served models.
 
     `page` gives the whole page of metrics; without it the page is this replica's own. `threads` is
-    how many large requests are worked on at once, beside the loop. `shares`: candidates'.
+    how many large requests are worked on at once, beside the loop. `shares`: candidates'. `labels`
+    takes what is posted; without it nothing is.
     """
 
     def __init__(  # noqa: PLR0913  - what answers, and what is kept of it
@@ -74,12 +76,14 @@ class PredictionApp:
         threads: int = 1,
         *,
         shares: Shares | None = None,
+        labels: LabelIntake | None = None,
     ) -> None:
         self._served = served
         self._shares = Shares(served) if shares is None else shares
         self._loaded = LoadedModels(served, self._shares)
         self._accounts = Accounts(metrics, log)
         self._metrics = metrics
+        self._labels = labels
         self._page = page
         self._prefix = secrets.token_hex(8).encode()
         self._numbers = count(1)
@@ -119,10 +123,14 @@ class PredictionApp:
                 self._accounts.answered(call, scores)
                 await send_answer(send, answer, [*headers, *call.headers[0]])
                 return
-            if route.kind == "metrics" and scope["method"] in ("GET", "HEAD"):
+            if route.kind == "labels" and self._labels is not None and scope["method"] == "POST":
+                label, content = await self._take_labels(self._labels, scope["headers"], receive)
+                status = 200
+            elif route.kind == "metrics" and scope["method"] in ("GET", "HEAD"):
                 await send_text(send, await self._metrics_page())
                 return
-            status, content = 200, self._loaded.tell(route, scope["method"], model)
+            else:
+                status, content = 200, self._loaded.tell(route, scope["method"], model)
         except RowError as error:
             refusal = bad_row(error)
             status, content = refusal.status, refusal.content
@@ -238,6 +246,18 @@ class PredictionApp:
             scores = await self._score(call)
             answer = await beside(dialects.answer, request, call.asked, call.model, scores)
         return call, answer, scores
+
+    async def _take_labels(
+        self, labels: LabelIntake, headers: Sequence[tuple[bytes, bytes]], receive: Receive
+    ) -> tuple[str, Mapping[str, Any]]:
+        """The model whose labels came, and what is answered; a stranger's body is not read."""
+        labels.check_token(headers)
+        body = await self._bodies.read(receive)
+        json_length(read_headers(headers), len(body))  # refuses what is packed
+        beside = self._beside if len(body) > _INLINE_BODY else _here
+        name, content = await labels.take(headers, body, self._loaded.named, beside)
+        self._metrics.labelled(name, content["accepted"])
+        return name, content
 
     async def _score(self, call: Call) -> Scores:
         """The usual small and lone request is scored without leaving this function."""

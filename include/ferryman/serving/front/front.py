@@ -24,6 +24,7 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.admin_token import make_token
 from ferryman.runtime.channel_path import channel_path, make_channel_folder
 from ferryman.runtime.files import read_json, write_json
+from ferryman.runtime.label_token import make_label_token
 from ferryman.runtime.serving_command import (
     FRONT_LOCK,
     FRONT_STATE,
@@ -124,6 +125,7 @@ class Front:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.set)
         token = make_token(self._options.root / "admin.token")
+        make_label_token(self._options.root)
         config, state = protocol_config(AdminApp(self, token)), ServerState()
         server = await loop.create_server(
             lambda: BoundedProtocol(config, state, {}, loop), sock=admin

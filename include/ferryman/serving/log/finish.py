@@ -21,9 +21,10 @@ from typing import IO, Any
 import orjson
 
 from ferryman.runtime.object_store import ObjectStore
-from ferryman.serving.log.journal import JOURNALS
+from ferryman.serving.log.journal import LABELS, journals
 
 _LOCK = ".finish.lock"
+_DAYS = ("*/date=*", "*/labels/received=*")  # the folders of days: of predictions, of labels
 _NICE = 10
 _UNFINISHED_SECONDS = 3600.0
 _GROUP_ROWS = 16_384
@@ -68,17 +69,18 @@ def recover(root: Path) -> Result:
     if not root.is_dir():
         return found
     with _alone(root):
-        for file in sorted((root / JOURNALS).glob("*.journal")):
+        for file in journals(root):
             try:
                 _finish_one(root, file, found)
             except OSError as error:
                 logger.error("journal %s cannot be finished yet: %s", file.name, error)
                 found.problems.append(f"journal {file.name} cannot be finished yet: {error}")
         old = time.time() - _UNFINISHED_SECONDS
-        for left in root.glob("*/date=*/.*.tmp"):
-            with suppress(FileNotFoundError):
-                if left.stat().st_mtime < old:
-                    left.unlink()
+        for days in _DAYS:
+            for left in root.glob(f"{days}/.*.tmp"):
+                with suppress(FileNotFoundError):
+                    if left.stat().st_mtime < old:
+                        left.unlink()
     return found
 
 
@@ -90,7 +92,7 @@ def write_file(root: Path, name: str, place: Any, batches: Sequence[Any]) -> Non
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    folder = root / place.model / f"date={place.day}"
+    folder = root / place.folder
     target = folder / f"{name}-{place.part}.parquet"
     if target.exists():
         return
@@ -105,9 +107,18 @@ def write_file(root: Path, name: str, place: Any, batches: Sequence[Any]) -> Non
             stream.flush()
             os.fsync(stream.fileno())
         scratch.rename(target)
+        _sync_folder(folder)  # the journal goes next
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -135,7 +146,8 @@ def _finish_one(root: Path, file: Path, found: Result) -> None:
             return
         rows, lost = 0, 0
         places: dict[Any, list[Any]] = {}
-        for count, batches in _read(stream, file):
+        read = _read_labels if file.suffix == LABELS else _read
+        for count, batches in read(stream, file):
             rows += count
             lost += 0 if batches else count
             for place, batch in batches:
@@ -165,15 +177,32 @@ def _read(stream: IO[bytes], file: Path) -> Iterator[tuple[int, list[tuple[Any, 
                     yield frame.rows, []
 
 
-def _groups(stream: IO[bytes], file: Path) -> Iterator[list[Any]]:
-    """Frames of one model and variant, together: columns of few rows cost more than they hold."""
+def _read_labels(stream: IO[bytes], file: Path) -> Iterator[tuple[int, list[tuple[Any, Any]]]]:
+    """As `_read`, of a journal of posted labels: a frame is a request."""
+    from ferryman.serving.labels.label_files import label_batches
+
+    for frame in _whole_frames(stream, file):
+        try:
+            yield frame.rows, list(label_batches(frame))
+        except _SENSELESS:
+            logger.exception("journal %s: %d labels make no sense", file.name, frame.rows)
+            yield frame.rows, []
+
+
+def _whole_frames(stream: IO[bytes], file: Path) -> Iterator[Any]:
     from ferryman.serving.log.frames import frames
 
-    groups: dict[tuple[str, int, int, str, float], list[Any]] = {}
     for frame in frames(stream):
         if isinstance(frame, int):
             logger.warning("journal %s: %d torn bytes at its end left out", file.name, frame)
-            break
+            return
+        yield frame
+
+
+def _groups(stream: IO[bytes], file: Path) -> Iterator[list[Any]]:
+    """Frames of one model and variant, together: columns of few rows cost more than they hold."""
+    groups: dict[tuple[str, int, int, str, float], list[Any]] = {}
+    for frame in _whole_frames(stream, file):
         head = frame.head["model"]
         told = (frame.head["variant"], frame.propensity)
         kind = (head["name"], head["version"], head["epoch"], *told)

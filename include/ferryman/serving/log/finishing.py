@@ -2,12 +2,26 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from ferryman.serving.log.child import Run
 from ferryman.serving.log.finish import Result
 
 _FIRST_SECONDS = 3.0  # what the dead left waits until models are loaded
 _SHORTEST, _LONGEST = 1.0, 60.0
+
+
+class Beside(Protocol):
+    """Closes journals of another kind where it is time, or at once."""
+
+    def __call__(self, *, at_once: bool = False) -> bool:
+        """Whether something is to be finished."""
+        ...
+
+
+def nothing_beside(*, at_once: bool = False) -> bool:  # noqa: ARG001 - see Beside
+    """For a log that has no such journals."""
+    return False
 
 
 class Finishing:

@@ -140,6 +140,12 @@ def pack(layout: Layout, entries: Sequence[Entry]) -> bytes:
     return _frame(layout, {"rows": rows, **told}, sections)
 
 
+def pack_head(told: Mapping[str, Any]) -> bytes:
+    """A frame that is a head alone; `told` names how many `rows` are in it."""
+    head = orjson.dumps({**told, "sections": {}})
+    return _sealed(len(head), head)
+
+
 def frames(stream: IO[bytes]) -> Iterator[Frame | int]:
     """The whole frames of a stream; last, where what follows is torn, how many bytes that are."""
     while prefix := stream.read(_PREFIX.size):
@@ -195,8 +201,11 @@ def _frame(layout: Layout, told: Mapping[str, Any], sections: Mapping[str, Any])
         parts += (section, bytes(-length % _ALIGN))
     head = orjson.dumps({"model": layout.head, **told, "sections": lengths})
     parts[0] = head + b" " * (-len(head) % _ALIGN)
-    content = b"".join(parts)
-    prefix = _PREFIX.pack(_MAGIC, len(parts[0]), len(content), zlib.crc32(content))
+    return _sealed(len(parts[0]), b"".join(parts))
+
+
+def _sealed(head_length: int, content: bytes) -> bytes:
+    prefix = _PREFIX.pack(_MAGIC, head_length, len(content), zlib.crc32(content))
     return prefix + content
 
 

@@ -1,5 +1,7 @@
 """The journal of the prediction log: what was answered and is in no Parquet file yet.
 
+Posted labels have journals of their own, which differ by their ending only.
+
 A killed process loses what it had not handed to the kernel, a fraction of a second. The owner of a
 journal holds a lock on it while it writes; a journal without one, closed or of a dead process, is
 turned into Parquet by whoever looks next (see finish). Parquet files carry the journal's name: made
@@ -15,6 +17,8 @@ from itertools import count
 from pathlib import Path
 
 JOURNALS = ".journals"
+# What a journal holds, by the end of its name: answers, or labels that were posted.
+ANSWERS, LABELS = ".journal", ".labels"
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -23,13 +27,14 @@ class Journal:
 
     _numbers = count(1)
 
-    def __init__(self, root: Path, replica: str) -> None:
+    def __init__(self, root: Path, replica: str, ending: str = ANSWERS) -> None:
         plain = _NOT_PLAIN.sub("_", replica) or "server"
         self.name = f"{time.time_ns()}-{plain}-{os.getpid()}-{next(self._numbers)}"
         self.rows = self.size = 0
         self.begun = 0.0
-        self._file = root / JOURNALS / f"{self.name}.journal"
+        self._file = root / JOURNALS / f"{self.name}{ending}"
         self._handle: int | None = None
+        self._is_named = False
 
     def append(self, frame: bytes, rows: int) -> None:
         """Add a frame; OSError where the disk takes no more, with nothing of it kept."""
@@ -50,6 +55,19 @@ class Journal:
         self.size += len(frame)
         self.rows += rows
 
+    def sync(self) -> None:
+        """Wait until all that was added is on the disk, the file's name as well; OSError."""
+        if self._handle is None:
+            return
+        os.fdatasync(self._handle)
+        if not self._is_named:
+            folder = os.open(self._file.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self._is_named = True
+
     def close(self) -> None:
         """Write no more: the file is left to whoever makes Parquet of it."""
         self._let_go()
@@ -62,14 +80,19 @@ class Journal:
 
 def others(root: Path, own: Journal) -> list[Path]:
     """The journals that are there but for one's own, also those of replicas that live."""
-    files = (root / JOURNALS).glob("*.journal")
-    return [file for file in files if file.stem != own.name]
+    return [file for file in journals(root) if file.stem != own.name]
+
+
+def journals(root: Path) -> list[Path]:
+    """Every journal of a folder, of either kind, the oldest first."""
+    files = (root / JOURNALS).glob("*.*")
+    return sorted(file for file in files if file.suffix in (ANSWERS, LABELS))
 
 
 def journals_size(root: Path) -> int:
     """The bytes of all journals."""
     found = 0
-    for file in (root / JOURNALS).glob("*.journal"):
+    for file in journals(root):
         with suppress(FileNotFoundError):  # finished just now
             found += file.stat().st_size
     return found

@@ -25,6 +25,11 @@ class Place(NamedTuple):
     day: str
     part: str
 
+    @property
+    def folder(self) -> str:
+        """The folder of the day, below that of the log."""
+        return f"{self.model}/date={self.day}"
+
 
 def batches_of(frame: Frame) -> Iterator[tuple[Place, Any]]:
     """A frame's rows, a batch for each day of events; see prediction_log.

@@ -14,6 +14,7 @@ from pathlib import Path
 from ferryman.runtime.object_store import ObjectStore
 
 _LOCK = ".upload.lock"
+_DAYS = ("*/date=*", "*/labels/received=*")
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ def upload_waiting(root: Path, store: ObjectStore, *, wait: bool = False) -> int
 
 def waiting(root: Path) -> list[Path]:
     """The finished files of a folder, the oldest first."""
-    return sorted(root.glob("*/date=*/[!.]*.parquet"), key=lambda file: file.name)
+    # The folders of days: of predictions, of posted labels.
+    found = [file for days in _DAYS for file in root.glob(f"{days}/[!.]*.parquet")]
+    return sorted(found, key=lambda file: file.name)
 
 
 def waiting_size(root: Path) -> int:

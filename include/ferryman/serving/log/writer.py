@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from ferryman.serving.log.child import Child, Run
 from ferryman.serving.log.entries import Entry, weight
-from ferryman.serving.log.finishing import Finishing
+from ferryman.serving.log.finishing import Beside, Finishing, nothing_beside
 from ferryman.serving.log.frames import Layout, pack
 from ferryman.serving.log.journal import Journal, journals_size, others
 from ferryman.serving.log.upload import waiting_size
@@ -46,7 +46,8 @@ class PredictionLog:
     `on_drop` is called with the number of rows that could not be kept, from either thread.
     `replica` tells this process's files from those of others in the same folder. With `upload`,
     finished files are brought to where the settings say. `spool_bytes` may wait for either.
-    `finish` begins to turn journals into files; a child process, if none is given.
+    `finish` begins to turn journals into files; a child process, if none is given. `beside` closes
+    journals of another kind, which are finished together with these.
     """
 
     def __init__(  # noqa: PLR0913  - what bounds it, and where it goes
@@ -59,11 +60,13 @@ class PredictionLog:
         upload: bool = False,
         spool_bytes: int = SPOOL_BYTES,
         finish: Callable[[], Run] | None = None,
+        beside: Beside = nothing_beside,
     ) -> None:
         self._root, self._replica = root, replica
         self._on_drop = on_drop
         self._capacity = capacity
         self._upload, self._spool_bytes = upload, spool_bytes
+        self._beside = beside
         self._finishing = Finishing(finish or (lambda: Child(root, upload=upload)))
         self._entries: deque[tuple[Entry, int]] = deque()
         # What was put and what was taken are each counted by one thread: no lock on either side.
@@ -141,8 +144,11 @@ class PredictionLog:
             closing, wanted = self._closing, self._wanted
             self._take()
             is_asked, self._noted = wanted > self._noted, wanted
-            if closing or is_asked or self._is_journal_due():
+            rolls = bool(closing) or is_asked or self._is_journal_due()
+            if rolls:
                 self._roll()
+            if self._beside(at_once=rolls):
+                self._finishing.is_due = True
             if is_asked:
                 # What another replica answered before it was killed was put before, too.
                 self._guarded(self._look_for_work)

@@ -5,7 +5,16 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Kind = Literal[
-    "predict", "status", "metadata", "model_ready", "server", "live", "ready", "metrics", "none"
+    "predict",
+    "labels",
+    "status",
+    "metadata",
+    "model_ready",
+    "server",
+    "live",
+    "ready",
+    "metrics",
+    "none",
 ]
 Dialect = Literal["v1", "v2", "api"]
 _LONGEST = 512
@@ -31,6 +40,7 @@ _PATHS: tuple[tuple[str, Kind, Dialect], ...] = (
     (rf"/v1/{_MODEL_V1}:(?P<verb>predict|classify|regress)", "predict", "v1"),
     (rf"/api/v1/{_MODEL_V1}/(?P<verb>predict)", "predict", "api"),
     (rf"/v2/{_MODEL_V2}/(?P<verb>infer)", "predict", "v2"),
+    (r"/v1/labels", "labels", "v1"),
     (rf"/v1/{_MODEL_V1}", "status", "v1"),
     (rf"/v1/{_MODEL_V1}/metadata", "metadata", "v1"),
     (rf"/v2/{_MODEL_V2}", "metadata", "v2"),

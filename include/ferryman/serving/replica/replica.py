@@ -17,6 +17,8 @@ from ferryman.serving.answering.metrics import ServingMetrics
 from ferryman.serving.answering.mirror import Mirror
 from ferryman.serving.answering.prediction_app import Page, PredictionApp
 from ferryman.serving.answering.shares import Shares
+from ferryman.serving.labels.label_intake import LabelIntake
+from ferryman.serving.labels.label_journal import LabelJournal
 from ferryman.serving.log.writer import SPOOL_BYTES, PredictionLog
 from ferryman.serving.models.served_models import ServedModels
 from ferryman.serving.models.served_pointers import Pointer
@@ -46,6 +48,7 @@ class ReplicaOptions:
     threads: int = 1
     public_key: Path | None = None
     upload: bool = False
+    label_digest: str = ""
 
 
 class Answering:
@@ -65,12 +68,15 @@ class Answering:
         )
         self.served.recall()
         self.shares = Shares(self.served, mirror, seed=options.name)
+        journal = LabelJournal(options.predictions, options.name)
+        self.labels = LabelIntake(journal, options.root, options.label_digest)
         self.log = PredictionLog(
             options.predictions,
             self.metrics.dropped,
             replica=options.name,
             upload=options.upload,
             spool_bytes=_spool_bytes() if options.upload else SPOOL_BYTES,
+            beside=journal.roll,
         )
         self.metrics.log_queue = lambda: self.log.queued
 
@@ -87,7 +93,13 @@ class Answering:
     def app(self, page: Page | None = None) -> PredictionApp:
         """The application (ASGI); `page` gives the metrics of all replicas."""
         return PredictionApp(
-            self.served, self.log, self.metrics, page, self._threads, shares=self.shares
+            self.served,
+            self.log,
+            self.metrics,
+            page,
+            self._threads,
+            shares=self.shares,
+            labels=self.labels,
         )
 
     async def answer_begun(self, connections: Connections) -> None:
