@@ -57,7 +57,7 @@ def test_rules_on_requests_and_latency_are_triggers_of_keda() -> None:
     requests, latency, cpu = spec["triggers"]
     assert (requests["type"], requests["metricType"]) == ("prometheus", "AverageValue")
     pods = 'namespace="ferryman",pod=~"main-[a-z0-9]+-[a-z0-9]{5}"'
-    asked = 'route!~"status|metadata|model_ready|server|live|ready|metrics|none"'
+    asked = 'route!~"labels|status|metadata|model_ready|server|live|ready|metrics|none"'
     assert requests["metadata"] == {
         "serverAddress": "http://prometheus.monitoring.svc:9090",
         "query": f"sum(rate(ferryman_requests_total{{{pods},{asked}}}[1m])) "

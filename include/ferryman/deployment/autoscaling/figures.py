@@ -17,6 +17,7 @@ REPLICAS = "ferryman_replicas"
 FRONT = "front"  # what the front's own samples carry in place of a replica's name
 # Requests that ask no prediction are quick and regular: they would water the latency down.
 NO_PREDICTIONS = (
+    "labels",
     "status",
     "metadata",
     "model_ready",
