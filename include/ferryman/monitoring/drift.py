@@ -7,22 +7,20 @@ independent would call every week of weather a drift, so the statistic is divide
 the days differ from each other than days of independent rows would.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
-from ferryman.monitoring.drift_counts import (
-    ColumnCounts,
-    Floats,
-    Places,
-    category_counts,
-    number_counts,
-)
+from ferryman.monitoring.day_profiles import profile_days, rows_of
+from ferryman.monitoring.drift_counts import ColumnCounts, Floats, count_column
 from ferryman.monitoring.drift_scale import LARGEST, normal_shift, rate_shift
-from ferryman.profiles.two_samples import DaySpread, stability_index, two_sample_p
+from ferryman.profiles.category_profile import CategoryProfile
+from ferryman.profiles.column_profile import ColumnProfile, Profile, read_column
+from ferryman.profiles.comparison import named_in
+from ferryman.profiles.reference_bins import bins_of
+from ferryman.profiles.two_samples import DaySpread, day_spread, stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.monitoring import DriftSpec
 
@@ -76,86 +74,96 @@ class ColumnDrift:
         return {**asdict(self), "drifted": self.drifted}
 
 
-def compare(  # noqa: PLR0913 - both sides, what is watched, and how days vary
+def compare(
     reference: Mapping[str, Any],
     table: Any,
     columns: Mapping[str, FeatureSpec],
     spec: DriftSpec,
     logged: Collection[str] | None = None,
-    *,
-    spreads: Mapping[str, DaySpread] | None = None,
 ) -> list[ColumnDrift]:
     """Compare each declared column of a table (which has an event_time) with its reference profile.
 
-    `reference` is a bundle's reference.json as read: a profile by column name. The false-alarm rate
-    is shared out over all watched columns (Bonferroni), so that it holds for them together.
-    `logged`: the columns that the prediction log keeps, None for all; others are not watched.
-    `spreads`: how the days of a column differ, where more is known of it than the table tells.
+    `reference` is a bundle's reference.json as read: a profile by column name. `logged`: the
+    columns that the prediction log keeps, None for all; others are not watched.
     """
-    watched = [name for name in columns if logged is None or name in logged]
-    per_column = spec.model_copy(update={"significance": spec.significance / max(1, len(watched))})
-    return [
-        _compare_column(
-            name, kind, reference.get(name), table, per_column, (spreads or {}).get(name)
-        )
-        if name in watched
-        else ColumnDrift(name, "not_logged", table.num_rows)
-        for name, kind in columns.items()
-    ]
+    watched = {name: kind for name, kind in columns.items() if logged is None or name in logged}
+    before = known_profiles(reference, watched)
+    days = profile_days(table, watched, named_in(before))
+    found = compare_days(before, list(days.values()), watched, spec)
+    missing = ColumnDrift("", "not_logged", table.num_rows)
+    by_name = {column.column: column for column in found}
+    return [by_name.get(name, replace(missing, column=name)) for name in columns]
 
 
-def day_places(table: Any) -> Places:
-    """The place of each row's day among the table's days, from 0."""
-    moments = table["event_time"].to_numpy(zero_copy_only=False)
-    return np.unique(moments.astype("datetime64[D]"), return_inverse=True)[1]
+def compare_days(
+    reference: Profile,
+    days: Sequence[Profile],
+    columns: Mapping[str, FeatureSpec],
+    spec: DriftSpec,
+    *,
+    quiet: Sequence[Profile] | None = None,
+) -> list[ColumnDrift]:
+    """Compare the profiles of days with that of before, each watched column.
 
-
-def count_by_day(
-    reference: Mapping[str, Any], table: Any, columns: Mapping[str, FeatureSpec]
-) -> dict[str, Floats]:
-    """Each column's rows by day and bin of its reference profile, for `day_spread`.
-
-    Columns without a fitting profile, or whose rows are of another type, are left out.
+    The false-alarm rate is shared out over the columns (Bonferroni), so that it holds for them
+    together. `quiet`: days that tell how days differ, where it is not the same days.
     """
-    found = {}
+    rate = spec.significance / max(1, len(columns))
+    rows = sum(rows_of(day) for day in days)
+    few = len(days) == 1 and quiet is not None
+    found = []
     for name, kind in columns.items():
-        profile = reference.get(name)
-        if profile is not None and _fits(profile, kind) and table.num_rows:
-            try:
-                found[name] = _counts(name, kind, profile, table).by_day
-            except pa.ArrowInvalid:
-                continue
+        before = reference.get(name)
+        if before is None or isinstance(before, CategoryProfile) != (kind.type == "category"):
+            found.append(ColumnDrift(name, "no_reference", rows))
+        elif rows < spec.min_rows:
+            found.append(ColumnDrift(name, "too_few_rows" if rows else "no_rows", rows))
+        else:
+            own = [day[name] for day in days if name in day]
+            others = None if quiet is None else [day[name] for day in quiet if name in day]
+            spread = None if others is None else _spread(before, others, strict=few)
+            found.append(_compare_column(name, (before, own), spread, rate, spec.effect))
     return found
 
 
-def _compare_column(  # noqa: PLR0913, PLR0917 - both sides, what is watched, and how days vary
+def known_profiles(reference: Mapping[str, Any], columns: Iterable[str]) -> Profile:
+    """The profiles of a bundle's reference.json but those in a form of older releases."""
+    kept = {name: reference[name] for name in columns if name in reference}
+    return {
+        name: read_column(stored)
+        for name, stored in kept.items()
+        if stored.get("type") == "category" or "cells" in stored
+    }
+
+
+def _spread(before: ColumnProfile, days: Sequence[ColumnProfile], *, strict: bool) -> DaySpread:
+    bins = bins_of(before)
+    return day_spread(bins.by_day([day for day in days if bins.fits(day)]), strict=strict)
+
+
+def _compare_column(
     name: str,
-    kind: FeatureSpec,
-    profile: Mapping[str, Any] | None,
-    table: Any,
-    spec: DriftSpec,
+    sides: tuple[ColumnProfile, Sequence[ColumnProfile]],
     spread: DaySpread | None,
+    rate: float,
+    least: float,
 ) -> ColumnDrift:
-    rows = table.num_rows
-    if profile is None or not _fits(profile, kind):
-        return ColumnDrift(name, "no_reference", rows)
-    if rows < spec.min_rows:
-        return ColumnDrift(name, "too_few_rows" if rows else "no_rows", rows)
-    try:
-        counts = _counts(name, kind, profile, table)
-    except pa.ArrowInvalid:
-        text = f"{name} is text that is no number"
+    before, days = sides
+    rows = sum(day.rows for day in days)
+    counts = count_column(before, days)
+    if counts is None:
+        text = f"{name}: text where numbers are declared"
         return ColumnDrift(
             name, "wrong_type", rows, p_value=0.0, effect=LARGEST, effect_name="type", text=text
         )
-    effects = _effects(counts, kind)
+    effects = _effects(counts)
     effect_name = max(effects, key=lambda effect: effects[effect])
     effect = effects[effect_name]
     p_value = two_sample_p(counts.reference, counts.by_day, spread)
-    moved = effect >= spec.effect and p_value < spec.significance
+    moved = effect >= least and p_value < rate
     return ColumnDrift(
         column=name,
-        outcome=_outcome(counts, effects, moved=moved, effect=spec.effect),
+        outcome=_outcome(counts, effects, least) if moved else "stable",
         rows=rows,
         psi=stability_index(counts.reference, counts.current),
         p_value=p_value,
@@ -167,38 +175,22 @@ def _compare_column(  # noqa: PLR0913, PLR0917 - both sides, what is watched, an
     )
 
 
-def _counts(name: str, kind: FeatureSpec, profile: Mapping[str, Any], table: Any) -> ColumnCounts:
-    known = name in table.schema.names
-    values = table[name] if known else pa.chunked_array([pa.nulls(table.num_rows)])
-    counted = category_counts if kind.type == "category" else number_counts
-    return counted(profile, values, day_places(table))
-
-
-def _effects(counts: ColumnCounts, kind: FeatureSpec) -> dict[str, float]:
+def _effects(counts: ColumnCounts) -> dict[str, float]:
     """How much the values, the nulls and the unseen values have changed, all on one scale."""
     before, now = counts.nulls
-    # Where nothing but nulls is left, the nulls tell it.
-    shift = normal_shift(counts.moved) if now < 1 else 0.0
-    found = {"shift": shift, "nulls": rate_shift(before, now)}
-    if kind.type == "category":
-        found["unseen"] = rate_shift(0.0, counts.unseen)
-    return found
+    return {
+        # Where nothing but nulls is left, the nulls tell it.
+        "shift": normal_shift(counts.moved) if now < 1 else 0.0,
+        "nulls": rate_shift(before, now),
+        "unseen": rate_shift(0.0, counts.unseen),
+    }
 
 
-def _fits(profile: Mapping[str, Any], kind: FeatureSpec) -> bool:
-    """Whether a profile is of this kind of column; bundles of older releases had other ones."""
-    words = profile.get("type") == "category"
-    return words == (kind.type == "category") and (words or "cells" in profile)
-
-
-def _outcome(
-    counts: ColumnCounts, effects: Mapping[str, float], *, moved: bool, effect: float
-) -> Outcome:
-    if not moved:
-        return "stable"
+def _outcome(counts: ColumnCounts, effects: Mapping[str, float], effect: float) -> Outcome:
+    """What to call a drift of at least `effect`."""
     if counts.current[:-1].sum() == 0:
         return "all_null"
-    if counts.distinct == 1 and np.count_nonzero(counts.reference[:-1]) > 1:
+    if counts.constant:
         return "constant"
     if counts.new_rows and effects["nulls"] < effect:
         # Without the new values, would the column still have drifted?
