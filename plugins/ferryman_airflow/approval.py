@@ -6,18 +6,18 @@ approver saw; a task that somebody marks as successful approves nothing.
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Param
+from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction
 from airflow.sdk.execution_time.hitl import HITLUser
 from pydantic import JsonValue
 
 from ferryman.errors import FerrymanError, PolicyRefused
 from ferryman.ledger.ledger import Ledger
-from ferryman.ledger.records import Op
+from ferryman.ledger.records import Op, State
 from ferryman.ledger.words import check_other_person
 from ferryman.runtime.alerts import alert as tell
 from ferryman.runtime.files import read_json, write_json
@@ -27,13 +27,15 @@ from ferryman.settings import load_settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.rollout import ApprovalSpec
 from ferryman.steps.approve import record_answer
-from ferryman.steps.release_op import refuse_ended
+from ferryman.steps.release_op import refuse_ended, was_in
 from ferryman_airflow.asset_events import proposal_params
 from ferryman_airflow.connections import TaskConnections
 from ferryman_airflow.links import release_pages, task_page
 from ferryman_airflow.operators import InlineStep, step
 
 NOBODY_ANSWERED = "nobody"  # the ledger's actor where no answer came in time
+_TRIES_AGAIN, _PAUSE = 3, timedelta(seconds=2)
+_NO_RETRY = ExceptionRetryPolicy(rules=[], default=RetryAction.FAIL)
 _ASKED = "asked.json"
 _NO_REASON = "no reason was given"
 _REASON = Param(
@@ -63,17 +65,21 @@ class ApproveRelease(InlineStep, ApprovalOperator):  # type: ignore[misc] # Airf
             subject=f"Release of {declared.name}",
             defaults=[self.REJECT],
             response_timeout=approval.answer_within,
-            retries=0,  # a try of its own would ask again
+            # What failed of itself stands. Airflow may take a quick answer for a failure: then the
+            # next try passes on what the ledger holds, or asks again.
+            retries=_TRIES_AGAIN,
+            retry_delay=_PAUSE,
+            retry_policy=_NO_RETRY,
             **kwargs,
         )
         self.approval = approval
 
     def execute(self, context: Any) -> Any:
-        """Ask, unless the ledger holds a no already or nobody is left to be asked."""
+        """Ask, unless the ledger holds the answer already or nobody is left to be asked."""
         try:
             request = self.build_request(context)
             proposal = _proposal(request)
-            op = self._op(proposal) if proposal else None
+            op = self._unanswered(proposal) if proposal else None
             if op is not None:
                 asked = self._approvers(str(proposal["requester"]), str(proposal["begun_by"]))
                 self._ask_once(request, proposal)
@@ -119,18 +125,27 @@ class ApproveRelease(InlineStep, ApprovalOperator):  # type: ignore[misc] # Airf
             )
         return others
 
-    def _op(self, proposal: dict[str, JsonValue]) -> Op | None:
-        """The operation to answer; None where it was committed before.
+    def _unanswered(self, proposal: dict[str, JsonValue]) -> Op | None:
+        """The operation to answer; None where it has a yes, or was committed before.
 
-        Raises GateRefused (exit 4) where a no stands.
+        A yes counts for the bytes and the champion of this proposal: whatever else was answered is
+        asked anew. Raises GateRefused (exit 4) where a no stands.
         """
         ledger = Ledger(load_settings().ledger_url)
         op_id = str(proposal["op_id"])
         op = ledger.op(op_id)
         if op is None:
             raise PolicyRefused(f"the ledger has no operation {op_id[:12]}")
-        refuse_ended(ledger, op, int(str(proposal["base_epoch"])))
-        return None if ledger.committed_head(op_id) is not None else op
+        base_epoch = int(str(proposal["base_epoch"]))
+        refuse_ended(ledger, op, base_epoch)
+        if ledger.committed_head(op_id) is not None:
+            return None
+        same = (op.base_epoch, op.candidate.digest) == (base_epoch, str(proposal["digest"]))
+        yes = was_in(ledger, op, State.APPROVED) if same else None
+        if yes is None:
+            return op
+        self.log.info("the ledger holds the yes of %s: nobody is asked again", yes.actor)
+        return None
 
     def _ask_once(self, request: StepRequest, proposal: dict[str, JsonValue]) -> None:
         """Refuse to ask a second, other question in one run.

@@ -1,6 +1,7 @@
 """A person's answer, asked by Airflow and kept by the ledger: real steps, server, and REST."""
 
 import json
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -123,9 +124,50 @@ def test_a_cleared_task_asks_again_and_an_earlier_answer_does_not_count(api, beg
     assert head_of(world) == (2, 2)
 
 
-def test_an_answer_that_the_ledger_holds_is_given_again_where_airflow_lost_it(api, begin, world):
+def test_a_yes_that_the_ledger_holds_is_passed_on_where_airflow_lost_it(api, begin, world, capfd):
     run = begin("rita")
+    _say_yes(world)
+    run.clear(api.rita, "approve")  # the task failed after it had written the answer
+    capfd.readouterr()
+    assert set(run.advance().values()) == {"success"}  # and nobody was asked again
+    assert "approval wanted" not in "".join(capfd.readouterr())
+    assert head_of(world) == (2, 2)
     ledger = Ledger(world.ledger_url)
+    assert [row.state for row in ledger.history("tiny")].count(State.APPROVED) == 1
+    assert ledger.verify() == []
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_where_airflow_takes_a_quick_answer_for_a_failure_the_next_try_goes_on(
+    api, begin, world, written
+):
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    run = begin("rita")
+    assert run.answer(api.olga, "Approve", "the slices look right").status_code == 200
+    if written:  # the answer's process was quick, too
+        _say_yes(world)
+    with create_session() as session:  # as the scheduler does when it finds that process "ended"
+        mine = select(TaskInstance).where(TaskInstance.run_id == run.run_id)
+        [task] = [one for one in session.scalars(mine) if one.task_id == "approve"]
+        task.task = run.dag.get_task("approve")
+        task.handle_failure("finished with state success, but the state is queued", session=session)
+        assert task.state == "up_for_retry"
+        task.end_date -= timedelta(minutes=1)  # so long the next try waits at most
+    run.advance()
+    if not written:  # what the ledger does not hold counts nowhere: asked again
+        assert run.states()["approve"] == "awaiting_input"
+        assert head_of(world) == (1, 1)
+        assert run.answer(api.olga, "Approve").status_code == 200
+        run.advance()
+    assert set(run.states().values()) == {"success"}
+    assert head_of(world) == (2, 2)
+
+
+def _say_yes(settings):
+    ledger = Ledger(settings.ledger_url)
     [op] = [op for op in ledger.ops("tiny") if op.state is State.STAGED]
     ledger.decide(
         op.op_id,
@@ -136,14 +178,6 @@ def test_an_answer_that_the_ledger_holds_is_given_again_where_airflow_lost_it(ap
         requester="rita",
         reason="the slices look right",
     )
-    run.clear(api.rita, "approve")  # the task failed after it had written the answer
-    run.advance()
-    assert run.states()["approve"] == "awaiting_input"
-    assert run.answer(api.olga, "Approve", "as I said before").status_code == 200
-    assert set(run.advance().values()) == {"success"}
-    assert head_of(world) == (2, 2)
-    assert [row.state for row in ledger.history("tiny")].count(State.APPROVED) == 1
-    assert ledger.verify() == []
 
 
 def test_another_champion_meanwhile_is_a_lost_race_and_needs_a_new_approval(
