@@ -20,7 +20,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 MISSING = "Chromium is not installed: apt install chromium"
-_START_SECONDS, _SECONDS = 60.0, 45.0
+_START_SECONDS, _SECONDS = 90.0, 90.0
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",  # it does not run as root otherwise; it sees pages of this machine alone
@@ -57,6 +57,16 @@ if (!top || !(found.contains(top) || top.contains(found))) return null;
 return [over.x + at[0], over.y + at[1]];
 """
 
+_MOVED = (
+    "Inspected target navigated or closed",
+    "Cannot find context with specified id",
+    "Execution context was destroyed.",
+)
+
+
+class _Moved(AssertionError):
+    """The page went away while it was asked: what comes next may be asked again."""
+
 
 def program() -> str | None:
     """The browser's path; None where there is none."""
@@ -73,10 +83,12 @@ class Browser:
     def __init__(self, folder: Path, width: int = 1280, height: int = 900) -> None:
         self.complaints: list[str] = []
         self._folder, self._size = folder, (width, height)
+        self._address = folder / "profile" / "DevToolsActivePort"
         self._number = 0
 
     def __enter__(self) -> "Browser":
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._address.unlink(missing_ok=True)
         with (self._folder / "browser.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -137,7 +149,7 @@ class Browser:
     def text(self, selector: str = "body", *, framed: bool = False) -> str:
         """The visible text of the first such element; empty where there is none."""
         find = _finding(selector, "", framed)
-        return str(self.run(f"{find} return found ? found.innerText : '';"))
+        return str(self._look(f"{find} return found ? found.innerText : '';") or "")
 
     def wait(self, words: str, selector: str = "body", *, framed: bool = False) -> str:
         """Wait until an element shows some words; its visible text."""
@@ -150,7 +162,7 @@ class Browser:
     def until(self, condition: str) -> Any:
         """What an expression gives, once it is true."""
         deadline = time.monotonic() + _SECONDS
-        while not (found := self.run(f"return {condition}")):
+        while not (found := self._look(f"return {condition}")):
             assert time.monotonic() < deadline, f"never true: {condition}"
             time.sleep(0.1)
         return found
@@ -180,16 +192,22 @@ class Browser:
         """The middle of an element that is not moving and has nothing over it."""
         script = _finding(selector, words, framed) + _WHERE
         deadline, before = time.monotonic() + _SECONDS, None
-        while (place := self.run(script)) is None or place != before:
+        while (place := self._look(script)) is None or place != before:
             assert time.monotonic() < deadline, f"cannot press {selector!r} with {words!r}"
             before = place
             time.sleep(0.05)
         return place[0], place[1]
 
+    def _look(self, script: str) -> Any:
+        """What a script gives that changes nothing; None while the page goes away."""
+        try:
+            return self.run(script)
+        except _Moved:
+            return None
+
     def _connect(self) -> ClientConnection:
-        file = self._folder / "profile" / "DevToolsActivePort"
         deadline = time.monotonic() + _START_SECONDS
-        while not file.is_file() or len(lines := file.read_text().split()) < 2:
+        while not self._address.is_file() or len(lines := self._address.read_text().split()) < 2:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self._folder / "browser.log").read_text()[-2000:])
             time.sleep(0.05)
@@ -207,7 +225,10 @@ class Browser:
         while True:
             told = json.loads(self._socket.recv(timeout=_START_SECONDS))
             if told.get("id") == self._number:
-                assert "error" not in told, (method, told)
+                fault = told.get("error", {}).get("message", "")
+                if fault in _MOVED:
+                    raise _Moved(fault)
+                assert not fault, (method, told)
                 return dict(told["result"])
             self._hear(told.get("method"), told.get("params") or {})
 

@@ -91,7 +91,7 @@ def _about(op: Op, base: int, head: Head | None, given: Params) -> Section:
     served = f"version {head.version} (epoch {head.epoch})" if head else "nothing yet"
     items: list[tuple[str, Cell]] = [
         ("Version", str(candidate.version)),
-        ("Digest", candidate.digest),
+        ("Digest", candidate.digest[:12]),  # whole, it widens the page past a window
         ("Served now", served),
         ("Judged against epoch", str(base)),
         ("Asked for by", given.requester or op.actor),
@@ -128,7 +128,7 @@ def _gate(judged: Mapping[str, Any]) -> list[Section]:
             [
                 Text(f"On {judged.get('rows') or 0:,} rows that neither was trained on."),
                 *compared,
-                Table(("Metric", "Candidate", "Interval", name), rows),
+                Table(("Metric", "Candidate", _interval_head(difference), name), rows),
                 *(Text(opinion) for opinion in opinions),
             ],
         )
@@ -140,6 +140,10 @@ def _difference(found: Mapping[str, Any], rival: str) -> str:
         f"Better than the {rival} by {found['estimate']:.4g} in {found['metric']}, interval "
         f"[{found['low']:.4g}, {found['high']:.4g}] at {found['confidence']:.0%}; below 0 is worse."
     )
+
+
+def _interval_head(difference: Mapping[str, Any] | None) -> str:
+    return f"{difference['confidence']:.0%} interval" if difference else "Interval"
 
 
 def _interval(found: Mapping[str, Any] | None) -> str | None:

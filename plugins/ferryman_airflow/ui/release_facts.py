@@ -67,7 +67,8 @@ def release_facts(settings: Settings, model: str) -> ReleaseFacts:
         good = ledger.good_versions(model) if head else []
     except FerrymanError as error:
         return ReleaseFacts(trouble=error.text[:500])
-    rows = sorted([*map(_row_of_op, history), *map(_row_of_note, notes)], key=lambda row: row.seq)
+    told = [_row_of_note(note, history) for note in notes]
+    rows = sorted([*map(_row_of_op, history), *told], key=lambda row: row.seq)
     return ReleaseFacts(
         champion=_champion(head, history) if head else None,
         share=routing if routing.weight else None,
@@ -131,7 +132,7 @@ def _findings(history: Sequence[Op], notes: Sequence[Note]) -> list[Row]:
         return []
     newest = exposed[-1]
     told = [
-        _row_of_note(note)
+        _row_of_note(note, history)
         for note in notes
         if note.kind in (STAGE, TRAFFIC) and note.evidence.get("op") == newest.op_id
     ]
@@ -151,17 +152,28 @@ def _row_of_op(op: Op) -> Row:
     )
 
 
-def _row_of_note(note: Note) -> Row:
-    version, weight = note.evidence.get("version"), note.evidence.get("weight")
-    share = f": {float(weight):.4g} of the requests" if isinstance(weight, int | float) else ""
+def _row_of_note(note: Note, history: Sequence[Op]) -> Row:
+    weight = note.evidence.get("weight")
+    share = f": {weight * 100:.4g} % of the requests" if isinstance(weight, int | float) else ""
     return Row(
         seq=note.seq,
         at=note.at,
         what=f"{note.kind}{share}",
-        version="" if version is None else str(version),
+        version=_version_of(note, history),
         actor=note.actor,
         text=_text(note.reason, note.evidence.get("text")),
     )
+
+
+def _version_of(note: Note, history: Sequence[Op]) -> str:
+    """The version that a note is about: as it says, or that of its digest, or of its operation."""
+    evidence = note.evidence
+    if evidence.get("version") is not None:
+        return str(evidence["version"])
+    digest, op_id = evidence.get("digest"), evidence.get("op")
+    of_digest = [op for op in history if op.candidate.digest == digest]
+    found = of_digest or [op for op in history if op.op_id == op_id and digest is None]
+    return str(found[0].candidate.version) if found else ""
 
 
 def _text(reason: str, said: Any) -> str:
