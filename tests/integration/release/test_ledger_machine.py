@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ledger_world import MODEL, REASON, finish, make_candidate
@@ -268,7 +269,24 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.ledger.routing(MODEL, at)._replace(at=same.at) == same, told
 
 
-def test_any_order_of_acts(monkeypatch: Any) -> None:
+# What random draws found, kept.
+FOUND: dict[str, list[tuple[Any, ...]]] = {
+    # A candidate no newer than the one that was adopted: its commit ends it, and its share.
+    "a share ends with a refused commit": [
+        ("first_release",),
+        ("ask_adoption", 17),
+        ("commit", 0, 0),
+        ("gate", 0, 0, False, True),
+        ("advance", 0, State.EXPOSED),
+        ("take_lease", 0, "controller"),
+        ("set_traffic", 0, 0.05, 0),
+        ("commit", 0, 0),
+    ],
+}
+
+
+@pytest.fixture
+def _ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that ticks with every reading: no two rows have one time."""
     now = [datetime(2030, 1, 1, tzinfo=UTC)]
 
@@ -280,6 +298,27 @@ def test_any_order_of_acts(monkeypatch: Any) -> None:
             return now[0]
 
     monkeypatch.setattr("ferryman.ledger.appending.datetime", Clock)
+
+
+@pytest.mark.usefixtures("_ticking")
+@pytest.mark.parametrize("acts", FOUND.values(), ids=FOUND)
+def test_what_was_found_before(acts: list[tuple[Any, ...]]) -> None:
+    machine: Any = LedgerMachine()
+    try:
+        for name, *given in acts:
+            getattr(machine, name)(*given)
+            machine.the_ledger_is_whole()
+            machine.routing_is_as_it_was_decided()
+            machine.the_protected_cover_head_target_and_candidate()
+            machine.a_past_moment_is_told_as_it_was()
+        assert machine.ledger.op(list(machine.ids)[-1]).state is State.SUPERSEDED
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.usefixtures("_ticking")
+@pytest.mark.timeout(1800 if is_long() else 300)  # many draws, and what fails is made smaller
+def test_any_order_of_acts() -> None:
     machine: Any = LedgerMachine.TestCase
     machine.settings = settings(
         max_examples=100 if is_long() else 20,
