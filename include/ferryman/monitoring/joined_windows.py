@@ -1,11 +1,13 @@
 """Keeps joined windows: <root>/<model>/joined/<window key>.parquet, one file a window.
 
-A window may be joined again when its labels were restated; its file is replaced as a whole.
+A window is a day. It may be joined again when its labels were restated, or when predictions or
+labels came late; its file is replaced as a whole. <window key>.inputs.json beside it tells what it
+was joined from.
 """
 
 import logging
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import pyarrow.parquet as pq
 
 from ferryman.errors import IntegrityBroken
 from ferryman.monitoring.labels import JOINED_SCHEMA, joined_schema, merge
-from ferryman.runtime.files import write_atomic
+from ferryman.runtime.files import read_json, write_atomic, write_json
 from ferryman.runtime.score_column import scores_as
 from ferryman.spec.metrics import Task
-from ferryman.spec.windows import Window
+from ferryman.spec.windows import DAY, Window
+
+_KEY = "%Y%m%dT%H%MZ"
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,26 @@ class JoinedWindows:
         write_atomic(file, sink.getvalue().to_pybytes())
         return file
 
+    def windows(self, model: str) -> list[Window]:
+        """Every day that was joined, oldest first."""
+        names = sorted(file.stem for file in (self._root / model / "joined").glob("*.parquet"))
+        starts = [datetime.strptime(name, _KEY).replace(tzinfo=UTC) for name in names]
+        return [Window(start=start, end=start + DAY) for start in starts]
+
+    def write_inputs(self, model: str, window: Window, inputs: Mapping[str, Any]) -> None:
+        """Keep what a window was joined from, so that what came later is noticed."""
+        write_json(self._inputs(model, window), dict(inputs))
+
+    def inputs(self, model: str, window: Window) -> dict[str, Any] | None:
+        """What a window was joined from; None where that was never told, or cannot be read."""
+        try:
+            return dict(read_json(self._inputs(model, window)))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _inputs(self, model: str, window: Window) -> Path:
+        return self._root / model / "joined" / f"{window.key}.inputs.json"
+
     def read(
         self,
         model: str,
@@ -58,7 +82,7 @@ class JoinedWindows:
         """
         schema = joined_schema(task, classes)
         folder = self._root / model / "joined"
-        first, last = (moment.strftime("%Y%m%dT%H%MZ") for moment in (start, end))
+        first, last = (moment.strftime(_KEY) for moment in (start, end))
         files = [file for file in sorted(folder.glob("*.parquet")) if first <= file.stem < last]
         tables = [scores_as(_read(file), task, classes) for file in files]
         fitting = [

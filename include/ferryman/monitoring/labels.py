@@ -44,7 +44,9 @@ class JoinCounts:
     labels: distinct events whose label row came in; unlabelled: those of them whose label is null;
     matched: labelled events with a prediction; unmatched: labelled events without one;
     predicted: distinct predicted events; duplicate_labels, duplicate_predictions: rows that were
-    dropped because another row of the same event counts.
+    dropped because another row of the same event counts. Of the label rows, as they became known,
+    repeated: those that said what was known; corrected: those that said something else; retracted:
+    those of them that took a label back.
     """
 
     labels: int
@@ -54,6 +56,9 @@ class JoinCounts:
     predicted: int
     duplicate_labels: int
     duplicate_predictions: int
+    repeated: int = 0
+    corrected: int = 0
+    retracted: int = 0
 
     @property
     def duplicates(self) -> int:
@@ -66,7 +71,12 @@ class JoinCounts:
 
 
 def join(
-    labels: Any, predictions: Any, due: Window, schema: Any = JOINED_SCHEMA
+    labels: Any,
+    predictions: Any,
+    due: Window,
+    schema: Any = JOINED_SCHEMA,
+    *,
+    before: Any = None,
 ) -> tuple[Any, JoinCounts]:
     """Join label rows to logged predictions by entity_key; each event counts once.
 
@@ -77,8 +87,10 @@ def join(
     `predictions`: entity_key, event_time, version, epoch, score, logged_at; those with no score
     were made for another declaration, and are left out. `schema`: that of the task.
     Of several predictions of one event the first logged one counts: it is the one that was acted
-    upon. Of several label rows the one known last counts: it is the correction. Rows with no
-    entity_key cannot be joined and are left out. The order of rows does not matter.
+    upon. Of several label rows the one known last counts: it is the correction, and null takes a
+    label back. Rows with no entity_key cannot be joined and are left out. The order of rows does
+    not matter. `before`: what was known earlier (entity_key, label, known_at), to tell repetitions
+    and corrections by.
     """
     named_labels = _with_key(labels)
     named_predictions = _with_key(predictions.filter(pc.is_valid(predictions["score"])))
@@ -97,6 +109,7 @@ def join(
         predicted=joined.num_rows,
         duplicate_labels=named_labels.num_rows - known.num_rows,
         duplicate_predictions=named_predictions.num_rows - first.num_rows,
+        **_changes(named_labels, before),
     )
     return joined, counts
 
@@ -141,21 +154,43 @@ def merge(tables: list[Any], schema: Any = JOINED_SCHEMA) -> Any:
     """Several windows' joined tables as one, each event once.
 
     An event that stands in several windows (its label came late, or was corrected) keeps the row
-    with the label that became known last; a row with a label beats a row without one.
+    whose label became known last, as `join` does within one; a label that was taken back is null.
     """
     if not tables:
         return schema.empty_table()
     everything = pa.concat_tables([table.cast(schema) for table in tables])
-    ranked = everything.append_column("labelled", pc.is_valid(everything["label"]).cast(pa.int8()))
-    order = pc.sort_indices(
-        ranked,
-        sort_keys=[
-            ("entity_key", "ascending"),
-            ("labelled", "descending"),
-            ("known_at", "descending"),
-        ],  # nulls go last
-    )
-    return _canonical(_first_of_each_key(ranked.take(order)).select(schema.names), schema)
+    return _canonical(_one_a_key(everything, "known_at", descending=True), schema)
+
+
+def _changes(labels: Any, before: Any) -> dict[str, int]:
+    """How many label rows repeat, correct or take back what was known before them."""
+    names = ["entity_key", "known_at", "label"]
+    rows = labels.select(names).append_column("own", pa.array([True] * labels.num_rows, pa.bool_()))
+    if before is not None and before.num_rows:
+        earlier = before.select(names).filter(pc.is_valid(before["known_at"]))
+        earlier = earlier.filter(pc.is_in(earlier["entity_key"], _flat(labels["entity_key"])))
+        own = pa.array([False] * earlier.num_rows, pa.bool_())
+        rows = pa.concat_tables(
+            [rows, earlier.cast(labels.select(names).schema).append_column("own", own)]
+        )
+    if rows.num_rows < 2:
+        return {"repeated": 0, "corrected": 0, "retracted": 0}
+    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in (*names, "own")])
+    keys, label, own = (_flat(rows.take(order)[name]) for name in ("entity_key", "label", "own"))
+    follows = pc.and_(pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)), own.slice(1))
+    now, then = label.slice(1), label.slice(0, len(label) - 1)
+    both_null = pc.and_(pc.is_null(now), pc.is_null(then))
+    same = pc.or_(pc.fill_null(pc.equal(now, then), False), both_null)
+    other = pc.and_(follows, pc.invert(same))
+    return {
+        "repeated": _count(pc.and_(follows, same)),
+        "corrected": _count(other),
+        "retracted": _count(pc.and_(other, pc.is_null(now))),
+    }
+
+
+def _count(mask: Any) -> int:
+    return int(pc.sum(mask).as_py() or 0)
 
 
 def _wanted(predictions: Any, labels: Any, due: Window) -> Any:
@@ -178,7 +213,7 @@ def _one_a_key(table: Any, column: str, *, descending: bool) -> Any:
     """One row for each entity_key: the first by a column; ties go by the rest, never by order."""
     rest = [
         (name, "ascending")
-        for name in ("label", "request_id", "score")
+        for name in ("label", "request_id", "score", "version")
         if name in table.schema.names and not pa.types.is_list(table.schema.field(name).type)
     ]
     order = pc.sort_indices(

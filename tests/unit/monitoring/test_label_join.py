@@ -69,6 +69,9 @@ def test_counts_every_case_once() -> None:
         "duplicate_labels": 1,
         "duplicate_predictions": 1,
         "duplicates": 2,
+        "repeated": 0,
+        "corrected": 1,
+        "retracted": 0,
     }
 
 
