@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ferryman.errors import IntegrityBroken
 from ferryman.runtime.files import read_json, write_json
@@ -133,6 +135,13 @@ def rows_of(table: Any, day: Window) -> Any:
     kind = pa.timestamp("us", tz="UTC")
     times, start, end = table["event_time"], pa.scalar(day.start, kind), pa.scalar(day.end, kind)
     return table.filter(pc.and_(pc.greater_equal(times, start), pc.less(times, end)))
+
+
+def day_numbers(times: Any) -> NDArray[np.int64]:
+    """The number of each event time's day since 1970, UTC; `times` is a pyarrow column."""
+    moments = times.to_numpy()
+    days: NDArray[np.int64] = moments.astype("datetime64[D]").astype(np.int64)
+    return days
 
 
 def rows_digest(table: Any, metric: str) -> str:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from ferryman.data.versions.dataset import DatasetStore
 from ferryman.errors import DataRejected, IntegrityBroken, SpecError
 from ferryman.ledger.records import Candidate
+from ferryman.monitoring.quality_windows import day_numbers
 from ferryman.packaging.onnx_scorer import OnnxScorer
 from ferryman.runtime.bundle import SIGNATURE, Signature
 from ferryman.runtime.bundle_signing import verify_signed
@@ -33,11 +34,12 @@ logger = logging.getLogger(__name__)
 class EvaluatedRows:
     """The evaluation rows of a version, with its answers.
 
-    frame: the columns that monitoring looks at, those of them that were declared then; labels as
-    encode_labels gives them; scores [rows] or [rows, classes].
+    frame: the columns of slices and groups that were declared then; days: the number of each
+    event's day; labels as encode_labels gives them; scores [rows] or [rows, classes].
     """
 
     frame: "pd.DataFrame"
+    days: npt.NDArray[np.int64]
     labels: npt.NDArray[Any]
     scores: npt.NDArray[np.float64]
 
@@ -55,8 +57,13 @@ def evaluated_rows(context: StepContext, candidate: Candidate) -> EvaluatedRows 
         table = pq.ParquetFile(file).read()
         train = context.spec.train
         scores = scores_as(table, train.task, train.classes)["score"]
-        frame = table.drop_columns(["score"]).to_pandas()
-        return EvaluatedRows(frame, encode_labels(frame["label"], train), score_array(scores))
+        frame = table.drop_columns(["score", "event_time"]).to_pandas()
+        return EvaluatedRows(
+            frame=frame,
+            days=day_numbers(table["event_time"]),
+            labels=encode_labels(frame["label"], train),
+            scores=score_array(scores),
+        )
     except (DataRejected, IntegrityBroken, SpecError, pa.ArrowInvalid) as error:
         logger.warning(
             "%s version %d: no figures of its evaluation: %s",
@@ -91,7 +98,8 @@ def _score(context: StepContext, candidate: Candidate) -> bytes:
     if signature.task != train.task or set(signature.classes) != set(train.classes):
         raise SpecError(f"version {candidate.version} answers another question")
     answers = OnnxScorer(bundle).score(frame)
-    kept = frame[[name for name in (*_columns(context), "label") if name in frame.columns]]
+    named = ("event_time", *_columns(context), "label")
+    kept = frame[[name for name in named if name in frame.columns]]
     table = pa.Table.from_pandas(kept, preserve_index=False)
     field = score_field(train.task, signature.classes)
     sink = pa.BufferOutputStream()

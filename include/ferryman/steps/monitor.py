@@ -10,6 +10,7 @@ from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.monitored_drift import monitored_drift
 from ferryman.steps.monitored_events import monitored_events
+from ferryman.steps.monitored_groups import monitored_groups
 from ferryman.steps.monitored_quality import champion_facts, monitored_quality
 
 
@@ -21,18 +22,25 @@ def run(context: StepContext) -> StepResult:
     """Measure the trailing windows that end with this one, and write the report."""
     head = Ledger(context.settings.ledger_url).head(context.model.name)
     quality, drift = monitored_quality(context, head), monitored_drift(context, head)
-    events = monitored_events(context, head)
+    events, groups = monitored_events(context, head), monitored_groups(context, head)
     outputs = {
         **quality.outputs(),
         "champion": champion_facts(context, head),
         **events.outputs(),
+        **groups.outputs(),
         **drift.outputs(),
     }
-    report = str(_write_report(context, {**outputs, **events.report(), **drift.report()}))
+    parts = {**events.report(), **groups.report(), **drift.report()}
+    report = str(_write_report(context, {**outputs, **parts}))
     return context.result(
         text=f"{quality.text}; {drift.text}",
         outputs={**outputs, "report": report},
-        metrics={**quality.metrics(), **events.metrics(), **drift.metrics()},
+        metrics={
+            **quality.metrics(),
+            **events.metrics(),
+            **groups.metrics(),
+            **drift.metrics(),
+        },
         artifacts={"report": report},
     )
 

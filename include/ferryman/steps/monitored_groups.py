@@ -1,0 +1,250 @@
+"""What `monitor` says of slices and groups: the champion's answers of late, part by part."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import JsonValue
+
+from ferryman.evaluation.intervals import draw
+from ferryman.evaluation.measures import Measures, make_measures
+from ferryman.ledger.ledger import Ledger
+from ferryman.ledger.records import Candidate, Head
+from ferryman.monitoring.groups import (
+    Figure,
+    GroupFinding,
+    SliceLook,
+    SliceRule,
+    figure,
+    judge_slices,
+)
+from ferryman.monitoring.joined_windows import JoinedWindows
+from ferryman.monitoring.labels import first_predictions
+from ferryman.monitoring.quality_windows import day_numbers
+from ferryman.runtime.score_column import score_array
+from ferryman.spec.evaluation import SliceSpec
+from ferryman.spec.metrics import LOWER_IS_BETTER
+from ferryman.spec.windows import Window
+from ferryman.steps.contract import StepContext
+from ferryman.steps.evaluated_rows import EvaluatedRows, evaluated_rows
+from ferryman.steps.logged_answers import logged_answers
+from ferryman.steps.monitored_fairness import group_findings
+from ferryman.steps.slice_parts import SlicePart, slice_parts
+from ferryman.training.labels import encode_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RESAMPLES = 200
+_MOST_DRAWN = 20_000  # rows of a slice that are resampled; the error shrinks with their root
+
+
+@dataclass(frozen=True)
+class MonitoredGroups:
+    """Slices of `evaluation.slices`, and groups of `gates.fairness` with their gaps."""
+
+    slices: Sequence[GroupFinding]
+    groups: Sequence[GroupFinding]
+
+    @property
+    def worse(self) -> list[GroupFinding]:
+        """What calls for attention."""
+        return [one for one in (*self.slices, *self.groups) if one.outcome == "worse"]
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        said = "; ".join(one.text for one in self.worse[:3])
+        return said or f"none of {len(self.slices)} slices and {len(self.groups)} groups is worse"
+
+    def outputs(self) -> dict[str, JsonValue]:
+        """For the step's result, and the report."""
+        return {"worse": [one.text for one in self.worse]}
+
+    def report(self) -> dict[str, JsonValue]:
+        """For the report alone."""
+        return {
+            "slices": [one.as_json() for one in self.slices],
+            "groups": [one.as_json() for one in self.groups],
+        }
+
+    def metrics(self) -> dict[str, float | None]:
+        """For the step's result."""
+        return {"worse_groups": float(len(self.worse))}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Answers with the columns that part them; labels and scores of those that have a label.
+
+    places: of the labelled rows in the frame; days: of every row of the frame.
+    """
+
+    frame: "pd.DataFrame"
+    labels: npt.NDArray[Any]
+    scores: npt.NDArray[np.float64]
+    places: npt.NDArray[np.intp]
+    days: npt.NDArray[np.int64]
+
+
+def monitored_groups(context: StepContext, head: Head | None) -> MonitoredGroups:
+    """Look at every declared slice and group in the champion's answers of the trailing window."""
+    spec = context.spec
+    slices, fairness = spec.evaluation.slices, spec.gates.fairness
+    if head is None or not (slices or fairness):
+        return MonitoredGroups([], [])
+    rows = _rows(context, head)
+    measures = make_measures(spec.train.task, spec.train.classes)
+    return MonitoredGroups(
+        _slices(context, head, measures, rows) if slices else [],
+        [
+            one
+            for gate in fairness
+            for one in group_findings(
+                context,
+                gate,
+                rows.frame.iloc[rows.places].reset_index(drop=True),
+                rows.labels,
+                rows.scores,
+            )
+        ],
+    )
+
+
+def _least(context: StepContext) -> int:
+    return context.spec.monitor.groups.min_labels or context.spec.evaluation.min_rows
+
+
+def _rows(context: StepContext, head: Head) -> _Rows:
+    """The champion's answers to the newest events that are due, with what the log kept of them."""
+    spec, end = context.spec, context.window.end
+    known = spec.monitor.quality.window
+    start = end - known - spec.data.label.known_after
+    store, train = JoinedWindows(context.settings.monitoring_root), spec.train
+    joined = store.read(context.model.name, start, end, task=train.task, classes=train.classes)
+    kind = pa.timestamp("us", tz="UTC")
+    late = pc.greater_equal(joined["event_time"], pa.scalar(start, kind))
+    joined = joined.filter(pc.and_(late, pc.equal(joined["version"], head.version)))
+    columns = _columns(context)
+    logged = first_predictions(logged_answers(context, Window(start=start, end=end), columns))
+    found = pc.index_in(joined["entity_key"], value_set=logged["entity_key"].combine_chunks())
+    cells = {name: logged[name].take(found) for name in columns if name in logged.column_names}
+    labelled = pc.is_valid(joined["label"]).to_numpy()
+    known_rows = joined.filter(pa.array(labelled))
+    return _Rows(
+        frame=_frame(context, cells, joined.num_rows),
+        labels=encode_labels(known_rows["label"].to_pandas(), train),
+        scores=score_array(known_rows["score"]),
+        places=np.flatnonzero(labelled),
+        days=day_numbers(joined["event_time"]),
+    )
+
+
+def _columns(context: StepContext) -> list[str]:
+    named = [part.column for part in context.spec.evaluation.slices]
+    return [*dict.fromkeys([*named, *(gate.column for gate in context.spec.gates.fairness)])]
+
+
+def _frame(context: StepContext, cells: dict[str, Any], rows: int) -> "pd.DataFrame":
+    """The columns as a dataset has them: numbers with NaN for null, categories with ""."""
+    import pandas as pd
+
+    kinds, made = context.spec.features.columns, {}
+    for name, column in cells.items():
+        if kinds[name].type == "category":
+            made[name] = pc.fill_null(column.cast(pa.string()), "").to_pandas()
+        else:
+            made[name] = column.cast(pa.float64(), safe=False).to_pandas()
+    return pd.DataFrame(made, index=range(rows))
+
+
+def _slices(
+    context: StepContext, head: Head, measures: Measures, rows: _Rows
+) -> list[GroupFinding]:
+    """Every declared slice; one whose column is not logged is told, and cannot be looked at."""
+    spec = context.spec
+    candidate = _candidate(context, head)
+    before = evaluated_rows(context, candidate) if candidate else None
+    looks = [
+        look
+        for part in spec.evaluation.slices
+        for look in _looks(context, part, measures, rows, before)
+    ]
+    metric, declared = spec.monitor.quality.metric, spec.monitor.groups
+    return judge_slices(
+        looks,
+        SliceRule(
+            metric=metric,
+            lower_is_better=metric in LOWER_IS_BETTER,
+            tolerance=declared.tolerance,
+            significance=declared.significance,
+            least=_least(context),
+        ),
+    )
+
+
+def _candidate(context: StepContext, head: Head) -> Candidate | None:
+    history = Ledger(context.settings.ledger_url).history(context.model.name)
+    own = (op.candidate for op in reversed(history) if op.candidate.digest == head.digest)
+    return next(own, None)
+
+
+def _looks(
+    context: StepContext,
+    declared: SliceSpec,
+    measures: Measures,
+    rows: _Rows,
+    before: EvaluatedRows | None,
+) -> list[SliceLook]:
+    column = declared.column
+    if column not in rows.frame.columns:
+        return [SliceLook(column, "(not logged)", 0, 0, None, None)]
+    earlier = before.frame[column] if before and column in before.frame.columns else None
+    parts = slice_parts(declared, rows.frame[column], earlier)
+    return [_look(context, part, measures, rows, before) for part in parts]
+
+
+def _look(
+    context: StepContext,
+    part: SlicePart,
+    measures: Measures,
+    rows: _Rows,
+    before: EvaluatedRows | None,
+) -> SliceLook:
+    own = np.isin(rows.places, part.now)
+    least, labelled = _least(context), int(own.sum())
+    now = then = None
+    if labelled >= least:
+        days = rows.days[rows.places[own]]
+        now = _figure(context, measures, rows.labels[own], rows.scores[own], days)
+    if before is not None and len(part.before) >= least:
+        places = part.before
+        days = before.days[places]
+        then = _figure(context, measures, before.labels[places], before.scores[places], days)
+    return SliceLook(part.column, part.name, len(part.now), labelled, now, then)
+
+
+def _figure(
+    context: StepContext,
+    measures: Measures,
+    labels: npt.NDArray[Any],
+    scores: npt.NDArray[np.float64],
+    days: npt.NDArray[np.int64],
+) -> Figure | None:
+    if not np.isfinite(scores).all():
+        return None
+    metric, seed, count = context.spec.monitor.quality.metric, context.spec.train.seed, len(labels)
+    model = measures.resampled(labels, scores)
+    drawn = np.linspace(0, count - 1, min(count, _MOST_DRAWN)).astype(np.int64)
+    sample = model if len(drawn) == count else measures.resampled(labels[drawn], scores[drawn])
+    errors = np.concatenate(
+        [sample.metrics(counts, [metric])[metric] for counts in draw(len(drawn), _RESAMPLES, seed)]
+    )
+    # The error of a sample is larger by the root of what it leaves out.
+    errors = np.nanmean(errors) + (errors - np.nanmean(errors)) * math.sqrt(len(drawn) / count)
+    return figure(lambda counts: model.metrics(counts, [metric])[metric], days, errors)
