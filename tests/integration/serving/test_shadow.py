@@ -211,6 +211,8 @@ def test_withdrawn_it_scores_what_it_was_sent_logs_it_and_ends(
     server.follow()
     shadow = server.running()
     assert shadow.nice() >= 10
+    policies = [os.sched_getscheduler(thread.id) for thread in shadow.threads()]
+    assert policies.count(os.SCHED_IDLE) >= 2  # its log's thread, too
     shadow.suspend()
     url = f"{server.server.endpoint.url}/v1/models/tiny:predict"
     for row in server.champion.rows[:5]:

@@ -86,10 +86,6 @@ class Shadow:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
         accepting = Accepting(listener, self._take)
-        if sys.platform == "linux":
-            # Once it is loaded, it gets the time that nobody else wants: who answers users and
-            # wakes does not wait for it. Where there is no such time, copies are dropped.
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         self._channel.send({"kind": "ready"})
         while not self._ending.is_set() and time.monotonic() < self._until:
             try:
@@ -242,6 +238,11 @@ async def _live(
         finish=_LeftToReplicas,
     )
     _give_journals(options.predictions)
+    if sys.platform == "linux":
+        # Once it is loaded, it gets the time that nobody else wants, and so does its log, a thread
+        # that begins from here: who answers users and wakes does not wait for it. Where there is no
+        # such time, copies are dropped.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     log.start()
     await Shadow(model, log, tie).run(listener)
 
