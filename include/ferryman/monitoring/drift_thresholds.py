@@ -11,6 +11,7 @@ While there are too few nights the declared effect alone counts.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ def _movement(key: str, nights: Sequence["Night"], span: timedelta, rate: float)
         if night.ended - span in by_end and by_end[night.ended - span].version == night.version
     ]
     ends = sorted(by_end)
-    nightly = min((b - a for a, b in zip(ends, ends[1:], strict=False)), default=span)
+    nightly = min((b - a for a, b in pairwise(ends)), default=span)
     spans = len(moves) * (nightly / span)
     if spans < _LEAST_SPANS:
         return 0.0

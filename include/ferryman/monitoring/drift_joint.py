@@ -1,0 +1,162 @@
+"""Whether a classifier can tell the newest rows from earlier ones by how columns hang together.
+
+That finds what no column shows by itself, such as two columns whose correlation has turned. The
+rows of a day are alike, so any day can be told from others to some degree: each of the earlier
+days is made the newest one in turn, and what it can be told apart by is what chance does. The
+classifier is that of nearest shrunken centroids (Tibshirani et al., 2002) on products of columns;
+it answers only for rows that it was not made from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from ferryman.monitoring.drift_scale import area_shift
+from ferryman.monitoring.joint_rows import Floats, JointRows, joint_rows
+from ferryman.spec.data import FeatureSpec
+
+Places = NDArray[np.int64]
+_NEWEST_ROWS, _DAY_ROWS = 1500, 300
+_FOLDS = 4
+_LEAST_DAYS = 4
+_ALIKE = 0.01
+
+
+@dataclass(frozen=True)
+class JointDrift:
+    """How well newest and earlier rows are told apart.
+
+    area: under the ROC curve, out of fold; effect: on the scale of `drift_scale`; columns: the two
+    that tell most; outcome: `judged`, or why it is not.
+    """
+
+    outcome: str
+    area: float | None = None
+    effect: float | None = None
+    p_value: float | None = None
+    columns: tuple[str, ...] = ()
+
+
+def tell_apart(
+    newest: Any, earlier: Any, columns: Mapping[str, FeatureSpec], *, min_rows: int, seed: int = 0
+) -> JointDrift:
+    """Tell the newest rows from those of earlier days; both tables have an event_time."""
+    if min(newest.num_rows, earlier.num_rows) < min_rows:
+        return JointDrift("too_few_rows" if newest.num_rows else "no_rows")
+    rows, days = _drawn(newest, earlier, seed)
+    count = int(days.max())
+    if count < _LEAST_DAYS:
+        return JointDrift("no_reference")
+    made = joint_rows(rows, days, columns)
+    if made is None:
+        return JointDrift("constant")
+    sums = _sums(made.products, days)
+    own = range(1, count + 1)
+    # Day 0 is the newest.
+    area = _area(made.products, days, sums, 0, list(own))
+    by_chance = [
+        _area(made.products, days, sums, day, [other for other in own if other != day])
+        for day in own
+    ]
+    return JointDrift(
+        "judged",
+        area=area,
+        effect=area_shift(area),
+        p_value=_beyond(area, by_chance, np.bincount(days), len(made.pairs)),
+        columns=_telling(made, days == 0),
+    )
+
+
+def _drawn(newest: Any, earlier: Any, seed: int) -> tuple[Any, Places]:
+    """A sample of both, in any order, and each row's day: 0 is the newest."""
+    random = np.random.default_rng(seed)
+    moments = earlier["event_time"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    _, places = np.unique(moments, return_inverse=True)
+    taken, days = [], [np.zeros(min(newest.num_rows, _NEWEST_ROWS), dtype=np.int64)]
+    for day in range(int(places.max()) + 1):
+        own = np.flatnonzero(places == day)
+        # A handful of rows is no day to compare with.
+        if len(own) >= 4 * _FOLDS:
+            taken.append(random.permutation(own)[:_DAY_ROWS])
+            days.append(np.full(len(taken[-1]), len(taken), dtype=np.int64))
+    picked = random.permutation(newest.num_rows)[:_NEWEST_ROWS]
+    parts = [newest.take(pa.array(picked))]
+    if taken:
+        parts.append(earlier.take(pa.array(np.concatenate(taken))))
+    names = [name for name in newest.schema.names if name in earlier.schema.names]
+    same = [
+        name for name in names if newest.schema.field(name).type == earlier.schema.field(name).type
+    ]
+    return pa.concat_tables([part.select(same) for part in parts]), np.concatenate(days)
+
+
+def _folds(days: Places) -> Places:
+    """Rows come in random order within a day, so that any pattern of folds is a random one."""
+    return np.arange(len(days)) % _FOLDS
+
+
+def _sums(rows: Floats, days: Places) -> tuple[Floats, Floats]:
+    """Sums of rows by day and fold [days, folds, columns], and how many rows they are of."""
+    count = int(days.max()) + 1
+    cells = days * _FOLDS + _folds(days)
+    many = np.bincount(cells, minlength=count * _FOLDS).astype(np.float64)
+    order = np.argsort(cells, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(many)[:-1]]).astype(np.int64)
+    total = np.add.reduceat(rows[order], np.minimum(starts, len(rows) - 1), axis=0)
+    total[many == 0] = 0
+    return total.reshape(count, _FOLDS, -1), many.reshape(count, _FOLDS)
+
+
+def _area(
+    rows: Floats, days: Places, sums: tuple[Floats, Floats], day: int, others: list[int]
+) -> float:
+    """The area under the ROC curve of rules that tell a day from others, out of fold."""
+    total, many = sums
+    folds = _folds(days)
+    new, old = days == day, np.isin(days, others)
+    scores = np.zeros(len(rows))
+    for fold in range(_FOLDS):
+        kept = [other for other in range(_FOLDS) if other != fold]
+        counts = many[day, kept].sum(), many[np.ix_(others, kept)].sum()
+        ours = total[day, kept].sum(axis=0) / counts[0]
+        theirs = total[np.ix_(others, kept)].sum(axis=(0, 1)) / counts[1]
+        # As far apart as pairs are by chance says nothing: such pairs have no weight.
+        chance = np.sqrt(2 * np.log(max(2, rows.shape[1])) * (1 / counts[0] + 1 / counts[1]))
+        told = np.flatnonzero(np.abs(ours - theirs) > chance)
+        asked = np.flatnonzero((folds == fold) & (new | old))
+        middle, weights = (ours + theirs)[told] / 2, (ours - theirs)[told]
+        scores[asked] = (rows[np.ix_(asked, told)] - middle) @ weights
+    ranks = stats.rankdata(np.concatenate([scores[new], scores[old]]))
+    ours_count, theirs_count = int(new.sum()), int(old.sum())
+    wins = ranks[:ours_count].sum() - ours_count * (ours_count + 1) / 2
+    return float(wins / (ours_count * theirs_count))
+
+
+def _beyond(area: float, by_chance: list[float], rows: Places, pairs: int) -> float:
+    """How often a day like the others is told apart as well as this.
+
+    Days that differ no more than days of independent rows do are taken to be such. All folds see
+    the same days, so all may choose the pair that differs most by chance: times all pairs.
+    """
+    earlier = int(rows[1:].sum())
+    others = np.asarray([earlier, *(earlier - rows[1:])])
+    # The standard deviation of an area between independent rows, as one of its normal place.
+    independent = np.sqrt((rows + others + 1) / (12 * rows * others) * 2 * np.pi)
+    places = special.ndtri(np.clip([area, *by_chance], 1e-6, 1 - 1e-6)) / independent
+    days = len(by_chance)
+    spread = float(places[1:].std(ddof=1))
+    apart = float(places[0] - places[1:].mean()) / np.sqrt(1 + 1 / days)
+    if special.chdtrc(days - 1, (days - 1) * spread**2) >= _ALIKE:
+        return min(1.0, pairs * float(special.ndtr(-apart)))
+    return min(1.0, pairs * float(special.stdtr(days - 1, -apart / spread)))
+
+
+def _telling(made: JointRows, new: NDArray[np.bool_]) -> tuple[str, ...]:
+    """The two columns whose product differs most between the two groups."""
+    apart = made.products[new].mean(axis=0) - made.products[~new].mean(axis=0)
+    return made.pairs[int(np.argmax(np.abs(apart)))]
