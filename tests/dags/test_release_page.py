@@ -164,8 +164,17 @@ def test_a_share_and_what_its_stages_found_are_told(server, ledger):
     )
     page = _page(server).text
     assert "version 2 as canary: 5 % of the requests" in page
+    assert "traffic: 5 % of the requests" in page
     assert "Newest rollout" in page
     assert "the stage begins" in page
+
+
+def test_a_quarantine_names_the_version_that_it_bars(server, ledger):
+    for version in (1, 2):
+        _release(ledger, version)
+    ledger.quarantine("flights", f"{1:064x}", why="its answers were wrong", actor="olga")
+    [row] = [one for one in _page(server).text.split("<tr>") if "quarantine" in one]
+    assert '<td class="number">1</td><td>olga</td>' in row
 
 
 def test_what_people_and_data_say_is_escaped(server, ledger):
