@@ -11,6 +11,7 @@ from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.monitored_drift import monitored_drift
 from ferryman.steps.monitored_events import monitored_events
 from ferryman.steps.monitored_groups import monitored_groups
+from ferryman.steps.monitored_operations import monitored_operations
 from ferryman.steps.monitored_quality import champion_facts, monitored_quality
 
 
@@ -23,14 +24,16 @@ def run(context: StepContext) -> StepResult:
     head = Ledger(context.settings.ledger_url).head(context.model.name)
     quality, drift = monitored_quality(context, head), monitored_drift(context, head)
     events, groups = monitored_events(context, head), monitored_groups(context, head)
+    operations = monitored_operations(context, head)
     outputs = {
         **quality.outputs(),
         "champion": champion_facts(context, head),
         **events.outputs(),
         **groups.outputs(),
+        **operations.outputs(),
         **drift.outputs(),
     }
-    parts = {**events.report(), **groups.report(), **drift.report()}
+    parts = {**events.report(), **groups.report(), **operations.report(), **drift.report()}
     report = str(_write_report(context, {**outputs, **parts}))
     return context.result(
         text=f"{quality.text}; {drift.text}",
@@ -39,6 +42,7 @@ def run(context: StepContext) -> StepResult:
             **quality.metrics(),
             **events.metrics(),
             **groups.metrics(),
+            **operations.metrics(),
             **drift.metrics(),
         },
         artifacts={"report": report},
