@@ -95,7 +95,7 @@ def _category_counts(
         reference=bins.rows,
         by_day=by_day,
         moved=_total_variation(bins.rows[:-1], by_day[:, :-1]),
-        constant=len(present) == 1 and not now.other and np.count_nonzero(bins.rows[:-1]) > 1,
+        constant=len(present) == 1 and not now.other and int((bins.rows[:-1] > 0).sum()) > 1,
         told=_most_changed(names, bins.rows[:-1], by_day.sum(axis=0)[:-1]),
         new_values=new_values[:_SHOWN],
         new_rows=float(new_rows),

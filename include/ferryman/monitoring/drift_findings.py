@@ -65,6 +65,7 @@ class Finding:
     subject: str
     against: Against
     since: str
+    called: str = "drifted"
 
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON."""
@@ -104,7 +105,7 @@ def judge(
     """What a night that begins at `start` has found; `earlier`: nights before it, oldest first."""
     judged = [one for one in comparisons if one.effect is not None and one.p_value is not None]
     p_values = np.asarray([one.p_value for one in judged], dtype=np.float64)
-    stands = holm(p_values, spec.significance) if judged else []
+    stands = holm(p_values, spec.significance)
     rate = spec.significance / max(1, len(judged))
     told = _told(earlier, version, start - spec.window)
     found = []
@@ -130,6 +131,7 @@ def judge(
                     subject=one.subject,
                     against=one.against,
                     since=since if known else start.isoformat(),
+                    called=one.outcome,
                 )
             )
     return sorted(found, key=lambda finding: (finding.outcome, -finding.effect))

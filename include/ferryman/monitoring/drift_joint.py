@@ -24,7 +24,7 @@ Places = NDArray[np.int64]
 _NEWEST_ROWS, _DAY_ROWS = 1500, 300
 _FOLDS = 4
 _LEAST_DAYS = 4
-_ALIKE = 0.01
+_ALIKE = 0.001
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,9 @@ def _area(
 def _beyond(area: float, by_chance: list[float], rows: Places, pairs: int) -> float:
     """How often a day like the others is told apart as well as this.
 
-    Days that differ no more than days of independent rows do are taken to be such. All folds see
-    the same days, so all may choose the pair that differs most by chance: times all pairs.
+    Days that differ no more than days of independent rows do are taken to be such. Of these all
+    folds may choose the one pair that differs most by chance: hence times all pairs. Otherwise the
+    earlier days, each of which had the same choice, tell what chance does.
     """
     earlier = int(rows[1:].sum())
     others = np.asarray([earlier, *(earlier - rows[1:])])
@@ -153,7 +154,7 @@ def _beyond(area: float, by_chance: list[float], rows: Places, pairs: int) -> fl
     apart = float(places[0] - places[1:].mean()) / np.sqrt(1 + 1 / days)
     if special.chdtrc(days - 1, (days - 1) * spread**2) >= _ALIKE:
         return min(1.0, pairs * float(special.ndtr(-apart)))
-    return min(1.0, pairs * float(special.stdtr(days - 1, -apart / spread)))
+    return float(special.stdtr(days - 1, -apart / spread))
 
 
 def _telling(made: JointRows, new: NDArray[np.bool_]) -> tuple[str, ...]:

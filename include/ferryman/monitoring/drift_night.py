@@ -1,0 +1,211 @@
+"""All comparisons of one night, from profiles of days and labelled answers. Pure: no files.
+
+Every column, and the champion's scores, are compared twice: the trailing window with what was at
+first (the training data; the champion's first days of answers), and the newest window with the
+days before it, since a break of today is a seventh of a week.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import numpy as np
+
+from ferryman.monitoring.day_profiles import DayProfiles, merged
+from ferryman.monitoring.drift import DRIFTED, ColumnDrift, Outcome, compare_days
+from ferryman.monitoring.drift_concept import ConceptDrift, Residuals, compare_residuals
+from ferryman.monitoring.drift_findings import Comparison, Finding, Kind
+from ferryman.monitoring.drift_joint import tell_apart
+from ferryman.monitoring.drift_thresholds import Against
+from ferryman.profiles.column_profile import Profile
+from ferryman.spec.data import FeatureSpec
+from ferryman.spec.monitoring import DriftSpec
+from ferryman.spec.windows import DAY, Window
+
+# Days that tell how days differ.
+QUIET = timedelta(days=28)
+SCORE = {"score": FeatureSpec(type="number")}
+# So plain that it does not matter how far quiet nights go.
+_PLAIN = frozenset({"all_null", "wrong_type"})
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The days of a night: trailing and newest window, those before the newest one, and quiet ones.
+
+    quiet_trailing and quiet_newest tell how days differ, for either comparison.
+    """
+
+    trailing: list[str]
+    newest: list[str]
+    previous: list[str]
+    quiet_trailing: list[str]
+    quiet_newest: list[str]
+
+
+def spans(days: Sequence[str], window: Window, spec: DriftSpec) -> Spans:
+    """Which of some days (2013-02-01, UTC) are which for the night of a window."""
+    begins = {day: datetime.fromisoformat(day).replace(tzinfo=UTC) for day in sorted(days)}
+    midnight = window.start.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def between(start: datetime, end: datetime) -> list[str]:
+        return [day for day, begin in begins.items() if start <= begin < end]
+
+    return Spans(
+        trailing=between(_first_day(window.end - spec.window), window.end),
+        newest=between(midnight, window.end),
+        previous=between(_first_day(midnight - spec.previous), midnight),
+        quiet_trailing=between(window.end - QUIET, window.end),
+        quiet_newest=between(midnight - QUIET, midnight),
+    )
+
+
+def since(window: Window, spec: DriftSpec) -> datetime:
+    """The first moment whose rows a night may need, other than to tell how days differ."""
+    return min(_first_day(window.end - spec.window), _first_day(window.start - spec.previous))
+
+
+def compare_columns(
+    reference: Profile,
+    days: DayProfiles,
+    columns: Mapping[str, FeatureSpec],
+    window: Window,
+    spec: DriftSpec,
+) -> tuple[list[ColumnDrift], list[Comparison]]:
+    """Each watched column's trailing window against its reference, and all comparisons."""
+    own = spans(list(days), window, spec)
+    lasting = compare_days(
+        reference,
+        [days[day] for day in own.trailing],
+        columns,
+        spec,
+        quiet=[days[day] for day in own.quiet_trailing],
+    )
+    sudden = _newest(days, own, columns, spec)
+    return lasting, [
+        *(_comparison("column", "training", column, column.column) for column in lasting),
+        *(_comparison("previous", "previous", column, column.column) for column in sudden),
+    ]
+
+
+def compare_scores(
+    first: Profile | None, days: DayProfiles, window: Window, spec: DriftSpec
+) -> list[Comparison]:
+    """The champion's scores against its first days of answers, and of the newest window."""
+    own = spans(list(days), window, spec)
+    lasting = compare_days(
+        first or {},
+        [days[day] for day in own.trailing],
+        SCORE,
+        spec,
+        quiet=[days[day] for day in own.quiet_trailing],
+    )
+    return [
+        *(_comparison("prediction", "training", column, "score") for column in lasting),
+        *(
+            _comparison("prediction", "previous", column, "score")
+            for column in _newest(days, own, SCORE, spec)
+        ),
+    ]
+
+
+def compare_joint(
+    newest: Any, earlier: Any, columns: Mapping[str, FeatureSpec], spec: DriftSpec
+) -> Comparison:
+    """How columns hang together in the newest window against the days before."""
+    found = tell_apart(newest, earlier, columns, min_rows=spec.min_rows)
+    names = " and ".join(found.columns)
+    return Comparison(
+        "joint",
+        "previous",
+        "joint",
+        names or "all columns",
+        effect=found.effect,
+        effect_name="told apart",
+        p_value=found.p_value,
+        text=f"{names} depend on each other in another way: told apart with AUC {found.area:.3f}"
+        if found.area is not None
+        else "",
+        outcome=found.outcome,
+    )
+
+
+def compare_concept(labelled: Residuals, window: Window, spec: DriftSpec) -> list[Comparison]:
+    """Residuals of the trailing window, and of its newest labelled day, against other days."""
+    first = int(np.datetime64(_first_day(window.end - spec.window).date(), "D").astype(np.int64))
+    days = np.unique(labelled.days)
+    lasting = compare_residuals(labelled, days[days >= first])
+    sudden = compare_residuals(labelled, days[-1:])
+    return [_concept("training", lasting), _concept("previous", sudden)]
+
+
+def upheld(columns: Sequence[ColumnDrift], findings: Sequence[Finding]) -> list[ColumnDrift]:
+    """The columns as the night found them: `drifted` only where a finding says so.
+
+    A column of which only the newest window has changed is drifted too.
+    """
+    found: dict[str, Finding] = {}
+    for finding in findings:
+        if finding.kind in ("column", "previous"):
+            found.setdefault(finding.name, finding)
+    told = []
+    for column in columns:
+        own = found.get(column.column)
+        if own is None:
+            told.append(replace(column, outcome="stable") if column.drifted else column)
+        elif column.drifted:
+            told.append(column)
+        else:
+            called = cast(Outcome, own.called if own.called in DRIFTED else "drifted")
+            told.append(replace(column, outcome=called, text=own.text))
+    return told
+
+
+def _newest(
+    days: DayProfiles, own: Spans, columns: Mapping[str, FeatureSpec], spec: DriftSpec
+) -> list[ColumnDrift]:
+    before = merged(days[day] for day in own.previous)
+    return compare_days(
+        before,
+        [days[day] for day in own.newest],
+        columns,
+        spec,
+        quiet=[days[day] for day in own.quiet_newest],
+    )
+
+
+def _comparison(kind: Kind, against: Against, column: ColumnDrift, subject: str) -> Comparison:
+    when = "" if against == "training" else " in the newest window"
+    return Comparison(
+        kind,
+        against,
+        subject,
+        column.column,
+        effect=column.effect,
+        effect_name=column.effect_name,
+        p_value=column.p_value,
+        text=f"{column.text}{when}",
+        outcome=column.outcome,
+        certain=column.outcome in _PLAIN,
+    )
+
+
+def _concept(against: Against, found: ConceptDrift) -> Comparison:
+    return Comparison(
+        "concept",
+        against,
+        "residuals",
+        "residuals",
+        effect=found.effect,
+        effect_name="residual",
+        p_value=found.p_value,
+        text=found.text,
+        outcome=found.outcome,
+    )
+
+
+def _first_day(moment: datetime) -> datetime:
+    """The first midnight that is not before a moment."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight if midnight == moment else midnight + DAY
