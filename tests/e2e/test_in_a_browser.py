@@ -189,7 +189,7 @@ def test_an_approver_reads_the_question_and_presses_approve(log_in, browser, rel
     [measured] = [row for row in rows if row[0] == "log_loss"]
     assert measured[2].startswith("[0.")
     assert {row[0] for row in rows} >= {"canary at 30 %", "canary at 60 %"}
-    for words in ("Asked for by: rita", "station = ", "of 4 columns changed", "Inputs that drifted"):
+    for words in ("Asked for by: rita", "station = ", "of 4 columns changed", "that drifted:"):
         assert words in question
     for markup in ("**", "##", "| ", "\\", "&lt;", "]("):
         assert markup not in question

@@ -212,7 +212,14 @@ class Browser:
                 raise RuntimeError((self._folder / "browser.log").read_text()[-2000:])
             time.sleep(0.05)
         port, path = lines
-        return connect(f"ws://127.0.0.1:{port}{path}", max_size=None, proxy=None)
+        # Nobody reads while a test waits for something else: events pile up, and no ping is missed.
+        return connect(
+            f"ws://127.0.0.1:{port}{path}",
+            max_size=None,
+            max_queue=None,
+            ping_interval=None,
+            proxy=None,
+        )
 
     def _do(self, method: str, **params: Any) -> dict[str, Any]:
         return self._call(method, self._session["sessionId"], **params)
