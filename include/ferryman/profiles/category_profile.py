@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 TOP = 128
 _KEPT = 20_000  # values that a stream holds in memory before rare ones are folded away
 _HASHES = 64
@@ -62,7 +64,7 @@ class CategoryCounter:
 
     named: Collection[str] = ()
     _nulls: int = 0
-    _counts: Counter[str] = field(default_factory=Counter)
+    _counts: dict[str, int] = field(default_factory=dict)
     _other: int = 0
     _folded: int = 0
     _hashes: tuple[int, ...] = ()
@@ -73,14 +75,14 @@ class CategoryCounter:
         held = self._counts
         for value, count in zip(values, counts, strict=True):
             if count:
-                held[value] += count
+                held[value] = held.get(value, 0) + count
         if len(held) > _KEPT:
             self._hashes = _smallest([*self._hashes, *_hashed(held)])
             kept, rest = _divided(held, self.named, _KEPT // 2)
-            self._other += sum(count for _, count in rest)
+            self._other += sum(rest)
             # A value may be folded away again and again: what each fold may have cost adds up.
-            self._folded += rest[0][1] if rest else 0
-            self._counts = Counter(dict(kept))
+            self._folded += max(rest, default=0)
+            self._counts = dict(kept)
 
     def profile(self) -> CategoryProfile:
         """What was seen so far."""
@@ -148,8 +150,8 @@ def _finished(  # noqa: PLR0913  - what a counter holds
         count=sum(counts.values()) + other,
         nulls=nulls,
         top=dict(top),
-        other=other + sum(count for _, count in rest),
-        folded=folded + (rest[0][1] if rest else 0),
+        other=other + sum(rest),
+        folded=folded + max(rest, default=0),
         distinct=max(seen, _estimate(hashes)) if other else seen,
         hashes=hashes,
     )
@@ -157,25 +159,32 @@ def _finished(  # noqa: PLR0913  - what a counter holds
 
 def _divided(
     counts: Mapping[str, int], named: Collection[str], most: int
-) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """The most frequent values and those named; and the others, the most frequent first."""
-    ranked, wanted = _ranked(counts), set(named)
-    rest = [pair for pair in ranked[most:] if pair[0] not in wanted]
-    return ranked[:most] + [pair for pair in ranked[most:] if pair[0] in wanted], rest
+) -> tuple[list[tuple[str, int]], list[int]]:
+    """The most frequent values, by rank, and those named; and the rows of each of the others."""
+    if len(counts) <= most:
+        return _ranked(counts.items()), []
+    rows = np.fromiter(counts.values(), np.int64, len(counts))
+    bound = int(np.partition(rows, len(rows) - most)[len(rows) - most])
+    ranked = _ranked(pair for pair in counts.items() if pair[1] >= bound)
+    wanted = set(named)
+    left = ranked[most:] + [pair for pair in counts.items() if pair[1] < bound]
+    kept = ranked[:most] + _ranked(pair for pair in left if pair[0] in wanted)
+    return kept, [count for name, count in left if name not in wanted]
 
 
-def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+def _ranked(pairs: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     """The most frequent first, equals by name: the order does not depend on the rows' order."""
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
 
 def _hashed(values: Iterable[str]) -> list[int]:
-    digest = hashlib.blake2b
-    size = _HASH_BITS // 8
-    return [
-        int.from_bytes(digest(value.encode("utf-8", "surrogatepass"), digest_size=size).digest())
+    """The smallest hashes of values; no more are ever kept."""
+    size, digest = _HASH_BITS // 8, hashlib.blake2b
+    found = {
+        digest(value.encode("utf-8", "surrogatepass"), digest_size=size).digest()
         for value in values
-    ]
+    }
+    return [int.from_bytes(one) for one in sorted(found)[:_HASHES]]
 
 
 def _smallest(hashes: Iterable[int]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ferryman.profiles.category_profile import CategoryProfile
 from ferryman.profiles.column_profile import ColumnProfile
-from ferryman.profiles.distances import kolmogorov_distance, wasserstein_distance
+from ferryman.profiles.distances import distances
 from ferryman.profiles.number_profile import NumberProfile
 from ferryman.profiles.profiled_columns import profile_parquet
 from ferryman.profiles.quantile_sketch import Floats
@@ -34,17 +34,16 @@ class Comparison:
 
 def compare_columns(reference: ColumnProfile, current: ColumnProfile) -> Comparison:
     """Compare one column with its reference."""
-    bins = bins_of(reference)
-    rows = bins.count(current)
+    bins = bins_of(reference.stored)
+    rows = bins.count(current.stored)
     stability = stability_index(bins.rows, rows)
     if isinstance(reference, CategoryProfile) and isinstance(current, CategoryProfile):
         return Comparison(stability, _total_variation(bins.rows[:-1], rows[:-1]))
     if isinstance(reference, NumberProfile) and isinstance(current, NumberProfile):
-        one, other = reference.sketch, current.sketch
+        # In the size in which they are stored: what is told does not depend on who stored it.
+        one, other = reference.stored.sketch, current.stored.sketch
         if one is not None and other is not None:
-            return Comparison(
-                stability, kolmogorov_distance(one, other), wasserstein_distance(one, other)
-            )
+            return Comparison(stability, *distances(one, other))
     return Comparison(stability)
 
 

@@ -18,6 +18,7 @@ from ferryman.profiles.value_counter import BLOCK, ValueCounter
 
 # Outside of these the square of a double leaves its range.
 _LARGE, _SMALL = 1e150, 1e-150
+_FAR = 1e3  # squares of an offset beyond so many variances cost more than three digits
 
 
 @dataclass(frozen=True)
@@ -112,17 +113,19 @@ class NumberCounter:
     _low: float | int | None = None
     _high: float | int | None = None
     _parts: list[Moments] = field(default_factory=list)
-    _waiting: list[Any] = field(default_factory=list)
+    _block: Any = None
+    _waiting: int = 0
     _values: ValueCounter = field(default_factory=ValueCounter)
+    _apart: Floats | None = None
 
     def add(self, values: Any, nulls: int = 0) -> None:
         """Take a numpy array of integers or floats; NaN and infinities count as nulls."""
         self._nulls += nulls
         # Blocks are cut by rows alone, so that it does not matter in which batches rows come.
         if self._waiting:
-            missing = BLOCK - sum(len(part) for part in self._waiting)
-            self._waiting.append(values[:missing].copy())
-            if len(values) < missing:
+            missing = BLOCK - self._waiting
+            self._wait(values[:missing])
+            if self._waiting < BLOCK:
                 return
             self._add_waiting()
             values = values[missing:]
@@ -130,11 +133,19 @@ class NumberCounter:
         for start in range(0, whole, BLOCK):
             self._add_block(values[start : start + BLOCK])
         if whole < len(values):
-            self._waiting = [values[whole:].copy()]
+            self._wait(values[whole:])
+
+    def _wait(self, values: Any) -> None:
+        if self._block is None:
+            self._block = np.empty(BLOCK, dtype=values.dtype)
+        elif self._block.dtype != values.dtype:
+            self._block = self._block.astype(np.promote_types(self._block.dtype, values.dtype))
+        end = self._waiting + len(values)
+        self._block[self._waiting : end] = values
+        self._waiting = end
 
     def _add_waiting(self) -> None:
-        block = np.concatenate(self._waiting)
-        self._waiting = []
+        block, self._waiting = self._block[: self._waiting], 0
         self._add_block(block)
 
     def _add_block(self, block: Any) -> None:
@@ -153,7 +164,10 @@ class NumberCounter:
             numbers = block.astype(np.float64)
         self._low = low.item() if self._low is None else min(self._low, low.item())
         self._high = high.item() if self._high is None else max(self._high, high.item())
-        self._parts.append(_moments(numbers, float(low), float(high)))
+        if self._apart is None or len(self._apart) < len(numbers):
+            self._apart = np.empty(len(numbers))
+        origin = self._parts[0].mean if self._parts else float(numbers[0])
+        self._parts.append(_moments(numbers, float(low), float(high), origin, self._apart))
         if len(self._parts) == 256:
             self._parts = [merge_moments(self._parts)]
         self._values.add(numbers, float(low), float(high))
@@ -232,20 +246,25 @@ def merge_moments(parts: Sequence[Moments]) -> Moments:
     return Moments(int(counts.sum()), mean, unit * float(np.sqrt(squares)))
 
 
-def _moments(values: Floats, low: float, high: float) -> Moments:
+def _moments(  # noqa: PLR0913  - what a block is, and where to work
+    values: Floats, low: float, high: float, origin: float, room: Floats, *, near: bool = False
+) -> Moments:
+    """Moments by the squares of distances from an origin, which had best lie among the values.
+
+    `room` is memory to work in, at least as long as the values.
+    """
     count = len(values)
     if low == high:
         return Moments(count, low, 0.0)
     unit = max(abs(low), abs(high))
     if unit > _LARGE or unit < _SMALL:
-        scaled = _moments(values / unit, low / unit, high / unit)
+        scaled = _moments(values / unit, low / unit, high / unit, origin / unit, room)
         return Moments(count, unit * scaled.mean, unit * scaled.std)
-    origin = float(values[0])
-    apart = values - origin
+    apart = np.subtract(values, origin, out=room[:count])
     offset = float(apart.sum()) / count
-    apart -= offset
-    # What rounding left in the sum of differences is taken off the squares.
-    rest = float(apart.sum()) / count
     np.square(apart, out=apart)
-    variance = float(apart.sum()) / count - rest * rest
-    return Moments(count, origin + offset + rest, float(np.sqrt(max(variance, 0.0))))
+    variance = float(apart.sum()) / count - offset * offset
+    if not near and offset * offset > _FAR * variance:
+        # The squares have lost digits: once more, from the mean itself.
+        return _moments(values, low, high, origin + offset, room, near=True)
+    return Moments(count, origin + offset, float(np.sqrt(max(variance, 0.0))))

@@ -7,6 +7,7 @@ decoded is counted while it is still in the processor's cache, and no more than 
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ferryman.spec.data import FeatureSpec
 BATCH = 131_072  # rows
 # Bytes of a column that are fetched at once: without it whole row groups wait in memory.
 _BUFFER = 1 << 20
+_WORDS = 65_536  # of dictionaries that wait to be counted together
 
 Names = Mapping[str, Collection[str]]
 _NO_NAMES: Names = {}
@@ -66,9 +68,9 @@ def profile_column(
 ) -> ColumnProfile:
     """The profile of one column of a declared type, from its pyarrow Arrays."""
     if spec.type == "category":
-        words = CategoryCounter(named)
+        words = _Words(CategoryCounter(named))
         for chunk in chunks:
-            _count_words(chunk, words)
+            words.add(chunk)
         return words.profile()
     numbers = NumberCounter(spec.type)
     for chunk in chunks:
@@ -100,15 +102,45 @@ def _count_numbers(column: Any, counter: NumberCounter) -> None:
     counter.add(column.to_numpy(zero_copy_only=False), nulls)
 
 
-def _count_words(column: Any, counter: CategoryCounter) -> None:
-    if not pa.types.is_dictionary(column.type):
-        column = pc.cast(column, pa.string()).dictionary_encode()
-    places = column.indices.drop_null() if column.null_count else column.indices
-    words = column.dictionary
-    counts = np.bincount(places.to_numpy(zero_copy_only=False), minlength=len(words))
-    nulls = column.null_count
-    if words.null_count:  # a dictionary may hold null as a word
-        empty = words.is_null().to_numpy(zero_copy_only=False)
-        nulls += int(counts[empty].sum())
-        words, counts = words.drop_null(), counts[~empty]
-    counter.add(pc.cast(words, pa.string()).to_pylist(), counts.tolist(), nulls)
+@dataclass
+class _Words:
+    """Counts chunks of categories; the same words of several chunks are handed on once."""
+
+    counter: CategoryCounter
+    _dictionaries: list[Any] = field(default_factory=list)
+    _counts: list[Any] = field(default_factory=list)
+    _waiting: int = 0
+
+    def add(self, column: Any) -> None:
+        if not pa.types.is_dictionary(column.type):
+            column = pc.cast(column, pa.string()).dictionary_encode()
+        nulls = column.null_count
+        places = column.indices.drop_null() if nulls else column.indices
+        words = column.dictionary
+        counts = np.bincount(places.to_numpy(zero_copy_only=False), minlength=len(words))
+        if words.null_count:  # a dictionary may hold null as a word
+            empty = words.is_null().to_numpy(zero_copy_only=False)
+            nulls += int(counts[empty].sum())
+            words, counts = words.drop_null(), counts[~empty]
+        self.counter.add((), (), nulls)
+        self._dictionaries.append(pc.cast(words, pa.string()))
+        self._counts.append(counts)
+        self._waiting += len(words)
+        if self._waiting > _WORDS:
+            self._hand_on()
+
+    def profile(self) -> ColumnProfile:
+        self._hand_on()
+        return self.counter.profile()
+
+    def _hand_on(self) -> None:
+        if not self._dictionaries:
+            return
+        coded = pa.concat_arrays(self._dictionaries).dictionary_encode()
+        rows = np.bincount(
+            coded.indices.to_numpy(zero_copy_only=False),
+            np.concatenate(self._counts),
+            minlength=len(coded.dictionary),
+        )
+        self.counter.add(coded.dictionary.to_pylist(), rows.astype(np.int64).tolist())
+        self._dictionaries, self._counts, self._waiting = [], [], 0
