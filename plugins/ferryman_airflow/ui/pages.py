@@ -24,6 +24,7 @@ from ferryman.steps.pipelines import PIPELINES
 from ferryman_airflow.params import RUN_PARAMS
 from ferryman_airflow.ui.access import current_user, may_start, readable_models
 from ferryman_airflow.ui.model_facts import facts_of, newest_window
+from ferryman_airflow.ui.monitoring_facts import monitoring_facts
 from ferryman_airflow.ui.release_facts import release_facts
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -86,6 +87,11 @@ def build_app(settings: Settings | None = None) -> FastAPI:
             may_roll_back=may_start(user, f"{name}.rollback"),
             reasons=RUN_PARAMS["reason"].pattern,
         )
+
+    @get("/models/{name}/monitoring")
+    def monitoring(name: str, user: User) -> HTMLResponse:
+        _declared(used, user, name)
+        return show("monitoring.html", name=name, facts=monitoring_facts(used, name))
 
     @app.get("/models/{name}/data_docs/{run}/{file:path}")
     def data_docs(name: str, run: str, file: str, user: User) -> FileResponse:
