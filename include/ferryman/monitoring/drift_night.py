@@ -15,16 +15,17 @@ import numpy as np
 from ferryman.monitoring.day_profiles import DayProfiles, merged
 from ferryman.monitoring.drift import DRIFTED, ColumnDrift, Outcome, compare_days
 from ferryman.monitoring.drift_concept import ConceptDrift, Residuals, compare_residuals
-from ferryman.monitoring.drift_findings import Comparison, Finding, Kind
+from ferryman.monitoring.drift_findings import Comparison, Finding, Kind, Night
 from ferryman.monitoring.drift_joint import tell_apart
 from ferryman.monitoring.drift_thresholds import Against
-from ferryman.profiles.column_profile import Profile
+from ferryman.profiles.column_profile import Profile, read_profile
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.monitoring import DriftSpec
 from ferryman.spec.windows import DAY, Window
 
 # Days that tell how days differ.
 QUIET = timedelta(days=28)
+_FIRST = 7  # nights that make up a champion's first days of answers
 SCORE = {"score": FeatureSpec(type="number")}
 # So plain that it does not matter how far quiet nights go.
 _PLAIN = frozenset({"all_null", "wrong_type"})
@@ -47,7 +48,7 @@ class Spans:
 def spans(days: Sequence[str], window: Window, spec: DriftSpec) -> Spans:
     """Which of some days (2013-02-01, UTC) are which for the night of a window."""
     begins = {day: datetime.fromisoformat(day).replace(tzinfo=UTC) for day in sorted(days)}
-    midnight = window.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = _midnight(window.start)
 
     def between(start: datetime, end: datetime) -> list[str]:
         return [day for day, begin in begins.items() if start <= begin < end]
@@ -59,11 +60,6 @@ def spans(days: Sequence[str], window: Window, spec: DriftSpec) -> Spans:
         quiet_trailing=between(window.end - QUIET, window.end),
         quiet_newest=between(midnight - QUIET, midnight),
     )
-
-
-def since(window: Window, spec: DriftSpec) -> datetime:
-    """The first moment whose rows a night may need, other than to tell how days differ."""
-    return min(_first_day(window.end - spec.window), _first_day(window.start - spec.previous))
 
 
 def compare_columns(
@@ -207,5 +203,31 @@ def _concept(against: Against, found: ConceptDrift) -> Comparison:
 
 def _first_day(moment: datetime) -> datetime:
     """The first midnight that is not before a moment."""
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = _midnight(moment)
     return midnight if midnight == moment else midnight + DAY
+
+
+def newest_and_previous(table: Any, window: Window, spec: DriftSpec) -> tuple[Any, Any]:
+    """The rows of the newest window's days, and those of the days before it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    times, kind = table["event_time"], table.schema.field("event_time").type
+    midnight = pa.scalar(_midnight(window.start), kind)
+    first = pa.scalar(_first_day(_midnight(window.start) - spec.previous), kind)
+    earlier = pc.and_(pc.greater_equal(times, first), pc.less(times, midnight))
+    return table.filter(pc.greater_equal(times, midnight)), table.filter(earlier)
+
+
+def first_scores(earlier: Sequence[Night], version: int, before: datetime) -> Profile | None:
+    """The profile of a champion's scores on its first nights that ended before a moment."""
+    own = [
+        night.scores
+        for night in earlier
+        if night.version == version and night.scores and night.ended <= before
+    ]
+    return merged(read_profile(scores) for scores in own[:_FIRST]) if own else None
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)

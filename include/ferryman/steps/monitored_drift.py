@@ -1,7 +1,7 @@
-"""What `monitor` says of drift: the inputs of late against the champion's training data."""
+"""What `monitor` says of drift: inputs, scores and errors of late against what they were."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,47 @@ from pydantic import JsonValue
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head
-from ferryman.monitoring.drift import ColumnDrift, compare
-from ferryman.monitoring.labels import answers_only
+from ferryman.monitoring.day_profiles import DayProfiles, merged, profile_days
+from ferryman.monitoring.drift import ColumnDrift, known_profiles
+from ferryman.monitoring.drift_findings import Comparison, Finding, judge, remember
+from ferryman.monitoring.drift_history import DriftHistory
+from ferryman.monitoring.drift_night import (
+    QUIET,
+    SCORE,
+    compare_columns,
+    compare_concept,
+    compare_joint,
+    compare_scores,
+    first_scores,
+    newest_and_previous,
+    upheld,
+)
+from ferryman.profiles.column_profile import profile_json
+from ferryman.profiles.comparison import named_in
 from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json
-from ferryman.runtime.prediction_places import prediction_places
-from ferryman.serving.log.prediction_log import read_predictions
+from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext
-from ferryman.steps.drill_requests import without_drills
+from ferryman.steps.drift_residuals import champion_residuals, single_score
+from ferryman.steps.logged_answers import logged_answers
+
+_SHOWN = 3
+_FINDINGS = 50
 
 
 @dataclass(frozen=True)
 class MonitoredDrift:
-    """Drift over the trailing window, column by column."""
+    """Drift over the trailing window and of the newest one: columns, and everything's findings.
 
-    columns: Sequence[ColumnDrift]
+    columns: against the champion's training data; findings: of all comparisons, alarms first;
+    unjudged: what could not be compared, by its key, and why; rate: the false-alarm rate of a
+    night over all comparisons.
+    """
+
+    columns: Sequence[ColumnDrift] = ()
+    findings: Sequence[Finding] = ()
+    unjudged: dict[str, str] = field(default_factory=dict)
+    rate: float = 0.0
 
     @property
     def drifted(self) -> list[str]:
@@ -33,52 +59,121 @@ class MonitoredDrift:
         return [column.column for column in self.columns if column.drifted]
 
     @property
+    def alarms(self) -> list[Finding]:
+        """What was found tonight and not told before."""
+        return [finding for finding in self.findings if finding.outcome == "alarm"]
+
+    @property
     def text(self) -> str:
         """One line for people."""
         watched = sum(column.outcome != "not_logged" for column in self.columns)
-        return f"{len(self.drifted)} of {watched} columns drifted"
+        text = f"{len(self.drifted)} of {watched} columns drifted"
+        told = [finding.text for finding in self.alarms[:_SHOWN]]
+        return f"{text}; drift alarm: {'; '.join(told)}" if told else text
 
     def outputs(self) -> dict[str, JsonValue]:
         """For the step's result, and the report."""
-        return {"drifted": list(self.drifted)}
+        drift: dict[str, JsonValue] = {
+            "alarm": bool(self.alarms),
+            "findings": [finding.as_json() for finding in self.findings[:_FINDINGS]],
+            "text": self.text,
+            "rate": self.rate,
+        }
+        return {"drifted": list(self.drifted), "drift": drift}
 
     def report(self) -> dict[str, JsonValue]:
         """For the report alone."""
-        return {"columns": [column.as_json() for column in self.columns]}
+        return {
+            "columns": [column.as_json() for column in self.columns],
+            "drift_unjudged": dict(self.unjudged),
+        }
 
     def metrics(self) -> dict[str, float | None]:
         """For the step's result."""
         largest = [column.psi for column in self.columns if column.psi is not None]
+        effects = [column.effect for column in self.columns if column.effect is not None]
         return {
             "drifted_columns": float(len(self.drifted)),
+            "drift_alarms": float(len(self.alarms)),
             "largest_stability_index": max(largest, default=None),
+            "largest_shift": max(effects, default=None),
         }
 
 
 def monitored_drift(context: StepContext, head: Head | None) -> MonitoredDrift:
-    """Compare the trailing window that ends with this one."""
-    return MonitoredDrift(_columns(context, head))
-
-
-def _columns(context: StepContext, head: Head | None) -> list[ColumnDrift]:
-    """Compare the trailing logged inputs with the profile of the champion's training data."""
+    """Compare the night that ends with this window, and remember what it came to."""
     if head is None:
-        return []
-    spec, end = context.spec.monitor.drift, context.window.end
-    reference = read_json(Path(head.bundle) / REFERENCE)
-    places = prediction_places(context.settings, context.connections)
-    table = read_predictions(places, context.model.name, end - spec.window, end)
-    table = answers_only(table, context.spec.features.columns)
-    table = without_drills(table, Ledger(context.settings.ledger_url), context.model.name)
+        return MonitoredDrift()
+    spec, window, model = context.spec.monitor.drift, context.window, context.model.name
+    history = DriftHistory(context.settings.monitoring_root)
+    earlier = history.before(model, window.start)
+    columns, comparisons, scores = _compared(context, head, _first(earlier, head, context))
+    findings = judge(comparisons, earlier, spec, start=window.start, version=head.version)
+    night = remember(
+        comparisons,
+        findings,
+        span=(window.start, window.end),
+        version=head.version,
+        scores=scores,
+    )
+    history.write(model, window, night)
+    unjudged = {one.key: one.outcome for one in comparisons if one.effect is None}
+    return MonitoredDrift(upheld(columns, findings), findings, unjudged, spec.significance)
+
+
+def _first(earlier: Sequence[Any], head: Head, context: StepContext) -> Any:
+    """The profile of the champion's scores in its first days, those of the trailing window not."""
+    before = context.window.end - context.spec.monitor.drift.window
+    return first_scores(earlier, head.version, before)
+
+
+def _compared(
+    context: StepContext, head: Head, first: Any
+) -> tuple[list[ColumnDrift], list[Comparison], dict[str, Any] | None]:
+    """Columns, all comparisons, and the profile of the newest window's scores."""
+    spec, window = context.spec.monitor.drift, context.window
     # What the champion was packaged to log; the declaration may say something else by now.
     logged = Signature.model_validate(read_json(Path(head.bundle) / SIGNATURE)).logged
-    table = _as_logged(context, table, head, logged)
-    return compare(reference, table, context.spec.features.columns, spec, logged)
+    declared = context.spec.features.columns
+    watched = {name: kind for name, kind in declared.items() if logged is None or name in logged}
+    table = _rows(context, head, watched)
+    reference = known_profiles(read_json(Path(head.bundle) / REFERENCE), watched)
+    days = profile_days(table, watched, named_in(reference))
+    columns, comparisons = compare_columns(reference, days, watched, window, spec)
+    newest, previous = newest_and_previous(table, window, spec)
+    comparisons.append(compare_joint(newest, previous, watched, spec))
+    scores = _scores(table, head)
+    comparisons += compare_scores(first, scores, window, spec)
+    labelled = champion_residuals(context, head, since=window.end - spec.window - QUIET)
+    comparisons += compare_concept(labelled, window, spec)
+    by_name = {column.column: column for column in columns}
+    missing = [ColumnDrift(name, "not_logged", table.num_rows) for name in declared]
+    told = [by_name.get(column.column, column) for column in missing]
+    return told, comparisons, _newest_scores(scores, context)
 
 
-def _as_logged(context: StepContext, table: Any, head: Head, logged: Collection[str] | None) -> Any:
+def _scores(table: Any, head: Head) -> DayProfiles:
+    """The profiles of the champion's scores by day; of several classes, of the surest one's."""
+    own = table.filter(pc.equal(table["version"], head.version))
+    scored = pa.table({"event_time": own["event_time"], "score": single_score(own["score"])})
+    return profile_days(scored, SCORE)
+
+
+def _newest_scores(scores: DayProfiles, context: StepContext) -> dict[str, Any] | None:
+    own = [scores[day] for day in scores if day >= f"{context.window.start:%Y-%m-%d}"]
+    return profile_json(merged(own)) if own else None
+
+
+def _rows(context: StepContext, head: Head, watched: Collection[str]) -> Any:
+    """The answers of the last four weeks, or of the trailing window where that is longer."""
+    spec, window = context.spec.monitor.drift, context.window
+    start = min(window.end - spec.window, window.start - max(spec.previous, QUIET))
+    table = logged_answers(context, Window(start=start, end=window.end), list(watched))
+    return _as_logged(context, table, head, watched)
+
+
+def _as_logged(context: StepContext, table: Any, head: Head, watched: Collection[str]) -> Any:
     """The rows but those of versions that log less: what they leave out would look like nulls."""
-    watched = set(context.spec.features.columns if logged is None else logged)
     history = Ledger(context.settings.ledger_url).history(context.model.name)
     bundles = {op.candidate.version: Path(op.candidate.bundle) for op in history}
     others = set(pc.unique(table["version"]).to_pylist()) - {head.version}
@@ -86,7 +181,7 @@ def _as_logged(context: StepContext, table: Any, head: Head, logged: Collection[
     for version in sorted(others & bundles.keys()):
         file = bundles[version] / SIGNATURE
         kept = Signature.model_validate(read_json(file)).logged if file.is_file() else None
-        if kept is not None and not watched <= set(kept):
+        if kept is not None and not set(watched) <= set(kept):
             lacking.append(version)
     unfit = pc.is_in(table["version"], value_set=pa.array(lacking, table["version"].type))
     return table.filter(pc.invert(unfit))
