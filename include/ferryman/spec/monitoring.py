@@ -20,7 +20,7 @@ class QualitySpec(Part):
     )
     matures: Duration = Field(
         default=timedelta(days=30),
-        description="How long after an event's day its label may come; so long each day's figure "
+        description="How long after an event's day its label may come; until then each day's figure "
         "is restated.",
     )
 

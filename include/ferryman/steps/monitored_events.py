@@ -95,7 +95,7 @@ class _Restatement:
     def run(self) -> MonitoredEvents:
         """Say what is known of each day, then estimate."""
         store, name = EventDays(self.context.settings.monitoring_root), self.context.model.name
-        window, matures = self.context.window, self._spec.matures
+        window, matures = self.context.window, self._matures
         found = []
         for day in event_days(window, matures):
             said = store.said(name, day_name(day), window.end - timedelta(microseconds=1))
@@ -113,11 +113,18 @@ class _Restatement:
     def _spec(self) -> Any:
         return self.context.spec.monitor.quality
 
+    @property
+    def _matures(self) -> timedelta:
+        """How long labels may come; a day cannot be final before its labels are due."""
+        due: timedelta = self.context.spec.data.label.known_after + DAY
+        declared: timedelta = self._spec.matures
+        return max(declared, due)
+
     @cached_property
     def _joined(self) -> Any:
         """All joined rows that can tell of these days, as far as known when the window ended."""
         end, train = self.context.window.end, self.context.spec.train
-        back = max(self._spec.matures, self._spec.window)
+        back = max(self._matures, self._spec.window)
         start = event_days(self.context.window, back)[0].start
         store = JoinedWindows(self.context.settings.monitoring_root)
         return store.read(
