@@ -20,8 +20,8 @@ class QualitySpec(Part):
     )
     matures: Duration = Field(
         default=timedelta(days=30),
-        description="How long after an event's day its label may come; until then each day's figure "
-        "is restated.",
+        description="How long after an event's day its label may come; until then the day's "
+        "figure is restated.",
     )
 
 
