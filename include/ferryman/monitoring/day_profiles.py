@@ -46,15 +46,17 @@ def rows_of(profile: Profile) -> int:
 
 
 def merged(days: Iterable[Profile]) -> Profile:
-    """The profile of all days together."""
-    return merge_profiles(list(days))
+    """The profile of all days together, in the size in which profiles are stored."""
+    return {name: column.stored for name, column in merge_profiles(list(days)).items()}
 
 
 def _profile(table: Any, columns: Mapping[str, FeatureSpec], named: Names) -> Profile:
     known = table.schema.names
     nulls = pa.chunked_array([pa.nulls(table.num_rows)])
     return {
-        name: _profile_column(spec, table[name] if name in known else nulls, named.get(name, ()))
+        name: _profile_column(
+            spec, table[name] if name in known else nulls, named.get(name, ())
+        ).stored
         for name, spec in columns.items()
     }
 

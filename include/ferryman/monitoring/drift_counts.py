@@ -69,7 +69,7 @@ def count_column(before: ColumnProfile, days: Sequence[ColumnProfile]) -> Column
 def _number_counts(
     bins: ReferenceBins, before: NumberProfile, days: Sequence[NumberProfile]
 ) -> ColumnCounts:
-    now = merge_numbers(days)
+    now = merge_numbers(days).stored
     if before.sketch is None or now.sketch is None:
         moved = 0.0 if before.sketch is now.sketch else 1.0
     else:
