@@ -109,5 +109,28 @@ class OneProcessRun:
         return SerializedDagModel.get_dag(self.dag.dag_id, session=session)
 
 
+class EventRun(OneProcessRun):
+    """A run that asset events started: those of the asset that the DAG is scheduled by."""
+
+    def __init__(
+        self, client: Any, dag: Any, user: dict[str, str], *extras: dict[str, Any]
+    ) -> None:
+        super().__init__(client, dag, user, {})
+        self._with_run(lambda run, session: self._consume(run, session, extras))
+
+    def _consume(self, run: Any, session: Any, extras: tuple[dict[str, Any], ...]) -> None:
+        from airflow.models.asset import AssetEvent, AssetModel, DagScheduleAssetReference
+        from sqlalchemy import select
+
+        mine = DagScheduleAssetReference.dag_id == self.dag.dag_id
+        query = select(AssetModel).join(DagScheduleAssetReference).where(mine)
+        asset = session.scalars(query).one()
+        run.run_type = "asset_triggered"
+        for extra in extras:
+            event = AssetEvent(asset_id=asset.id, extra=extra)
+            session.add(event)
+            run.consumed_asset_events.append(event)
+
+
 def _waits(instance: Any) -> bool:
     return str(instance.state) == "scheduled"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from one_process import OneProcessRun
-from release_world import Release, candidate, copy_world, declare, fill
+from release_world import Release, Users, candidate, copy_world, declare, fill
 
 from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.ledger.ledger import Ledger
@@ -80,14 +80,25 @@ def world(
 
 
 @pytest.fixture
+def users(world: Settings, make_bundle: Callable[..., Any]) -> Iterator[Users]:
+    """Ten requests a second during the test; all of them are answered."""
+    with Users(world, make_bundle(world.bundles_root, 0.1).rows, pause=0.1) as found:
+        yield found
+    assert found.failed == 0
+    assert found.versions.total() > 0
+
+
+@pytest.fixture
 def trained(world: Settings, make_bundle: Callable[..., Any]) -> Callable[..., str]:
     """Write the finished training run of a version; its folder's name."""
 
-    def write(version: int, requested_by: str | None = None, **changed: Any) -> str:
+    def write(
+        version: int, requested_by: str | None = None, asked: str = "person", **changed: Any
+    ) -> str:
         given = {**candidate(world, version, make_bundle), **changed}
         folder = run_folder(world.runs_root, "tiny", "training", f"v{version}")
         outputs = {
-            "train": {name: given.get(name, "") for name in _OF_TRAIN},
+            "train": {"asked": asked, **{name: given.get(name, "") for name in _OF_TRAIN}},
             "register": {name: given[name] for name in _OF_REGISTER},
         }
         for step, values in outputs.items():
