@@ -1,6 +1,6 @@
 """One installation of the model `rain`, fed by hand, for tests of monitoring."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,20 +98,22 @@ class Station:
         pq.write_table(table, folder / f"{version}.parquet")
 
     def publish(
-        self, day: Window, label: Callable[[int], bool | None], of: Window | None = None
+        self,
+        day: Window,
+        label: Callable[[int], bool | None],
+        of: Window | None = None,
+        rows: Sequence[int] = range(ROWS),
     ) -> None:
         """Publish the day's snapshot with the labels of the day before, or of another one."""
         event_day = of or day.shifted(timedelta(days=-1))
         labels = pa.table(
             {
-                "entity_key": [key(event_day, row) for row in range(ROWS)],
+                "entity_key": [key(event_day, row) for row in rows],
                 "event_time": pa.array(
-                    [event_day.start + timedelta(minutes=row) for row in range(ROWS)], TIME
+                    [event_day.start + timedelta(minutes=row) for row in rows], TIME
                 ),
-                "label": pa.array([label(row) for row in range(ROWS)], pa.bool_()),
-                "known_at": pa.array(
-                    [day.start + timedelta(minutes=row) for row in range(ROWS)], TIME
-                ),
+                "label": pa.array([label(row) for row in rows], pa.bool_()),
+                "known_at": pa.array([day.start + timedelta(minutes=row) for row in rows], TIME),
             }
         )
         features = labels.select(["entity_key", "event_time"])
