@@ -24,6 +24,7 @@ from ferryman.spec.windows import DAY, Window, format_time
 from ferryman.steps.journey import Journey
 from ferryman_airflow.stack.rest import AirflowApi
 
+ZOO = Path(__file__).parents[1] / "zoo"
 PEOPLE = {"rita": "op", "olga": "user", "guest": "viewer"}
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 23

@@ -6,12 +6,11 @@ The tests share one stack with those of `flights`, and run before them in the or
 import os
 import signal
 import time
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from rain_releases import CONSTANT, CUTOFF, RainReleases, Users, declare, until
+from rain_releases import CONSTANT, ZOO, RainReleases, Users, declare, until
 from rollback_world import alert_channel
 
 from ferryman.ledger.records import DRILL, PROMOTE, State
@@ -21,7 +20,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
 ]
 
-ZOO = Path(__file__).parents[1] / "zoo"
 LEASE = 60.0  # seconds after which a share is gone that nobody renews
 # More trees or fewer: models that differ little from the first.
 TREES = {"first": 20, "good": 26, "killed": 24}
@@ -195,31 +193,6 @@ def test_no_answer_in_time_is_a_no(releases, stack, record_property):
     last = _last(releases)
     assert (last.state, last.actor) == (State.REJECTED, "nobody")
     assert releases.head() == releases.served() == before
-
-
-def test_two_hundred_drift_events_make_one_new_version(releases, stack, record_property):
-    api = stack.api
-    api.call("PATCH", "/api/v2/dags/rain.release", json={"is_paused": True})
-    api.unpause("rain.training")
-    found = api.call("GET", "/api/v2/assets", params={"name_pattern": "rain.retrain"}).json()
-    [asset] = [one["id"] for one in found["assets"] if one["name"] == "rain.retrain"]
-    versions = releases.versions()
-    extra = {"reason": "drift: humidity", "cutoff": CUTOFF}
-    for _ in range(200):
-        api.call("POST", "/api/v2/assets/events", json={"asset_id": asset, "extra": extra})
-    until(lambda: api.runs("rain.training", state="success"), timeout=120)
-    until(lambda: not _open_runs(api, "rain.training"), timeout=120)
-    runs = api.runs("rain.training")
-    kept = api.call("GET", "/api/v2/assets/events", params={"asset_id": asset}).json()
-    assert kept["total_entries"] == 200
-    assert [run["run_type"] for run in runs] == ["asset_triggered"] * len(runs)
-    assert len(runs) <= 3  # what came while one ran is one more
-    assert len(releases.versions() - versions) == 1
-    record_property("runs of 200 events", len(runs))
-
-
-def _open_runs(api, dag):
-    return [run for run in api.runs(dag) if run["state"] in ("queued", "running")]
 
 
 def _is(row, state, version):

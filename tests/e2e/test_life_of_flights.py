@@ -19,7 +19,7 @@ from ferryman.steps.pipelines import PIPELINES
 
 pytestmark = pytest.mark.timeout(600)
 
-DAYS = {"from_date": "2013-02-01T00:00:00Z", "to_date": "2013-02-03T00:00:00Z"}
+DAYS = [datetime(2013, 2, day, tzinfo=UTC) for day in (1, 2, 3)]
 
 
 def _head(stack):
@@ -126,24 +126,9 @@ def test_the_same_training_again_makes_no_second_version(stack):
     assert _head(stack) == head
 
 
-def _create_backfill(stack, body):
-    """Create a backfill; on SQLite Airflow may refuse with 503 and yet have begun one."""
-
-    def done():
-        answer = stack.api.call("GET", "/api/v2/backfills", params={"dag_id": "flights.ingest"})
-        return all(one["completed_at"] for one in answer.json()["backfills"])
-
-    for _ in range(5):
-        answer = stack.api.call("POST", "/api/v2/backfills", json=body, ok=(200, 201, 409, 503))
-        _wait_until(done, timeout=180)
-        if answer.status_code in (200, 201):
-            return
-    raise AssertionError(answer.text)
-
-
 def _backfill(stack, behaviour):
-    body = {"dag_id": "flights.ingest", "max_active_runs": 2, "reprocess_behavior": behaviour}
-    _create_backfill(stack, {**body, **DAYS})
+    assert stack.begin_backfill("flights.ingest", DAYS, 2, behaviour) == ""
+    _wait_until(lambda: not stack.open_backfills("flights.ingest"), timeout=180)
     runs = stack.api.runs("flights.ingest", run_type="backfill")
     assert {run["state"] for run in runs} == {"success"}
     results = [_result(stack, "ingest", run["dag_run_id"], "ingest") for run in runs]
