@@ -36,7 +36,7 @@ def run(context: StepContext) -> StepResult:
     parts = {**events.report(), **groups.report(), **operations.report(), **drift.report()}
     report = str(_write_report(context, {**outputs, **parts}))
     return context.result(
-        text=f"{quality.text}; {drift.text}",
+        text="; ".join([quality.text, drift.text, *groups.alarms, *operations.alarms]),
         outputs={**outputs, "report": report},
         metrics={
             **quality.metrics(),

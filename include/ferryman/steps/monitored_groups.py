@@ -57,10 +57,10 @@ class MonitoredGroups:
         return [one for one in (*self.slices, *self.groups) if one.outcome == "worse"]
 
     @property
-    def text(self) -> str:
-        """One line for people."""
-        said = "; ".join(one.text for one in self.worse[:3])
-        return said or f"none of {len(self.slices)} slices and {len(self.groups)} groups is worse"
+    def alarms(self) -> list[str]:
+        """How many call for attention, in words; nothing where none does."""
+        named = ", ".join(f"{one.column} {one.value}" for one in self.worse[:3])
+        return [f"{len(self.worse)} slices or groups are worse: {named}"] if self.worse else []
 
     def outputs(self) -> dict[str, JsonValue]:
         """For the step's result, and the report."""

@@ -16,11 +16,11 @@ from ferryman.monitoring.input_statistics import (
 from ferryman.monitoring.operations import Operations, measure_operations
 from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json
-from ferryman.serving.log.prediction_log import GIVES_WAY
 from ferryman.steps.contract import StepContext
 from ferryman.steps.logged_answers import logged_answers
 
 _TOLD = ("latency", "propensity")
+_NEEDED = {"variant", *_TOLD}
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class MonitoredOperations:
     inputs: Sequence[InputStatistics]
 
     @property
-    def text(self) -> str:
-        """One line for people."""
-        return "; ".join(one.text for one in self.operations) or "nothing was answered"
+    def alarms(self) -> list[str]:
+        """What is slower than declared, in words."""
+        return [one.text for one in self.operations if one.slow]
 
     def outputs(self) -> dict[str, JsonValue]:
         """For the step's result, and the report."""
-        return {"slow": [one.text for one in self.operations if one.slow]}
+        return {"slow": list(self.alarms)}
 
     def report(self) -> dict[str, JsonValue]:
         """For the report alone."""
@@ -64,7 +64,7 @@ def monitored_operations(context: StepContext, head: Head | None) -> MonitoredOp
     answers = logged_answers(context, context.window, [*_TOLD, *columns])
     operations: list[Operations] = []
     # A feature of such a name stands in the log in the place of what the server told.
-    if not GIVES_WAY & features.keys():
+    if not _NEEDED & features.keys():
         operations = measure_operations(answers, context.spec.monitor.operations)
     reference = read_json(Path(head.bundle) / REFERENCE) if head else {}
     watched: dict[str, Any] = {name: features[name] for name in columns}
