@@ -20,6 +20,7 @@ from ferryman.cli import (
     drill,
     expectations,
     explain,
+    labels,
     ledger,
     lineage,
     maintenance,
@@ -47,6 +48,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(data.app, name="data")
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(expectations.app, name="expectations")
+app.add_typer(labels.app, name="labels")
 app.add_typer(ledger.app, name="ledger")
 app.command("approve")(approval.approve)
 app.command("reject")(approval.reject)

@@ -73,11 +73,7 @@ class ServingClient:
         named = f"/labels/{label}" if label else ""
         url = f"{self._endpoint.url}/v1/models/{model}{named}:predict"
         response = self._send("POST", url, {"instances": list(rows)})
-        if response.status_code == 400:
-            answer = response.json()
-            where = [f"{key} {answer[key]}" for key in ("row", "field") if key in answer]
-            place = f"{', '.join(where)}: " if where else ""
-            raise DataRejected(f"{model}: {place}{answer['error']}")
+        _refuse_bad_rows(model, response)
         return Predictions(
             scores=list(_content(response)["predictions"]),
             version=int(response.headers["x-model-version"]),
@@ -85,6 +81,17 @@ class ServingClient:
             request_id=response.headers["x-request-id"],
             variant=response.headers.get("x-model-variant", "champion"),
         )
+
+    def post_labels(self, model: str, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Post outcomes, as docs/labels.md tells; what is accepted is on the server's disk.
+
+        Raises DataRejected (exit 3) that names the label which is refused.
+        """
+        token = read_token(self._endpoint.label_token_file)
+        url, body = f"{self._endpoint.url}/v1/labels", {"model": model, "labels": list(labels)}
+        response = self._send("POST", url, body, {"authorization": f"Bearer {token}"})
+        _refuse_bad_rows(model, response)
+        return _content(response)
 
     def status(self, model: str) -> dict[str, Any] | None:
         """What the server serves of a model: version, epoch, digest, loaded; None when nothing."""
@@ -164,6 +171,15 @@ class ServingClient:
                 f"server not reachable at {url}: {error or type(error).__name__}",
                 remedy="Start it: ferryman serve --detach.",
             ) from error
+
+
+def _refuse_bad_rows(model: str, response: httpx.Response) -> None:
+    """DataRejected (exit 3) with the row and the field that a server has found fault with."""
+    if response.status_code == 400:
+        answer = response.json()
+        where = [f"{key} {answer[key]}" for key in ("row", "field") if key in answer]
+        place = f"{', '.join(where)}: " if where else ""
+        raise DataRejected(f"{model}: {place}{answer['error']}")
 
 
 def _content(response: httpx.Response) -> dict[str, Any]:
