@@ -13,7 +13,8 @@ from ferryman.errors import DependencyUnavailable, ExitCode, FerrymanError
 from ferryman.ledger.records import PROMOTE, TRAFFIC, Op, State
 
 LEASE = 120.0  # seconds: none runs out by chance
-MOST_KILLS, MOST_VERSIONS, ASKED = 3, 16, 20
+MOST_KILLS, MOST_VERSIONS, ASKED = 3, 20, 10
+MOVING = {State.GATED, State.STAGED, State.APPROVED, State.EXPOSED, State.PROVEN}
 REFUSED = {ExitCode.SPEC, ExitCode.SUPERSEDED, ExitCode.RACE, ExitCode.POLICY}
 
 
@@ -38,7 +39,11 @@ class LivingRelease:
         self.background = Background(self.world)
 
     def close(self) -> None:
-        """End users and server."""
+        """End users and server; count what the ledger holds of all that was brought about."""
+        for row in self.ledger.history(LINE):
+            self.happened[f"{row.kind} {row.state}"] += 1
+        for note in self.ledger.notes(LINE):
+            self.happened[note.kind] += 1
         self.background.__exit__()
         self.user.close()
         self.world.close()
@@ -70,11 +75,26 @@ class LivingRelease:
         return [op for op in self.ledger.ops(LINE) if op.kind == PROMOTE]
 
     def op(self, pick: int) -> Op | None:
-        """One of the newest that is not at its end."""
+        """One of the newest that is not at its end, those first that may be released."""
         ended = (State.DONE, State.SUPERSEDED)
         found = [op for op in self.ops() if op.state not in ended]
-        found.sort(key=lambda op: op.candidate.version)
+        epoch = self.world.epoch
+        found.sort(key=lambda op: (self.moves(op, epoch), op.candidate.version))
         return found[-1 - pick] if pick < len(found) else None
+
+    def on_its_way(self) -> Op | None:
+        """The newest that may be released beside the champion of now."""
+        op = self.op(0)
+        return op if op is not None and self.moves(op, self.world.epoch) else None
+
+    def moves(self, op: Op, epoch: int) -> bool:
+        if op.state not in MOVING or op.base_epoch != epoch:
+            return False
+        return not self.ledger.is_quarantined(LINE, op.candidate.digest)
+
+    def frozen(self) -> bool:
+        head = self.ledger.head(LINE)
+        return head is not None and head.frozen
 
     @contextmanager
     def act(self, *, rough: bool = False) -> Iterator[None]:
@@ -118,9 +138,7 @@ class LivingRelease:
     def read_champion(self) -> None:
         if self.headless:
             return
-        served = self.world.client.status(LINE)
-        assert served is not None and served["loaded"]
-        champion = Permit(served["epoch"], served["version"])
+        champion = self.server_champion()
         if champion != self.champion:  # a new epoch ends every share
             self.champion, self.leftovers, self.lost = champion, set(), False
             self.happened["another champion"] += 1
@@ -145,17 +163,30 @@ class LivingRelease:
         self.background.check(self.permits)
 
     def server_agrees(self, share: Permit | None) -> None:
+        """Live routing is what the replay of the rows says; behind it only where it may be."""
         if self.headless:
+            self.happened["routed without a front"] += 1
             return
-        head, state = self.ledger.head(LINE), self.world.client.traffic(LINE)
-        assert head is not None
-        if not self.lags:
-            assert self.champion == Permit(head.epoch, head.version)
-            given = None
-            if state is not None:
-                told = state.traffic
-                given = Permit(told.base_epoch, told.version, told.op, told.weight)
-            assert given == (None if self.lost else share)
+        told, state = self.ledger.routing(LINE), self.world.client.traffic(LINE)
+        assert told.head == self.ledger.head(LINE) and told.head is not None
+        assert self.server_champion() == self.champion
+        if self.lags:
+            self.happened["routed behind"] += 1
+            commit = self.ledger.commit_of_epoch(LINE, self.champion.epoch)
+            assert commit is not None and commit.candidate.version == self.champion.version
+            return
+        assert self.champion == Permit(told.head.epoch, told.head.version)
+        given = None
+        if state is not None:
+            asked = state.traffic
+            given = Permit(asked.base_epoch, asked.version, asked.op, asked.weight)
+        assert given == (None if self.lost else share)
+        self.happened["routed as replayed"] += 1
+
+    def server_champion(self) -> Permit:
+        served = self.world.client.status(LINE)
+        assert served is not None and served["loaded"]
+        return Permit(served["epoch"], served["version"])
 
     def user_is_answered(self, key: int, share: Permit | None) -> None:
         seen = self.user.ask(key, spread(key))

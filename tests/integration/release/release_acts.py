@@ -21,13 +21,19 @@ class ReleaseActs(LivingRelease):
     """The acts, each by its name; those of a release as its steps do them."""
 
     def gate(self) -> None:
-        """A candidate is registered and passes its gate, unless its cut-off is too old."""
+        """A candidate is registered and passes its gate, unless its cut-off is too old.
+
+        Half of them meet users before they are released, a "root" among them, which will fail.
+        """
         number = len(self.world.made) + 1
-        if number <= MOST_VERSIONS:
-            with self.act():
-                kind: Kind = "root" if self.pick == 1 and self.yes else "line"
-                made = self.world.register(1 if self.pick == 3 and self.yes else number, kind)
-                self.judge(made, approval=self.pick == 2, exposure=self.pick != 3)
+        if number > MOST_VERSIONS:
+            self.judge_anew()
+            return
+        with self.act():
+            kind: Kind = "root" if self.pick == 1 else "line"
+            made = self.world.register(1 if self.pick == 3 and self.yes else number, kind)
+            exposure = self.pick == 1 or (self.yes and self.pick != 3)
+            self.judge(made, approval=self.pick == 2, exposure=exposure)
 
     def judge(self, made: Made, *, approval: bool, exposure: bool) -> None:
         """What `gate` does, without its figures."""
@@ -42,14 +48,21 @@ class ReleaseActs(LivingRelease):
 
     def judge_anew(self) -> None:
         """A release that lost its race begins anew."""
-        if op := self.op(self.pick):
+        over, epoch = (State.DONE, State.SUPERSEDED), self.world.epoch
+        waiting = [op for op in self.ops() if op.state not in over and not self.moves(op, epoch)]
+        if waiting:
+            made = self.world.made[waiting[-1 - self.pick % len(waiting)].candidate.version]
             with self.act():
-                self.judge(self.world.made[op.candidate.version], approval=False, exposure=self.yes)
+                self.judge(made, approval=False, exposure=self.yes or made.kind == "root")
 
     def go_on(self) -> None:
         """The next steps of an operation, as its release would take them."""
-        for _ in range(3 if self.yes else 1):
-            if op := self.op(self.pick // 2):
+        if self.frozen() and self.pick < 3:
+            self.unfreeze()
+        if self.on_its_way() is None:
+            self.gate()
+        for _ in range(8 if self.yes else 2):
+            if op := self.on_its_way():
                 self.next_step(op)
 
     def next_step(self, op: Op) -> None:
@@ -58,7 +71,9 @@ class ReleaseActs(LivingRelease):
         elif op.state is State.STAGED and self.requires(op, "approval"):
             self.decide(op, approved=True, actor="bob")
         elif op.state is State.EXPOSED or self.requires(op, "exposure"):
-            self.look_at(op, "met" if op.state is State.EXPOSED else "")
+            root = self.world.made[op.candidate.version].kind == "root"
+            users = "negative" if root else "met"
+            self.look_at(op, users if op.state is State.EXPOSED else "")
         else:
             self.commit(op, followed=True)
         self.agree()
@@ -89,7 +104,6 @@ class ReleaseActs(LivingRelease):
                 requester="ann",
                 reason=REASON,
             )
-            self.happened["approved" if approved else "rejected"] += 1
 
     def look(self) -> None:
         """Look at a stage after users met it or not; what a root says of x < 0 is no number."""
@@ -119,8 +133,9 @@ class ReleaseActs(LivingRelease):
 
     def meet(self, users: str) -> None:
         if users and not self.headless:
-            sign = -1 if users == "negative" else 1
-            for key in range(150):
+            root = self.world.made[self.champion.version].kind == "root"
+            sign = -1 if users == "negative" and not root else 1
+            for key in range(100):
                 x = sign * spread(key)
                 seen = self.user.ask(key, x)
                 assert seen.score == self.world.made[seen.version].answer(x), seen
@@ -135,7 +150,6 @@ class ReleaseActs(LivingRelease):
         share = self.share()
         with self.act():
             _commit(self.ledger, op, op.base_epoch)
-            self.happened["committed"] += 1
             self.lags = True
             self.leftovers |= {share} if share else set()
             if followed:
@@ -149,17 +163,17 @@ class ReleaseActs(LivingRelease):
         with self.act():
             before = self.world.epoch
             try:
-                done = roll_back(self.world.settings, LINE, Asked("ann", REASON, version))
+                roll_back(self.world.settings, LINE, Asked("ann", REASON, version))
             finally:
                 if self.world.epoch > before:
                     self.lags = True
                     self.leftovers |= {share} if share else set()
             self.follow()
-            self.happened["rolled back"] += done.left is not None
 
     def adopt(self) -> None:
         """What `adopt` does after its checks."""
-        made = list(self.world.made.values())[-1 - self.pick :][:1]
+        lines = [made for made in self.world.made.values() if made.kind == "line"]
+        made = lines[-1 - self.pick :][:1]
         share = self.share()
         with self.act():
             for one in made:
@@ -170,7 +184,6 @@ class ReleaseActs(LivingRelease):
                 self.leftovers |= {share} if share else set()
                 reconcile_model(self.ledger, self.world.settings, LINE)
                 self.follow()
-                self.happened["adopted"] += 1
 
     # Acts of people and of chance.
 
@@ -197,9 +210,11 @@ class ReleaseActs(LivingRelease):
                 self.ledger.quarantine(LINE, digest, why=REASON, actor="ann")
 
     def hold(self) -> None:
-        """Put a version under a legal hold, or end that."""
+        """Put a version under a legal hold, or end the one that it has."""
+        held = {one.version for one in self.ledger.protected(LINE) if "legal hold" in one.why}
+        version = self.one_made().candidate.version
         with self.act():
-            self.ledger.set_held(LINE, self.pick + 1, self.yes, actor="ann", reason=REASON)
+            self.ledger.set_held(LINE, version, version not in held, actor="ann", reason=REASON)
 
     def move_alias(self) -> None:
         """Somebody moves the alias by hand."""

@@ -17,18 +17,29 @@ class ReleaseFaults(ReleaseActs):
 
     def lease_runs_out(self) -> None:
         """Nobody looks after the share: the server takes it back by itself."""
+        self.bring_to_users()
         share = self.share()
         op = self.ledger.op(share.op_id) if share else None
         if share is None or op is None or self.headless or self.lags or self.lost:
             return
         with self.act():
-            rollout_share.LEASE = 0.4
+            rollout_share.LEASE = 0.3
             try:
                 self.look_for_the_last_time(op)
             finally:
                 rollout_share.LEASE = LEASE
             self.lost = self.share() is not None
         self.happened["a lease ran out"] += self.lost
+
+    def bring_to_users(self) -> None:
+        """Have a candidate get its share, where none has one."""
+        if self.share() is None and self.on_its_way() is None:
+            self.pick, self.yes = 0, True
+            self.gate()
+        for _ in range(3):
+            op = self.on_its_way()
+            if op is not None and self.share() is None:
+                self.next_step(op)
 
     def look_for_the_last_time(self, op: Op) -> None:
         standing = rollout_share.standing_share(self.ledger, op)

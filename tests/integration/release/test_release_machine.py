@@ -24,16 +24,31 @@ PICKS = strategies.sampled_from([0, 0, 0, 1, 2, 3])
 # Each as often as it stands here.
 ACTS = strategies.sampled_from(
     [
-        *["gate"] * 6,
         *["go_on"] * 12,
-        *["look"] * 4,
-        *["judge_anew", "answer", "commit_alone", "go_back", "reconcile"] * 2,
-        *["adopt", "freeze", "unfreeze", "unfreeze", "quarantine", "hold", "move_alias", "delete"],
-        *["lease_runs_out"] * 3,
-        *["kill_front", "kill_replica", "restart_all", "start_front", "start_front"],
+        *["gate", "go_back", "freeze", "hold", "lease_runs_out"] * 3,
+        *["look", "judge_anew", "commit_alone", "quarantine", "unfreeze", "start_front"] * 2,
+        *["answer", "reconcile", "adopt", "move_alias", "delete"],
+        *["kill_front", "kill_replica", "restart_all"],
     ]
 )
 EXAMPLES, STEPS = 5, 100
+# How often each must have happened in so many acts: what the ledger holds, and what broke.
+LEAST = {
+    "promote COMMITTED": 10 + 24,  # ten of them before the first act
+    "rollback COMMITTED": 5,
+    "adopt COMMITTED": 1,
+    "promote ABORTED": 3,
+    "look: hold": 10,
+    "look: passed": 10,
+    "freeze": 8,
+    "hold": 8,
+    "quarantine": 8,
+    "a lease ran out": 4,
+    "front killed": 1,
+    "replica killed": 1,
+    "restarted": 1,
+    "routed as replayed": EXAMPLES * STEPS // 2,
+}
 happened: Counter[str] = Counter()
 
 
@@ -83,7 +98,4 @@ def test_any_order_of_acts(
     machine().runTest()
     sys.stdout.write(f"{dict(happened)}\n")
     assert happened["acts"] >= EXAMPLES * STEPS
-    wanted = ["committed", "rolled back", "adopted", "approved", "a lease ran out", "look: passed"]
-    wanted += ["look: hold", "front killed", "replica killed", "restarted"]
-    wanted += ["look: failed", "a front came back"] if is_long() else []
-    assert [name for name in wanted if not happened[name]] == []
+    assert {name: happened[name] for name in LEAST if happened[name] < LEAST[name]} == {}
