@@ -11,7 +11,7 @@ TWO := -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export FERRYMAN_ROOT := $(CURDIR)
 
-.PHONY: help run down test test-long test-unit test-docker test-cluster lint types layers format lock replay bench clean
+.PHONY: help run down test test-slow test-long test-unit test-docker test-cluster lint types layers format lock replay bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,9 +22,13 @@ run: $(READY) ## start everything, carry `flights` from raw data to a served pre
 down: $(READY) ## end what an earlier `make run` left behind
 	@$(BIN)/python -m ferryman_airflow.stack down
 
-test: $(READY) lint types layers ## lint, types, layers, then every test
-	$(PYTEST) tests/unit tests/contract tests/dags tests/model_zoo tests/integration $(TWO) --durations=10
-	$(PYTEST) tests/e2e
+test: $(READY) lint types layers ## lint, types, layers, then every test that is not slow
+	$(PYTEST) tests/unit tests/contract tests/dags tests/model_zoo tests/integration -m "not slow" $(TWO) --durations=10
+	$(PYTEST) tests/e2e -m "not slow"
+
+test-slow: $(READY) ## races, kills, a replayed year, rollouts in the running stack and in a browser
+	$(PYTEST) tests/integration -m slow $(TWO) --durations=10
+	$(PYTEST) tests/e2e -m slow
 
 test-long: $(READY) ## every test of chance with all its seeds (make test: the first of each)
 	FERRYMAN_TEST_LONG=1 $(PYTEST) tests/contract tests/integration $(TWO)

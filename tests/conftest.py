@@ -58,6 +58,27 @@ LONG = (
     "tests/model_zoo",
 )
 
+# What takes a minute and more: `make test-slow` runs these, `make test` all others.
+SLOW = (
+    "tests/e2e/test_canary_and_rollback.py",
+    "tests/e2e/test_in_a_browser.py",
+    "tests/e2e/test_later_trainings.py",
+    "tests/integration/model/test_keras_trainer.py",
+    "tests/integration/model/test_keras_workers.py",
+    "tests/integration/release/test_bad_candidates.py",
+    "tests/integration/release/test_controller_killed.py",
+    "tests/integration/release/test_drill.py",
+    "tests/integration/release/test_ledger_machine.py",
+    "tests/integration/release/test_mlflow_dies.py",
+    "tests/integration/release/test_release_crashes.py",
+    "tests/integration/release/test_release_kills.py",
+    "tests/integration/release/test_release_machine.py",
+    "tests/integration/release/test_release_race.py",
+    "tests/integration/replay",
+    "tests/integration/serving/test_autoscaling.py",
+    "tests/integration/tasks",
+)
+
 # The same examples in every run, as of the seeds: what is found anew belongs to `make test-long`,
 # and then into the test as an @example.
 settings.register_profile("same", derandomize=True)
@@ -66,6 +87,9 @@ settings.load_profile("default" if is_long() else "same")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first; with `--no-loadscope-reorder` workers take files in this order."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
