@@ -5,7 +5,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from release_fixtures import api, begin, dag_of, head_of, roll_out, template, trained, world
+from release_fixtures import api, begin, dag_of, head_of, roll_out, template, trained, users, world
 from release_world import Release, candidate
 from small_bundles import _small_bundles, free_ports, make_bundle
 
@@ -14,11 +14,11 @@ from ferryman.ledger.records import State
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
-    pytest.mark.usefixtures("approved_releases"),
+    pytest.mark.usefixtures("approved_releases", "users"),
 ]
 
 __all__ = ["_small_bundles", "api", "begin", "dag_of", "free_ports", "make_bundle", "roll_out"]
-__all__ += ["template", "trained", "world"]
+__all__ += ["template", "trained", "users", "world"]
 
 ROLLOUT = "rollout: {approval: {approvers: [rita, olga], answer_within: 1h}}\n"
 HOSTILE = "{{ ti.xcom_push(1) }} <script>alert(1)</script> **bold** [x](javascript:1)"
