@@ -66,7 +66,7 @@ bench: $(READY) ## measure: serving, its log, a shadow, evidence, Airflow agains
 	$(BIN)/python -m benchmarks.orchestration
 	$(BIN)/python -m benchmarks.prediction_log
 	$(BIN)/python -m benchmarks.serving
-	$(BIN)/python -m benchmarks.shadow
+	$(BIN)/python -m benchmarks.shadow --rounds 5
 	$(BIN)/python -m benchmarks.rollout_evidence
 
 lock: $(READY) ## resolve requirements.in anew into the hashed locks

@@ -42,6 +42,8 @@ LONG = (
     "tests/integration/serving/test_queue.py",
     "tests/integration/serving/test_shadow.py",
     "tests/integration/serving/test_traffic.py",
+    "tests/integration/serving/test_orphaned_shares.py",
+    "tests/integration/release/test_drill_conditions.py",
     "tests/integration/model/test_keras_workers.py",
     "tests/integration/tasks",
     "tests/dags/test_approval.py",
