@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from pydantic import JsonValue
+
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.messages import StepResult
 from ferryman.spec.windows import Window
@@ -39,6 +41,12 @@ def run(context: StepContext) -> StepResult:
         metrics={name: float(totals[name]) for name in _MEASURED},
         artifacts={"joined": str(done[-1].file)},
     )
+
+
+def told_labels(context: StepContext) -> dict[str, JsonValue] | None:
+    """What `join_labels` counted earlier in this run, for reports; None where it was not run."""
+    found = context.request.results.get("join_labels")
+    return dict(found.outputs) if found else None
 
 
 def _join(joiner: DayJoiner, day: Window) -> JoinedDay:

@@ -35,6 +35,7 @@ from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import DAY, Window
 from ferryman.steps.contract import StepContext
 from ferryman.steps.logged_answers import logged_answers
+from ferryman.steps.posted_labels import label_rows, of_declared_classes
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class DayJoiner:
         refuse_older_labels(labels, context.model, day)
         files = len(label_files(self._places, name, day))
         posted, strange = read_posted(self._places, name, day, train.task)
-        posted, others = _of_declared_classes(posted, context.model)
+        posted, others = of_declared_classes(posted, context.model)
         due = day.shifted(-context.spec.data.label.known_after)
         days = self._days(day, due, labels, posted)
         # Before anything is read: what comes meanwhile is then noticed the next time.
@@ -106,7 +107,7 @@ class DayJoiner:
             [logged_answers(context, span) for span in spans(days)], promote_options="permissive"
         )
         inbox = resolve(posted, answers)
-        known = pa.concat_tables([labels, _as(inbox.labels, labels.schema)])
+        known = pa.concat_tables([labels, label_rows(inbox.labels, context.model)])
         joined, counts = join(
             known,
             answers,
@@ -199,22 +200,6 @@ def refuse_older_labels(labels: Any, model: DeclaredModel, day: Window) -> None:
             remedy=f"Ingest it again: ferryman run ingest --model {model.name} "
             f"--window {day.start:%Y-%m-%d}.",
         )
-
-
-def _of_declared_classes(posted: Any, model: DeclaredModel) -> tuple[Any, int]:
-    """Without labels that name no class of the declaration, and how many these were."""
-    train = model.spec.train
-    if train.task != "multiclass":
-        return posted, 0
-    known = pc.is_in(posted["label"], value_set=pa.array([*train.classes, None], pa.string()))
-    kept = posted.filter(known)
-    return kept, posted.num_rows - kept.num_rows
-
-
-def _as(labels: Any, schema: Any) -> Any:
-    return pa.Table.from_arrays(
-        [labels[field.name].cast(field.type) for field in schema], schema=schema
-    )
 
 
 def _days_touching(span: Window) -> list[Window]:

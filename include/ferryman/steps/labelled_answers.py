@@ -42,6 +42,7 @@ from ferryman.steps.exposed_rows import (
     fallback_rows,
 )
 from ferryman.steps.join_labels import refuse_older_labels
+from ferryman.steps.posted_labels import posted_until
 from ferryman.training.labels import encode_labels
 
 Floats = npt.NDArray[np.float64]
@@ -90,9 +91,9 @@ def labelled_losses(  # noqa: PLR0913 - where everything is, whose exposure, kno
 ) -> LabelledAnswers:
     """The labelled answers of an operation's exposure up to now, with the labels known at `until`.
 
-    Labels are those of the published snapshots, joined as `join_labels` does. Raises
-    DependencyUnavailable (exit 6) where the log, the ledger or the data store is away, DataRejected
-    (exit 3) where labels are of an older declaration.
+    Labels are posted ones and those of the published snapshots, joined as `join_labels` does.
+    Raises DependencyUnavailable (exit 6) where the log, the ledger or the data store is away,
+    DataRejected (exit 3) where labels are of an older declaration.
     """
     spec = model.spec
     usual = spec.gates.champion.metric
@@ -104,7 +105,8 @@ def labelled_losses(  # noqa: PLR0913 - where everything is, whose exposure, kno
     champion, candidate = drawn_rows(rows, exposure)
     store = SnapshotStore(open_data_store(settings, connections))
     asked = pa.concat_tables([champion, candidate])
-    labels = _labels(store, model, asked["event_time"], until)
+    posted = posted_until(settings, connections, model, asked, until)
+    labels = _labels(store, model, asked["event_time"], until, posted)
     if exposure.paired:
         found = _paired(spec, metric, champion, candidate, labels)
     else:
@@ -145,11 +147,15 @@ def _of_nothing(metric: MetricName) -> LabelledAnswers:
     )
 
 
-def _labels(store: SnapshotStore, model: DeclaredModel, times: Any, until: datetime) -> Any:
-    """The label rows known at a moment, of the windows that can tell of events of these times."""
+def _labels(
+    store: SnapshotStore, model: DeclaredModel, times: Any, until: datetime, posted: Any
+) -> Any:
+    """The label rows known at a moment: posted ones, and those of the windows that can tell of
+    events of these times.
+    """
     newest = store.newest(model.name) if len(times) else None
     oldest = pc.min(times).as_py()
-    tables = []
+    tables = [] if posted is None else [posted]
     if newest is not None and oldest < newest.window.end:
         span = Window(start=oldest, end=newest.window.end)
         for snapshot in store.published(model.name, span):

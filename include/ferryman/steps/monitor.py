@@ -8,6 +8,7 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.join_labels import told_labels
 from ferryman.steps.monitored_drift import monitored_drift
 from ferryman.steps.monitored_events import monitored_events
 from ferryman.steps.monitored_groups import monitored_groups
@@ -33,7 +34,13 @@ def run(context: StepContext) -> StepResult:
         **operations.outputs(),
         **drift.outputs(),
     }
-    parts = {**events.report(), **groups.report(), **operations.report(), **drift.report()}
+    parts = {
+        "labels": told_labels(context),
+        **events.report(),
+        **groups.report(),
+        **operations.report(),
+        **drift.report(),
+    }
     report = str(_write_report(context, {**outputs, **parts}))
     return context.result(
         text="; ".join([quality.text, drift.text, *groups.alarms, *operations.alarms]),
