@@ -13,14 +13,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ferryman.monitoring.day_profiles import profile_days, rows_of
 from ferryman.monitoring.drift_counts import ColumnCounts, Floats, count_column
 from ferryman.monitoring.drift_scale import LARGEST, normal_shift, rate_shift
 from ferryman.profiles.category_profile import CategoryProfile
 from ferryman.profiles.column_profile import ColumnProfile, Profile, read_column
 from ferryman.profiles.comparison import named_in
+from ferryman.profiles.day_profiles import profile_days, rows_of
 from ferryman.profiles.reference_bins import bins_of
-from ferryman.profiles.two_samples import DaySpread, day_spread, stability_index, two_sample_p
+from ferryman.profiles.trained_days import TrainedDays
+from ferryman.profiles.two_samples import (
+    MANY_DAYS,
+    DaySpread,
+    day_spread,
+    stability_index,
+    two_sample_p,
+)
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.monitoring import DriftSpec
 
@@ -33,9 +40,11 @@ Outcome = Literal[
     "wrong_type",
     "no_rows",
     "too_few_rows",
+    "too_few_days",
     "no_reference",
     "not_logged",
 ]
+_LEAST_DAYS = 4
 DRIFTED = frozenset({"drifted", "new_categories", "all_null", "constant", "wrong_type"})
 
 
@@ -46,8 +55,8 @@ class ColumnDrift:
     outcome: `stable` and `drifted` speak for themselves; `new_categories` is drift that values
     which were not there before account for; `all_null` and `constant` are columns that lost all
     values, or all variety, and had them before; `wrong_type` is text where numbers are declared;
-    `no_rows`, `too_few_rows` and `no_reference` could not be judged, and `not_logged` is a column
-    that the prediction log is not to keep.
+    `no_rows`, `too_few_rows`, `too_few_days` and `no_reference` could not be judged, and
+    `not_logged` is a column that the prediction log is not to keep.
     psi: population stability index (None where not judged); p_value: of the test, not yet corrected
     for the number of columns; nulls: their share now; new_values: up to ten categories that were
     not there before; effect: the largest change (see `drift_scale`), effect_name: of what.
@@ -95,22 +104,23 @@ def compare(
     return [by_name.get(name, replace(missing, column=name)) for name in columns]
 
 
-def compare_days(
+def compare_days(  # noqa: PLR0913 - both sides, what is watched, and how days differ
     reference: Profile,
     days: Sequence[Profile],
     columns: Mapping[str, FeatureSpec],
     spec: DriftSpec,
     *,
     quiet: Sequence[Profile] | None = None,
+    trained: Mapping[str, TrainedDays] | None = None,
 ) -> list[ColumnDrift]:
     """Compare the profiles of days with that of before, each watched column.
 
     The false-alarm rate is shared out over the columns (Bonferroni), so that it holds for them
-    together. `quiet`: days that tell how days differ, where it is not the same days.
+    together. `quiet`: days that tell how days differ, where it is not the same days; `trained`:
+    how those of the training data did, which counts while there are few quiet days.
     """
     rate = spec.significance / max(1, len(columns))
     rows = sum(rows_of(day) for day in days)
-    few = len(days) == 1 and quiet is not None
     found = []
     for name, kind in columns.items():
         before = reference.get(name)
@@ -121,8 +131,12 @@ def compare_days(
         else:
             own = [day[name] for day in days if name in day]
             others = None if quiet is None else [day[name] for day in quiet if name in day]
-            spread = None if others is None else _spread(before, others, strict=few)
-            found.append(_compare_column(name, (before, own), spread, rate, spec.effect))
+            spread = _spread(before, own, others, (trained or {}).get(name))
+            found.append(
+                _compare_column(name, (before, own), spread, rate, spec.effect)
+                if spread.days or others is None
+                else ColumnDrift(name, "too_few_days", rows)
+            )
     return found
 
 
@@ -136,15 +150,31 @@ def known_profiles(reference: Mapping[str, Any], columns: Iterable[str]) -> Prof
     }
 
 
-def _spread(before: ColumnProfile, days: Sequence[ColumnProfile], *, strict: bool) -> DaySpread:
+def _spread(
+    before: ColumnProfile,
+    own: Sequence[ColumnProfile],
+    quiet: Sequence[ColumnProfile] | None,
+    trained: TrainedDays | None,
+) -> DaySpread:
+    """How days differ: told by quiet days, by the training data, or by the days themselves.
+
+    Of no days where a break cannot be told from how days differ: one day beside two or three.
+    """
     bins = bins_of(before)
-    return day_spread(bins.by_day([day for day in days if bins.fits(day)]), strict=strict)
+    fitting = [day for day in (own if quiet is None else quiet) if bins.fits(day)]
+    if len(fitting) < MANY_DAYS and trained is not None:
+        rows = sum(day.rows for day in own) / max(1, len(own))
+        return trained.spread.for_days_of(rows / trained.rows)
+    alone = quiet is not None and len(own) == 1 and not any(day is own[0] for day in fitting)
+    if alone and len(fitting) < _LEAST_DAYS:
+        return DaySpread(0)
+    return day_spread(bins.by_day(fitting), strict=alone)
 
 
 def _compare_column(
     name: str,
     sides: tuple[ColumnProfile, Sequence[ColumnProfile]],
-    spread: DaySpread | None,
+    spread: DaySpread,
     rate: float,
     least: float,
 ) -> ColumnDrift:

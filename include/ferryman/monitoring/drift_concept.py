@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ferryman.profiles.two_samples import holm
-
 Floats = NDArray[np.float64]
 Days = NDArray[np.int64]
 _QUARTERS = 4
@@ -39,8 +37,11 @@ class ConceptDrift:
     text: str = ""
 
 
-def compare_residuals(labelled: Residuals, current: Days) -> ConceptDrift:
-    """Compare the residuals of the days in `current` with those of all others."""
+def compare_residuals(labelled: Residuals, current: Days, least: float = 0.0) -> ConceptDrift:
+    """Compare the residuals of the days in `current` with those of all others.
+
+    `least`: the effect from which on it matters; the surest of such changes is told.
+    """
     days, rows = np.unique(labelled.days, return_counts=True)
     days = days[rows >= _LEAST_ROWS]
     ours, theirs = days[np.isin(days, current)], days[~np.isin(days, current)]
@@ -61,9 +62,9 @@ def compare_residuals(labelled: Residuals, current: Days) -> ConceptDrift:
         return ConceptDrift("not_enough_labels")
     p_values = np.asarray([p_value for _, p_value in judged])
     effects = np.asarray([abs(change) / spread for change, _ in judged])
-    # Of those that stand, or of all: a large change by chance is none.
-    stands = holm(p_values, 0.05)
-    most = int(np.argmax(np.where(stands, effects, 0) if stands.any() else effects))
+    # The surest of those that are large enough to be told.
+    large = effects >= least
+    most = int(np.argmin(np.where(large, p_values, 2.0)) if large.any() else np.argmax(effects))
     where = "" if most == 0 else " in a quarter of the scores"
     return ConceptDrift(
         "judged",

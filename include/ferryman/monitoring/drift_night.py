@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from ferryman.monitoring.day_profiles import DayProfiles, merged
 from ferryman.monitoring.drift import DRIFTED, ColumnDrift, Outcome, compare_days
 from ferryman.monitoring.drift_concept import ConceptDrift, Residuals, compare_residuals
 from ferryman.monitoring.drift_findings import Comparison, Finding, Kind, Night
 from ferryman.monitoring.drift_joint import tell_apart
 from ferryman.monitoring.drift_thresholds import Against
 from ferryman.profiles.column_profile import Profile, read_profile
+from ferryman.profiles.day_profiles import DayProfiles, merged
+from ferryman.profiles.trained_days import TrainedDays
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.monitoring import DriftSpec
 from ferryman.spec.windows import DAY, Window
@@ -62,14 +63,19 @@ def spans(days: Sequence[str], window: Window, spec: DriftSpec) -> Spans:
     )
 
 
-def compare_columns(
+def compare_columns(  # noqa: PLR0913 - both sides, what is watched, and how days differ
     reference: Profile,
     days: DayProfiles,
     columns: Mapping[str, FeatureSpec],
     window: Window,
     spec: DriftSpec,
+    *,
+    trained: Mapping[str, TrainedDays] | None = None,
 ) -> tuple[list[ColumnDrift], list[Comparison]]:
-    """Each watched column's trailing window against its reference, and all comparisons."""
+    """Each watched column's trailing window against its reference, and all comparisons.
+
+    `trained`: how the days of the training data differ, by column.
+    """
     own = spans(list(days), window, spec)
     lasting = compare_days(
         reference,
@@ -77,8 +83,9 @@ def compare_columns(
         columns,
         spec,
         quiet=[days[day] for day in own.quiet_trailing],
+        trained=trained,
     )
-    sudden = _newest(days, own, columns, spec)
+    sudden = _newest(days, own, columns, spec, trained)
     return lasting, [
         *(_comparison("column", "training", column, column.column) for column in lasting),
         *(_comparison("previous", "previous", column, column.column) for column in sudden),
@@ -131,8 +138,8 @@ def compare_concept(labelled: Residuals, window: Window, spec: DriftSpec) -> lis
     """Residuals of the trailing window, and of its newest labelled day, against other days."""
     first = int(np.datetime64(_first_day(window.end - spec.window).date(), "D").astype(np.int64))
     days = np.unique(labelled.days)
-    lasting = compare_residuals(labelled, days[days >= first])
-    sudden = compare_residuals(labelled, days[-1:])
+    lasting = compare_residuals(labelled, days[days >= first], spec.effect)
+    sudden = compare_residuals(labelled, days[-1:], spec.effect)
     return [_concept("training", lasting), _concept("previous", sudden)]
 
 
@@ -159,7 +166,11 @@ def upheld(columns: Sequence[ColumnDrift], findings: Sequence[Finding]) -> list[
 
 
 def _newest(
-    days: DayProfiles, own: Spans, columns: Mapping[str, FeatureSpec], spec: DriftSpec
+    days: DayProfiles,
+    own: Spans,
+    columns: Mapping[str, FeatureSpec],
+    spec: DriftSpec,
+    trained: Mapping[str, TrainedDays] | None = None,
 ) -> list[ColumnDrift]:
     before = merged(days[day] for day in own.previous)
     return compare_days(
@@ -168,6 +179,7 @@ def _newest(
         columns,
         spec,
         quiet=[days[day] for day in own.quiet_newest],
+        trained=trained,
     )
 
 

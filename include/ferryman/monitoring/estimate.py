@@ -32,7 +32,7 @@ _MOST_ROWS = 200_000
 _MOST_CELLS = 5_000_000
 _FEW_CLASSES, _MOST_OF_CLASSES = 20, 20_000
 _EDGE = 1e-6
-_CONFIDENCE = 0.95
+_CONFIDENCE, _CONFORMAL = 0.95, 19
 _RECENT = 7
 LEAST_ERRORS = 3
 CAUTION = "it cannot see that the same inputs come to mean another label"
@@ -42,9 +42,11 @@ CAUTION = "it cannot see that the same inputs come to mean another label"
 class Estimate:
     """A metric that was estimated, and how well such estimates did where labels came later.
 
-    error: mean absolute error over `days` days; low, high: where 95 of 100 such values lie if the
-    errors go on as they were (None below three days); growing: the newest errors are beyond chance
-    larger than the earlier ones, so that the estimate should not be relied on.
+    error: mean absolute error over the `days` days that matured, as windows of `span` days: of the
+    estimate's own length where there are three of them, of single days before that, whose errors
+    are larger; low, high: where 95 of 100 such values lie if the errors go on as they were (None
+    below three days); growing: the newest days' errors are beyond chance larger than the earlier
+    ones, so that the estimate should not be relied on.
     """
 
     metric: str
@@ -55,6 +57,7 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     days: int = 0
+    span: int = 1
     growing: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -148,25 +151,35 @@ def expected(scores: Floats, calibrated: Floats, score: WeightedScore) -> float 
     return value if value is not None and math.isfinite(value) else None
 
 
-def with_error(metric: str, value: float, answers: int, errors: Sequence[float]) -> Estimate:
-    """An estimate beside the errors (value less estimate) of matured days, oldest first."""
-    sizes = np.abs(np.asarray(errors, dtype=np.float64))
+def with_error(
+    metric: str, value: float, answers: int, errors: Sequence[float], span: int = 1
+) -> Estimate:
+    """An estimate over `span` days beside the errors (value less estimate) of matured days.
+
+    errors: of single days, oldest first. Those of a window are the means of its days'.
+    """
+    daily = np.asarray(errors, dtype=np.float64)
+    days = len(daily)
     told = f"{metric} estimated at {value:.4f} from {answers} answers, before their labels"
-    if len(sizes) < LEAST_ERRORS:
-        text = f"{told}; on {len(sizes)} days that matured: its error is not known yet; {CAUTION}"
-        return Estimate(metric, value, answers, text, days=len(sizes))
-    error, reach = float(sizes.mean()), _reach(sizes)
-    grows = _growing(sizes)
+    if days < LEAST_ERRORS:
+        text = f"{told}; on {days} days that matured: its error is not known yet; {CAUTION}"
+        return Estimate(metric, value, answers, text, days=days)
+    used = span if days // span >= LEAST_ERRORS else 1
+    sizes = np.abs(np.convolve(daily, np.full(used, 1 / used), mode="valid"))
+    error, reach = float(sizes.mean()), _reach(sizes, days // used)
+    grows = _growing(np.abs(daily))
     warned = "; its error grows: do not rely on it" if grows else ""
+    windows = f"{days} days" if used == 1 else f"windows of {used} days, {days} days in all,"
     return Estimate(
         metric=metric,
         value=value,
         answers=answers,
-        text=f"{told}; mean error {error:.4f} on {len(sizes)} days that matured{warned}; {CAUTION}",
+        text=f"{told}; mean error {error:.4f} on {windows} that matured{warned}; {CAUTION}",
         error=error,
         low=value - reach,
         high=value + reach,
-        days=len(sizes),
+        days=days,
+        span=used,
         growing=grows,
     )
 
@@ -193,18 +206,17 @@ def _logits(scores: Floats) -> Floats:
     return np.asarray(np.log(inside / (1 - inside))[:, None], dtype=np.float64)
 
 
-def _reach(sizes: Floats) -> float:
+def _reach(sizes: Floats, windows: int) -> float:
     """How far off the next estimate may be: a prediction interval that the sizes of errors give.
 
-    From 19 days on the order statistic that holds whatever their distribution (split conformal
-    prediction, Vovk 2005), before that Student's interval about zero.
+    From 19 windows on (those that share days count once) the order statistic that holds whatever
+    their distribution (split conformal prediction, Vovk 2005), before that Student's interval.
     """
-    days = len(sizes)
-    rank = math.ceil((days + 1) * _CONFIDENCE)
-    if rank <= days:
-        return float(np.sort(sizes)[rank - 1])
-    spread = math.sqrt(float(np.mean(sizes**2)) * (1 + 1 / days))
-    return float(stats.t.ppf((1 + _CONFIDENCE) / 2, days)) * spread
+    if windows >= _CONFORMAL:
+        rank = math.ceil((len(sizes) + 1) * _CONFIDENCE)
+        return float(np.sort(sizes)[min(rank, len(sizes)) - 1])
+    spread = math.sqrt(float(np.mean(sizes**2)) * (1 + 1 / windows))
+    return float(stats.t.ppf((1 + _CONFIDENCE) / 2, windows)) * spread
 
 
 def _growing(sizes: Floats) -> bool:

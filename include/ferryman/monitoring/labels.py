@@ -178,12 +178,16 @@ def _changes(labels: Any, before: Any) -> dict[str, int]:
     order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in (*names, "own")])
     keys, label, own = (_flat(rows.take(order)[name]) for name in ("entity_key", "label", "own"))
     follows = pc.and_(pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)), own.slice(1))
+    # What stands in an earlier window's inbox and in this one's snapshot is one label, said once.
+    times = _flat(rows.take(order)["known_at"])
+    at_once = pc.fill_null(pc.equal(times.slice(1), times.slice(0, len(times) - 1)), False)
+    again = pc.and_(at_once, pc.invert(own.slice(0, len(own) - 1)))
     now, then = label.slice(1), label.slice(0, len(label) - 1)
     both_null = pc.and_(pc.is_null(now), pc.is_null(then))
     same = pc.or_(pc.fill_null(pc.equal(now, then), False), both_null)
     other = pc.and_(follows, pc.invert(same))
     return {
-        "repeated": _count(pc.and_(follows, same)),
+        "repeated": _count(pc.and_(pc.and_(follows, same), pc.invert(again))),
         "corrected": _count(other),
         "retracted": _count(pc.and_(other, pc.is_null(now))),
     }

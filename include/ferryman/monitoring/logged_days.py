@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ferryman.monitoring.day_profiles import profile_days
+from ferryman.profiles.day_profiles import profile_days
 from ferryman.profiles.category_profile import CategoryProfile
 from ferryman.profiles.column_profile import (
     Profile,
@@ -36,6 +36,13 @@ SCORE = "score"  # no feature may have that name
 Names = Mapping[str, Collection[str]]
 _NUMBER = FeatureSpec(type="number")
 _HEAD = b"ferryman.logged_day"
+_NO_ROWS = pa.table(
+    {
+        "event_time": pa.array([], pa.timestamp("us", tz="UTC")),
+        "version": pa.array([], pa.int64()),
+        SCORE: pa.array([], pa.float64()),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,11 @@ class LoggedDays:
     def versions(self) -> set[int]:
         """Whose answers there are."""
         return {version for day in self.days for version in day.versions}
+
+    @property
+    def names(self) -> list[str]:
+        """The days' names."""
+        return [day.day for day in self.days]
 
     @property
     def count(self) -> int:
@@ -96,14 +108,15 @@ class LoggedDays:
         }
 
     def rows(self, days: Collection[str]) -> Any:
-        """The sampled rows of some days; None where there are none.
+        """The sampled rows of some days, as LoggedDay has them.
 
-        A column that was text and is a number of late, or reverse, is null in the older days.
+        A column that was text and is a number of late, or reverse, is null in the older days; where
+        there are no rows, there are no columns of the model either.
         """
         tables = [day.rows for day in self.days if day.day in days]
         newest = {field.name: field.type for table in tables for field in table.schema}
         alike = [_of_kinds(table, newest) for table in tables]
-        return pa.concat_tables(alike, promote_options="permissive") if alike else None
+        return pa.concat_tables([_NO_ROWS, *alike], promote_options="permissive")
 
     def _merged(self, profiles: Iterable[Profile], columns: Collection[str]) -> Profile:
         parts = [{name: profile[name] for name in columns} for profile in profiles]

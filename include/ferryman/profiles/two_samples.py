@@ -11,7 +11,7 @@ _EXPECTED = 5  # rows that a bin must expect for a chi-square to be one
 # Days count as independent rows unless they vary more than this share of days of such rows. To err
 # costs more where days are many: they cost no finding to be counted as days then.
 _ALIKE = {False: 0.01, True: 0.2}
-_MANY_DAYS = 14
+MANY_DAYS = 14
 
 
 def stability_index(reference: Floats, current: Floats) -> float:
@@ -36,6 +36,12 @@ class DaySpread:
 
     days: int
     leading: float | None = None
+
+    def for_days_of(self, ratio: float) -> "DaySpread":
+        """The same of days that have so many times as many rows: what is not chance grows so."""
+        if self.leading is None:
+            return self
+        return DaySpread(self.days, 1 + (self.leading - 1) * ratio)
 
     def p_value(self, statistic: float, freedom: int) -> float:
         """How often days that are drawn alike have a chi-square as large as this.
@@ -88,7 +94,7 @@ def day_spread(by_day: Floats, *, strict: bool = False) -> DaySpread:
     if freedom < 1 or not kept.sum(axis=1).all():
         return DaySpread(len(by_day))
     statistic = pearson_statistic(kept)
-    many = len(kept) >= _MANY_DAYS
+    many = len(kept) >= MANY_DAYS
     alike = special.chdtrc(freedom * others, statistic) >= _ALIKE[many]
     if alike and (many or not strict):
         return DaySpread(len(by_day))

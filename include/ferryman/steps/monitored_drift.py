@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head
-from ferryman.monitoring.day_profiles import DayProfiles, merged, profile_days
 from ferryman.monitoring.drift import ColumnDrift, known_profiles
 from ferryman.monitoring.drift_findings import Comparison, Finding, judge, remember
 from ferryman.monitoring.drift_history import DriftHistory
@@ -28,6 +27,8 @@ from ferryman.monitoring.drift_night import (
 )
 from ferryman.profiles.column_profile import profile_json
 from ferryman.profiles.comparison import named_in
+from ferryman.profiles.day_profiles import DayProfiles, merged, profile_days
+from ferryman.profiles.trained_days import read_days
 from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json
 from ferryman.spec.windows import Window
@@ -137,9 +138,12 @@ def _compared(
     declared = context.spec.features.columns
     watched = {name: kind for name, kind in declared.items() if logged is None or name in logged}
     table = _rows(context, head, watched)
-    reference = known_profiles(read_json(Path(head.bundle) / REFERENCE), watched)
+    stored = read_json(Path(head.bundle) / REFERENCE)
+    reference = known_profiles(stored, watched)
     days = profile_days(table, watched, named_in(reference))
-    columns, comparisons = compare_columns(reference, days, watched, window, spec)
+    columns, comparisons = compare_columns(
+        reference, days, watched, window, spec, trained=read_days(stored)
+    )
     newest, previous = newest_and_previous(table, window, spec)
     comparisons.append(compare_joint(newest, previous, watched, spec))
     scores = _scores(table, head)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pydantic import JsonValue
@@ -13,6 +13,10 @@ from ferryman.errors import IntegrityBroken
 from ferryman.packaging.bundle_writer import PackedModel, write_bundle
 from ferryman.packaging.parity import ParityReport
 from ferryman.packaging.trained_answers import ANSWERS
+from ferryman.profiles.column_profile import read_profile
+from ferryman.profiles.comparison import named_in
+from ferryman.profiles.day_profiles import profile_days
+from ferryman.profiles.trained_days import with_days
 from ferryman.registry.mlflow_tracking import MlflowTracker
 from ferryman.runtime.bundle_signing import sign_bundle, verify_signed
 from ferryman.runtime.files import file_digest
@@ -38,7 +42,7 @@ def run(context: StepContext) -> StepResult:
     packed = PackedModel(
         model_file=_trained_file(trained),
         load=lambda file: load_model_file(file, spec, cores=cores),
-        reference=profile_table(_feature_table(frame, spec), spec.features.columns),
+        reference=_reference(frame, spec),
         answers=_answers_file(trained),
     )
     bundle = write_bundle(
@@ -97,6 +101,17 @@ def _metrics(parity: ParityReport) -> dict[str, float | None]:
 def _text(parity: ParityReport) -> str:
     formats = ", ".join(f"{name} {value:.1e}" for name, value in sorted(parity.formats.items()))
     return f"apart from the trained model on {parity.rows} rows by at most: {formats}"
+
+
+def _reference(frame: "pd.DataFrame", spec: ModelSpec) -> dict[str, Any]:
+    """The profile of the training data, and how its days differ."""
+    table, columns = _feature_table(frame, spec), spec.features.columns
+    stored = profile_table(table, columns)
+    times = pa.array(frame["event_time"], pa.timestamp("us", tz="UTC"))
+    # A feature may have this name: what days are is the event's alone.
+    others = {name: kind for name, kind in columns.items() if name != "event_time"}
+    dated = table.select(list(others)).append_column("event_time", times)
+    return with_days(stored, profile_days(dated, others, named_in(read_profile(stored))).values())
 
 
 def _feature_table(frame: "pd.DataFrame", spec: ModelSpec) -> pa.Table:
