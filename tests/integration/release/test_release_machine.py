@@ -35,15 +35,14 @@ EXAMPLES, STEPS = 5, 100
 # How often each must have happened in so many acts: what the ledger holds, and what broke.
 LEAST = {
     "promote COMMITTED": 10 + 24,  # ten of them before the first act
-    "rollback COMMITTED": 5,
-    "adopt COMMITTED": 1,
-    "promote ABORTED": 3,
+    "rollback COMMITTED": 12,
+    "promote ABORTED": 5,
     "look: hold": 10,
     "look: passed": 10,
-    "freeze": 8,
-    "hold": 8,
-    "quarantine": 8,
-    "a lease ran out": 4,
+    "freeze": 9,
+    "hold": 10,
+    "quarantine": 16,
+    "a lease ran out": 5,
     "front killed": 1,
     "replica killed": 1,
     "restarted": 1,
