@@ -42,7 +42,7 @@ from ferryman.steps.logged_answers import logged_answers
 from ferryman.steps.monitored_quality import measure_joined, weighted_score
 from ferryman.training.labels import encode_labels
 
-_MOST_ERRORS = 60  # newest matured days that tell the error of an estimate
+_MOST_ERRORS = 180  # newest matured days that tell the error of an estimate
 _LEAST_LABELS = 200  # of a version, to calibrate its scores by
 _LEAST_TOLD = 0.9  # share of the answers whose version can be calibrated
 
@@ -264,20 +264,21 @@ class _Restatement:
         value = self._expected(rows, last)
         if value is None:
             return None, f"no estimate: too few answers or labels of version {self.head.version}"
-        return with_error(metric, value, rows.num_rows, self._errors(store)), ""
+        span = max(1, self._spec.window // DAY)
+        return with_error(metric, value, rows.num_rows, self._errors(store), span), ""
 
     def _errors(self, store: EventDays) -> list[float]:
         """How far the estimates of days were off whose labels came, oldest first."""
         name, end = self.context.model.name, self.context.window.end
         errors = []
-        for day in store.days(name)[-2 * _MOST_ERRORS :]:
+        for day in store.days(name)[-_MOST_ERRORS:]:
             said = store.said(name, day, end)
             last = said[-1] if said else None
             if last is None or last.metric != self._spec.metric:
                 continue
             if last.value is not None and last.estimate is not None and _has_settled(last):
                 errors.append(last.value - last.estimate)
-        return errors[-_MOST_ERRORS:]
+        return errors
 
 
 def _has_settled(day: EventDay) -> bool:

@@ -82,6 +82,24 @@ def test_scores_that_came_to_mean_something_else_are_told_by_a_growing_error() -
     assert "do not rely on it" in told[turned + 9].text
 
 
+@pytest.mark.parametrize("days", [24, 60, 180])
+def test_a_weeks_estimate_has_the_error_of_weeks(days: int) -> None:
+    random = np.random.default_rng(days)
+    inside, wider = [], []
+    for _ in range(200):
+        errors = random.normal(0, 0.05, days + 7)
+        found = with_error("log_loss", 0.5, 7000, errors[:days].tolist(), span=7)
+        assert found.low is not None
+        truth = 0.5 + errors[days:].mean()
+        inside.append(found.low <= truth <= found.high)
+        wider.append(found.error < np.abs(errors[:days]).mean())
+    assert np.mean(inside) >= 0.9
+    assert np.mean(wider) > 0.95
+    assert (found.span, found.days) == (7, days)
+    few = with_error("log_loss", 0.5, 7000, [0.1] * 20, span=7)
+    assert (few.span, few.error) == (1, pytest.approx(0.1))
+
+
 def test_without_matured_days_the_error_is_said_to_be_unknown() -> None:
     found = with_error("roc_auc", 0.7, 500, [0.01, -0.02])
     assert (found.error, found.low, found.high) == (None, None, None)
