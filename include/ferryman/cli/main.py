@@ -24,6 +24,7 @@ from ferryman.cli import (
     ledger,
     lineage,
     maintenance,
+    quality,
     reproduce,
     rollback,
     serve,
@@ -59,6 +60,7 @@ app.command("explain")(explain.explain)
 app.command("guard")(rollback.guard)
 app.command("lineage")(lineage.lineage)
 app.command("maintenance")(maintenance.maintenance)
+app.command("quality")(quality.quality)
 app.command("reproduce")(reproduce.reproduce)
 app.command("rollback")(rollback.rollback)
 app.command("serve")(serve.serve)

@@ -103,8 +103,12 @@ class EventDays:
 
         IntegrityBroken (exit 7) names a file that is damaged.
         """
-        found = [one for _, one in _read_all(self._folder(model, day))]
+        found = self.all_said(model, day)
         return [one for one in found if datetime.fromisoformat(one.known) <= until]
+
+    def all_said(self, model: str, day: str) -> list[EventDay]:
+        """What was said of a day by every night, oldest first; IntegrityBroken as in `said`."""
+        return [one for _, one in _read_all(self._folder(model, day))]
 
     def days(self, model: str) -> list[str]:
         """Every day of which something was said, oldest first."""
