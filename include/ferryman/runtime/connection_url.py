@@ -10,6 +10,8 @@ from ferryman.runtime.connections import Connection
 _OUR_OPTIONS = ("s3", "http", "https", "file")
 _SECRET = re.compile(r"passw|secret|token|credential|api_?key|access_?key|private", re.IGNORECASE)
 _NO_SECRETS = ("token_header",)
+# `apprise+slack://...`: an address whose parts are all secrets; it is kept whole, as the password.
+APPRISE = "apprise"
 _FORMS = (
     "Write it as postgresql://user:password@host/database, s3://bucket/prefix, "
     "https://api.example/v2, sqlite:////path or file:///folder; percent-encode what is no letter, "
@@ -29,6 +31,9 @@ def parse_connection(name: str, url: str) -> Connection:
     password seems to have been cut by a character of its own, such as `/` or `#`.
     """
     url = url.strip()
+    if url.startswith(f"{APPRISE}+") and "://" in url:
+        whole = url.removeprefix(f"{APPRISE}+")
+        return Connection(name=name, url=f"{APPRISE}://", password=whole)
     parts = _split(name, url)
     ours = parts.scheme.partition("+")[0] in _OUR_OPTIONS
     options = _options(name, parts.query)

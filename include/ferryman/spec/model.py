@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ferryman.spec.data import DataSpec, FeaturesSpec
 from ferryman.spec.evaluation import EvaluationSpec, GatesSpec
 from ferryman.spec.monitoring import MonitorSpec
+from ferryman.spec.notify import NotifySpec
 from ferryman.spec.part import Part
 from ferryman.spec.rollout import RolloutSpec
 from ferryman.spec.serving import ServingSpec
@@ -30,6 +31,7 @@ class ScheduleSpec(Part):
     ingest: str | None = "0 0 * * *"
     monitoring: str | None = "0 0 * * *"
     training: str | None = None
+    scoring: str | None = Field(default=None, description="A window scored in batch by itself.")
     maintenance: str | None = "0 3 * * 0"
     drill: str | None = Field(default=None, description="The fire drill, such as 0 6 * * 1.")
 
@@ -58,6 +60,7 @@ class ModelSpec(Part):
     serving: ServingSpec = ServingSpec()
     rollout: RolloutSpec = RolloutSpec()
     monitor: MonitorSpec = MonitorSpec()
+    notify: NotifySpec = NotifySpec()
     schedule: ScheduleSpec = ScheduleSpec()
     runtime: RuntimeSpec = RuntimeSpec()
 

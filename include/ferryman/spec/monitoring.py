@@ -1,12 +1,15 @@
 """The `monitor` part of a declaration: what is watched while the model serves."""
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field
 
 from ferryman.spec.durations import Duration, Latency
 from ferryman.spec.metrics import MetricName
 from ferryman.spec.part import Part
+
+Remedy = Literal["monitoring", "retraining", "rollback", "reconcile", "maintenance"]
 
 
 class QualitySpec(Part):
@@ -76,13 +79,50 @@ class DriftSpec(Part):
     min_rows: int = Field(default=300, ge=30)
 
 
+class ProbeSpec(Part):
+    """A cheap trial before a retrain: on the newest labels, would it have been better?"""
+
+    margin: float = Field(
+        default=0.002,
+        ge=0,
+        description="Improvement, in the unit of quality.metric, that a training is worth.",
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    rows: int = Field(
+        default=50_000, ge=100, description="Most rows that it learns from, and is judged on."
+    )
+    undecided: Literal["retrain", "wait"] = Field(
+        default="retrain", description="What is done, within the budget, where it cannot tell."
+    )
+    rests: Duration = Field(
+        default=timedelta(days=2), description="How long a retrain that it advised against waits."
+    )
+
+
 class RetrainSpec(Part):
-    """How often monitoring may ask for a retrain."""
+    """When monitoring asks for a retrain, and how often it may."""
 
     cool_down: Duration = timedelta(days=5)
     per_week: int = Field(default=1, ge=1, le=14)
     max_age: Duration | None = Field(
-        default=None, description="A champion whose data is older than this is retrained anyway."
+        default=None, description="A champion whose data is older than this calls for a retrain."
+    )
+    new_rows: int | None = Field(
+        default=None, ge=1, description="So many labelled rows since its data call for a retrain."
+    )
+    on_commit: bool = Field(
+        default=False, description="A change of the model's folder calls for a retrain."
+    )
+    probe: ProbeSpec | None = ProbeSpec()
+
+
+class AlertsSpec(Part):
+    """What an alert of Prometheus may start by itself."""
+
+    remedies: tuple[Remedy, ...] = Field(
+        default=("monitoring",),
+        description="Remedies that alerts about this model may start; all others are left to "
+        "people.",
     )
 
 
@@ -94,3 +134,4 @@ class MonitorSpec(Part):
     operations: OperationsSpec = OperationsSpec()
     drift: DriftSpec = DriftSpec()
     retrain: RetrainSpec = RetrainSpec()
+    alerts: AlertsSpec = AlertsSpec()
