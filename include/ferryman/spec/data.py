@@ -1,9 +1,9 @@
 """The `data` and `features` parts of a declaration: sources, label, retention, feature columns."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ferryman.spec.durations import Duration
 from ferryman.spec.part import Part
@@ -16,8 +16,15 @@ class LabelSpec(Part):
     """The outcome to predict, and when it becomes known."""
 
     name: str = Field(pattern=IDENTIFIER)
-    sql: str = Field(
-        pattern=MODEL_FILE, description="Query in the model's folder; it sees every column."
+    sql: str | None = Field(
+        default=None,
+        pattern=MODEL_FILE,
+        description="Query in the model's folder; it sees every column. Needed unless `posted`.",
+    )
+    posted: bool = Field(
+        default=False,
+        description="Labels that clients post teach, too: a window's snapshot holds those of the "
+        "events that are due in it.",
     )
     known_after: Duration = Field(description="Time from the event until the label is known.")
     max_unknown: float = Field(
@@ -26,6 +33,12 @@ class LabelSpec(Part):
         le=1,
         description="Largest share of a window's events whose outcome is null (never known).",
     )
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if self.sql is None and not self.posted:
+            raise ValueError("needs sql, a query for the outcomes, unless posted is true")
+        return self
 
 
 class ReplaySpec(Part):

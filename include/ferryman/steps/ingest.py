@@ -20,6 +20,7 @@ from ferryman.runtime.files import space_errors
 from ferryman.runtime.messages import StepResult
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.contract import Reason, StepContext, StepParams
+from ferryman.steps.posted_labels import with_posted
 
 _REJECTED = "quarantine.parquet"
 _SHOWN_REASONS = 5
@@ -102,8 +103,11 @@ def _write(context: StepContext, ingestion: Ingestion, day: Window) -> _Written:
     )
     for text in entry.overrides:
         logger.warning("%s, window %s: %s", context.model.name, day, text)
+    labels = built.labels
+    if context.spec.data.label.posted:
+        labels = with_posted(context, day, labels)
     snapshot = store.write(
-        context.model.name, day, built.features, built.labels, entry, quarantine=built.quarantine
+        context.model.name, day, built.features, labels, entry, quarantine=built.quarantine
     )
     return _Written(snapshot, dict(built.sources), built.late)
 

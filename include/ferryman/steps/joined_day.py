@@ -35,7 +35,7 @@ from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import DAY, Window
 from ferryman.steps.contract import StepContext
 from ferryman.steps.logged_answers import logged_answers
-from ferryman.steps.posted_labels import label_rows, of_declared_classes
+from ferryman.steps.posted_labels import label_rows, of_declared_classes, without_rows
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,10 @@ class DayJoiner:
             [logged_answers(context, span) for span in spans(days)], promote_options="permissive"
         )
         inbox = resolve(posted, answers)
-        known = pa.concat_tables([labels, label_rows(inbox.labels, context.model)])
+        posted_rows = label_rows(inbox.labels, context.model)
+        if context.spec.data.label.posted:
+            posted_rows = without_rows(posted_rows, labels)
+        known = pa.concat_tables([labels, posted_rows])
         joined, counts = join(
             known,
             answers,

@@ -100,7 +100,7 @@ class Ingestion:
     ) -> SnapshotEntry:
         """The catalogue entry of a built window."""
         spec = self._model.spec
-        names = (spec.features.sql, spec.data.label.sql)
+        names = [spec.features.sql, *filter(None, [spec.data.label.sql])]
         return SnapshotEntry(
             reason=reason,
             actor=actor,
@@ -126,10 +126,12 @@ class Ingestion:
         )
 
     def _labels(self, span: ReplayedSpan, window: Window, readings: Readings) -> Any:
-        views = label_views(readings, span.read, window)
+        task, views = self._model.spec.train.task, label_views(readings, span.read, window)
+        if self._model.spec.data.label.sql is None:
+            return label_schema(task).empty_table()
         if all(table.num_rows == 0 for name, table in views.items() if name in self._outcomes()):
             logger.info("%s: no events in %s, so no labels", self._model.name, span.read)
-            return label_schema(self._model.spec.train.task).empty_table()
+            return label_schema(task).empty_table()
         return build_labels(self._engine, self._model, views, span)
 
     def _outcomes(self) -> set[str]:

@@ -52,6 +52,8 @@ def build_labels(
     are null than label.max_unknown allows.
     """
     spec = model.spec
+    if spec.data.label.sql is None:
+        raise SpecError(f"{spec.name!r} has no labels query", remedy="Declare data.label.sql.")
     file = model.folder / spec.data.label.sql
     raw = engine.run(file, views, {})
     shown = str(file)
