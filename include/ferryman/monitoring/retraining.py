@@ -1,52 +1,23 @@
 """Decides whether a window's evidence calls for a retrain. Pure: no clock, no files.
 
-Reasons, the strongest first: the champion's quality fell below what the gate saw; its scores no
-longer meet the observed rate; inputs drifted; its data is too old. Cool-down and weekly budget hold
-for all of them.
+There are reasons (see retrain_reasons); brakes that hold for all of them: a cool-down, a budget a
+week; and the probe, which tried on the newest labels whether a retrain would help.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from ferryman.spec.metrics import LOWER_IS_BETTER, METRICS_OF
-from ferryman.spec.monitoring import MonitorSpec, QualitySpec
+from ferryman.monitoring.probe import ProbeFinding
+from ferryman.monitoring.retrain_reasons import Cause, Champion, Evidence, reasons
+from ferryman.spec.monitoring import MonitorSpec, RetrainSpec
 from ferryman.spec.windows import Window, format_time
 
-Cause = Literal["quality", "calibration", "drift", "age"]
-# Of a regression, those in the unit of the label, which its tolerance is given in then.
-_IN_UNITS_OF_THE_LABEL = frozenset({"mae", "rmse"})
+__all__ = ["Cause", "Champion", "Decision", "Evidence", "decide", "wants_probe"]
+
 _WEEK = timedelta(days=7)
-_SHOWN = 3
 _LONGEST = 200  # what a training run takes as its reason
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The champion as the window saw it: version, data cut-off, and the gate's figure."""
-
-    version: int
-    cutoff: datetime
-    gate_value: float | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What monitoring found in one window: figures of the served version only.
-
-    value, low, high: the declared metric on trailing labels and its interval; shift, shift_low,
-    shift_high: observed rate minus mean score; drifted: columns.
-    """
-
-    text: str = ""
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    shift: float | None = None
-    shift_low: float | None = None
-    shift_high: float | None = None
-    drifted: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +26,8 @@ class Decision:
 
     retrain: whether this window asks for a retrain; asked: whether it ever did (a restated window
     that no longer asks has still spent its part of the budget); causes: what the evidence called
-    for; reason: one line for people.
+    for, texts: each of them in words; reason: one line for people; probe: a ProbeFinding as JSON,
+    where one was made.
     """
 
     window_start: str
@@ -66,20 +38,24 @@ class Decision:
     causes: list[str] = field(default_factory=list)
     champion: int | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    probe: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The decision as plain JSON."""
         return asdict(self)
 
 
-def decide(
+def decide(  # noqa: PLR0913 - all that a decision rests on
     spec: MonitorSpec,
     window: Window,
     champion: Champion | None,
     evidence: Evidence,
     history: Iterable[Decision],
+    *,
+    probe: ProbeFinding | None = None,
 ) -> Decision:
-    """Decide for one window from its evidence and the decisions of other windows.
+    """Decide for one window from its evidence, the decisions of other windows, and the probe.
 
     Only decisions of earlier windows count against cool-down and budget, so that deciding a window
     again gives the same answer, whatever was decided after it.
@@ -87,8 +63,11 @@ def decide(
     stored = list(history)
     own = [past for past in stored if past.window_start == format_time(window.start)]
     earlier = [past for past in stored if past.window_start < format_time(window.start)]
-    causes = _causes(spec, window, champion, evidence)
-    block = _obstacle(spec, window, champion, earlier)
+    untreated = _untreated(champion, earlier)
+    causes = reasons(spec, window, champion, evidence, untreated)
+    block = _obstacle(spec, window, champion, earlier) or _resting(spec, window, causes, earlier)
+    if causes and block is None:
+        block = _advice_against(spec.retrain, causes, probe)
     retrain = bool(causes) and block is None
     return Decision(
         window_start=format_time(window.start),
@@ -98,69 +77,20 @@ def decide(
         reason=_reason(causes, block, evidence),
         causes=list(causes),
         champion=champion.version if champion else None,
-        evidence={**asdict(evidence), "drifted": list(evidence.drifted)},
+        evidence=_plain(evidence),
+        texts={str(cause): text for cause, text in causes.items()},
+        probe=probe.as_json() if probe and causes else None,
     )
 
 
-def _causes(
-    spec: MonitorSpec, window: Window, champion: Champion | None, evidence: Evidence
-) -> dict[Cause, str]:
-    """What calls for a retrain, in words, the strongest first."""
-    if champion is None:
-        return {}
-    found: dict[Cause, str | None] = {
-        "quality": _quality_fell(spec.quality, champion, evidence),
-        "calibration": _scores_shifted(spec.quality, evidence),
-        "drift": _inputs_drifted(evidence.drifted),
-        "age": _too_old(spec.retrain.max_age, window, champion),
-    }
-    return {cause: text for cause, text in found.items() if text is not None}
+def wants_probe(spec: MonitorSpec, decision: Decision) -> bool:
+    """Whether a decision that was made without a probe should be made again with one.
 
-
-def _quality_fell(spec: QualitySpec, champion: Champion, evidence: Evidence) -> str | None:
-    if evidence.value is None or champion.gate_value is None:
-        return None
-    if spec.metric in LOWER_IS_BETTER:
-        bound = champion.gate_value + spec.tolerance
-        fell = evidence.value > bound and evidence.low is not None and evidence.low > bound
-    else:
-        bound = champion.gate_value - spec.tolerance
-        fell = evidence.value < bound and evidence.high is not None and evidence.high < bound
-    if not fell:
-        return None
-    return (
-        f"{spec.metric} {evidence.value:.4f}, the gate saw {champion.gate_value:.4f} "
-        f"(tolerance {spec.tolerance:g})"
-    )
-
-
-def _scores_shifted(spec: QualitySpec, evidence: Evidence) -> str | None:
-    """The mean score misses the observed rate by more than the tolerance, beyond chance.
-
-    A tolerance that is given in another unit than the score says nothing of it.
+    Nothing is tried where nothing is asked for, and a person need not be convinced.
     """
-    shift, low, high = evidence.shift, evidence.shift_low, evidence.shift_high
-    if shift is None or low is None or high is None or low <= 0 <= high:
-        return None
-    numbers = spec.metric in METRICS_OF["regression"]
-    if abs(shift) <= spec.tolerance or (numbers and spec.metric not in _IN_UNITS_OF_THE_LABEL):
-        return None
-    observed = "mean label" if numbers else "observed rate"
-    return f"{observed} minus mean score is {shift:+.4f} [{low:+.4f}, {high:+.4f}]"
-
-
-def _inputs_drifted(columns: Sequence[str]) -> str | None:
-    if not columns:
-        return None
-    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
-    return f"drifted inputs {', '.join(columns[:_SHOWN])}{more}"
-
-
-def _too_old(max_age: timedelta | None, window: Window, champion: Champion) -> str | None:
-    age = window.end - champion.cutoff
-    if max_age is None or age < max_age:
-        return None
-    return f"the champion's data is {age.days} days old"
+    if spec.retrain.probe is None or "person" in decision.causes:
+        return False
+    return decision.retrain or decision.causes == ["estimate"]
 
 
 def _obstacle(
@@ -171,14 +101,69 @@ def _obstacle(
         return "nothing is served yet"
     if champion.cutoff >= window.end:
         return f"the champion already knows the data up to {format_time(champion.cutoff)}"
-    asked = [datetime.fromisoformat(past.window_end) for past in earlier if past.asked]
-    since = [window.end - end for end in asked]
+    since = [window.end - _end(past) for past in earlier if past.asked]
     if since and min(since) < spec.retrain.cool_down:
         return f"cool-down: a retrain was asked for {min(since).days} days ago"
     spent = sum(1 for gap in since if gap < _WEEK)
     if spent >= spec.retrain.per_week:
         return f"budget: {spent} of {spec.retrain.per_week} retrains this week are spent"
     return None
+
+
+def _resting(
+    spec: MonitorSpec, window: Window, causes: Mapping[Cause, str], earlier: Sequence[Decision]
+) -> str | None:
+    """Why the answer of an earlier probe holds for this window, too."""
+    if spec.retrain.probe is None or "person" in causes:
+        return None
+    tried = [past for past in earlier if past.probe is not None and not past.asked]
+    last = max(tried, key=_end, default=None)
+    if last is None or window.end - _end(last) >= spec.retrain.probe.rests:
+        return None
+    return f"the probe of {last.window_start[:10]} found that it would not be worth it"
+
+
+def _advice_against(
+    spec: RetrainSpec, causes: Mapping[Cause, str], probe: ProbeFinding | None
+) -> str | None:
+    """Why a retrain within the budget is not worth its cost; None where it may be."""
+    if "person" in causes:
+        return None
+    if list(causes) == ["estimate"] and (probe is None or probe.outcome != "helps"):
+        return "an estimate alone starts no retrain" + (f": {probe.text}" if probe else "")
+    if probe is None or probe.outcome == "helps":
+        return None
+    if probe.outcome == "useless":
+        return f"a retrain would not have helped: {probe.text}"
+    waits = spec.probe is not None and spec.probe.undecided == "wait"
+    return f"the probe is undecided: {probe.text}" if waits else None
+
+
+def _untreated(champion: Champion | None, earlier: Sequence[Decision]) -> list[str]:
+    """Alarms that were told once, while the cool-down or the budget stood in the way.
+
+    An alarm is done with when a retrain was asked for or probed since, or the champion knows its
+    data.
+    """
+    if champion is None:
+        return []
+    known = format_time(champion.cutoff)
+    done = max((past.window_start for past in earlier if past.asked or past.probe), default="")
+    return [
+        name
+        for past in sorted(earlier, key=lambda past: past.window_start)
+        if past.window_end > known and past.window_start > done
+        for name in past.evidence.get("alarms", [])
+    ]
+
+
+def _end(past: Decision) -> datetime:
+    return datetime.fromisoformat(past.window_end)
+
+
+def _plain(evidence: Evidence) -> dict[str, Any]:
+    listed = {name: list(getattr(evidence, name)) for name in ("drifted", "found", "alarms")}
+    return {**asdict(evidence), **listed}
 
 
 def _reason(causes: Mapping[Cause, str], block: str | None, evidence: Evidence) -> str:
