@@ -6,7 +6,7 @@ written. CPU time of all threads, the least of the rounds; the ways take turns w
 compare      the current file is read and compared with the reference's stored profile: population
              stability index, Kolmogorov or total variation, Wasserstein, of each column
 two threads  the same, with its columns shared out
-lean         reading only, as `compare` does: dictionary-coded categories, one thread, by batches
+lean         reading only, as `compare` does: by column and batch, one thread, coded categories
 table        reading only, as most would: `pyarrow.parquet.read_table`
 scipy        ks_2samp and wasserstein_distance, or chi2_contingency, on raw arrays in memory
 evidently    the drift preset of Evidently, in an environment of its own, on frames in memory
@@ -73,7 +73,9 @@ def peak_mb(material: Material) -> float:
 
 
 def print_peak(files: list[Path]) -> None:
-    """The parent reads it."""
+    """The parent reads it. What is loaded once, by the first file, is not counted."""
+    with tempfile.TemporaryDirectory(prefix="ferryman-bench-") as folder:
+        compare(make(Path(folder), 1_000))
     before = _high_water()
     compare(Material(*files))
     print((_high_water() - before) / 1024)
@@ -125,9 +127,9 @@ def print_accuracy() -> dict[str, bool]:
         print(f"{whole.wasserstein:13.3%}   ({exact})".ljust(42), end="")
         print(f"{parts.kolmogorov:9.5f} {parts.stability:8.3%} {parts.wasserstein:8.3%}")
         for one in (whole, parts):
-            if max(one.exact[1:]) > 1e-3:
-                worst[1] = max(worst[1], one.stability, one.wasserstein)
             worst[0] = max(worst[0], one.kolmogorov)
+            if shape != "unmoved":  # 1 % of what chance alone moves is no bound
+                worst[1] = max(worst[1], one.stability, one.wasserstein)
     return {
         f"Kolmogorov within {worst[0]:.4f}, at most {KOLMOGOROV}": worst[0] <= KOLMOGOROV,
         f"PSI and Wasserstein within {worst[1]:.2%}, at most {RELATIVE:.0%}": worst[1] <= RELATIVE,

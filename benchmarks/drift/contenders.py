@@ -58,8 +58,9 @@ def read_lean(material: Material) -> object:
     with pq.ParquetFile(
         material.current, read_dictionary=_WORDS, pre_buffer=False, buffer_size=1 << 20
     ) as stream:
-        for batch in stream.iter_batches(BATCH, columns=list(COLUMNS), use_threads=False):
-            rows += batch.num_rows
+        for name in COLUMNS:
+            for batch in stream.iter_batches(BATCH, columns=[name], use_threads=False):
+                rows += batch.num_rows
     return rows
 
 

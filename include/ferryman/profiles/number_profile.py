@@ -18,6 +18,7 @@ from ferryman.profiles.value_counter import BLOCK, ValueCounter
 
 # Outside of these the square of a double leaves its range.
 _LARGE, _SMALL = 1e150, 1e-150
+_THIN = 0.001  # share of rows that are no bin of their own
 _FAR = 1e3  # squares of an offset beyond so many variances cost more than three digits
 
 
@@ -60,14 +61,17 @@ class NumberProfile:
         return Moments(self.count, self.mean, self.std)
 
     def bins(self, count: int) -> tuple[Floats, Floats]:
-        """Edges and rows of bins of about equally many rows, each with its lower edge.
+        """Edges and rows of bins, each with its lower edge and the last with its upper edge too.
 
-        At most `count` bins, as equal edges are one; the last has its upper edge too. A column of
-        one value has one edge, one without values none, and neither has bins.
+        Bins of about equally many rows, at most `count`; a value that has as many rows as a bin has
+        one to itself. A column of one value has one edge, one without values none, and neither has
+        bins.
         """
         if self.sketch is None:
             return np.zeros(0), np.zeros(0)
         edges = np.unique(self.sketch.quantiles(np.linspace(0, 1, count + 1)))
+        if len(edges) > 1:
+            edges = _with_own_bins(edges, self.sketch, count)
         below = self.sketch.shares_below(edges, included=False)
         below[-1] = 1.0
         return edges, np.diff(below) * self.count
@@ -102,6 +106,17 @@ class NumberProfile:
             "std": self.std,
             **(small.as_json() if small else {"values": [], "cells": []}),
         }
+
+
+def _with_own_bins(edges: Floats, sketch: QuantileSketch, count: int) -> Floats:
+    """Edges with one before and one behind each heavy value, where other values lie behind it."""
+    heavy = sketch.values[sketch.pure & (sketch.weights * count >= sketch.total)]
+    # What is heavy ends at the next number that there is.
+    ends = np.nextafter(heavy, np.inf)
+    edges = np.unique(np.concatenate([edges, heavy, ends]))
+    rows = np.diff(sketch.shares_below(edges, included=False), append=1.0)
+    last = edges >= sketch.high
+    return np.asarray(edges[~np.isin(edges, ends) | (rows >= _THIN) | last])
 
 
 @dataclass

@@ -65,9 +65,10 @@ class QuantileSketch:
         places, heights = self._curve
         at = np.searchsorted(places, values, side="right" if included else "left")
         before, after = np.clip(at - 1, 0, None), np.clip(at, None, len(places) - 1)
-        width = places[after] - places[before]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            way = np.where(width > 0, (values - places[before]) / width, 0.0)
+        # Halves make the differences finite wherever the values are.
+        width = places[after] / 2 - places[before] / 2
+        ahead = np.asarray(values) / 2 - places[before] / 2
+        way = np.divide(ahead, width, out=np.zeros(len(ahead)), where=width > 0)
         inside = heights[before] + np.clip(way, 0, 1) * (heights[after] - heights[before])
         shares = np.where(at == 0, 0.0, np.where(at == len(places), 1.0, inside))
         return np.asarray(shares, dtype=np.float64)
@@ -96,7 +97,6 @@ class QuantileSketch:
         left = np.where(pure, values, np.concatenate([[self.low], between]))
         right = np.where(pure, values, np.concatenate([between, [self.high]]))
         left, right = np.minimum(left, values), np.maximum(right, values)
-        # Halves make the differences finite wherever the values are.
         width, ahead = right / 2 - left / 2, right / 2 - values / 2
         # A cell's rows lie evenly left and right of its mean, so many that the mean is kept.
         lower = np.divide(ahead, width, out=np.full(len(values), 0.5), where=width > 0)

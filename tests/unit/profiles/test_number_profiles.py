@@ -159,3 +159,26 @@ def test_quantiles() -> None:
     exact = np.quantile(values, shares)
     assert sketch_of(values).quantiles(shares) == pytest.approx(exact, abs=0.02)
     assert sketch_of(np.asarray([1.0, 2.0, 3.0])).quantiles(np.asarray([0.5])).tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [
+        ([0.0] * 930 + list(range(1, 71)), [930, 70]),
+        ([0.0] * 600 + [1.0] * 400, [600, 400]),
+        ([-1.0] * 200 + [0.0] * 600 + [2.0] * 200, [200, 600, 200]),
+        (list(range(100)), [10] * 10),
+        ([7.25] * 10, []),
+    ],
+)
+def test_a_frequent_value_has_a_bin_of_its_own(values: list[float], inside: list[int]) -> None:
+    """Without one a column of two values would have a single bin, and could never change."""
+    edges, rows = stored(profile(np.asarray(values, dtype=float))).bins(10)
+    assert rows.tolist() == pytest.approx(inside, abs=1)
+    assert len(edges) == len(inside) + 1
+
+
+def test_distances_from_the_ends_of_the_doubles_are_finite() -> None:
+    a, b = (sketch_of(np.tile(ends, 50)) for ends in ([-1e308, 1e308], [0.0, 99.0]))
+    assert kolmogorov_distance(a, b) == pytest.approx(0.5)
+    assert wasserstein_distance(a, b) == pytest.approx(1e308)
