@@ -135,8 +135,17 @@ def end_share(exposure: Exposure, reason: str, ending: dict[str, JsonValue] | No
     """
     ledger, op = exposure.ledger, exposure.op
     newest = _newest_share(ledger, op)
-    if newest is None:
-        return
+    if newest is not None:
+        _end_noted(exposure, newest, reason, ending)
+    # One that was taken before the first share is nobody's any more, either.
+    lease = ledger.lease(op.model)
+    if lease is not None and lease.op_id == op.op_id:
+        ledger.drop_lease(op.model, lease.serial)
+
+
+def _end_noted(
+    exposure: Exposure, newest: Note, reason: str, ending: dict[str, JsonValue] | None
+) -> None:
     serial = int(newest.evidence["serial"])
     try:
         if newest.evidence["weight"] > 0:
@@ -145,9 +154,6 @@ def end_share(exposure: Exposure, reason: str, ending: dict[str, JsonValue] | No
         logger.info("%s: another release has the traffic already: %s", exposure.title, error.text)
     finally:
         _withdraw(exposure, serial)
-    lease = ledger.lease(op.model)
-    if lease is not None and lease.op_id == op.op_id:
-        ledger.drop_lease(op.model, lease.serial)
 
 
 def end_any_share(

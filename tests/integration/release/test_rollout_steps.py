@@ -181,6 +181,18 @@ def test_a_race_for_the_traffic_may_be_won_by_another_try(
     assert world.share_at_server() == 0.3
 
 
+def test_a_lease_that_was_taken_before_the_first_share_goes_with_it(
+    open_world: Callable[[str], World],
+) -> None:
+    world = open_world(CANARY)
+    release, op = world.staged()
+    world.ledger.take_lease("tiny", op.op_id, "a controller that was killed", 60)
+    world.ledger.set_frozen("tiny", True, actor="ann", reason="an incident at night")
+    with pytest.raises(PolicyRefused, match="frozen"):
+        world.look(release.model, op)
+    assert world.ledger.lease("tiny") is None
+
+
 def test_a_freeze_ends_the_exposure(open_world: Callable[[str], World]) -> None:
     world = open_world(CANARY)
     release, op = world.staged()
