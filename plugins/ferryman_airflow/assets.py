@@ -25,6 +25,11 @@ def champion_asset(model: DeclaredModel) -> Asset:
     return _asset(model, "champion")
 
 
+def scores_asset(model: DeclaredModel) -> Asset:
+    """Rows were scored in batch; the event says where the scores are."""
+    return _asset(model, "scores")
+
+
 def _asset(model: DeclaredModel, what: str) -> Asset:
     return Asset(
         name=f"{model.name}.{what}", uri=f"ferryman://{model.name}/{what}", group="ferryman"

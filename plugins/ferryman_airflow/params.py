@@ -70,6 +70,31 @@ RUN_PARAMS: Mapping[str, RunParam] = {
             "Train on what was known then, UTC, such as 2013-03-01T00:00:00Z; default: the newest.",
             day_is="T00:00:00Z",
         ),
+        RunParam(
+            "as_of",
+            rf"{_DAY}(?:T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]{{1,6}})?(?:Z|\+00:00))?",
+            35,
+            "Score with the champion of that moment, UTC, such as 2013-03-01T00:00:00Z.",
+            day_is="T00:00:00Z",
+        ),
+        RunParam(
+            "as_known",
+            "then|now",
+            4,
+            "Of a backfill: restate what was known on that day (usual), or with what is known now.",
+        ),
+        RunParam(
+            "dataset",
+            r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+            100,
+            "Score this dataset version, in place of a window: its id, its beginning, or a pin.",
+        ),
+        RunParam(
+            "file",
+            r"(?:[A-Za-z0-9_-]{1,60}:)?[A-Za-z0-9_.=+@{}/-]{1,400}",
+            500,
+            "Score this Parquet file: PATH below the sources' folder, or CONNECTION:KEY.",
+        ),
         RunParam("reason", r"[A-Za-z0-9 .,:;()+#@/=%_<>-]+", 200, "Why, in a few plain words."),
         RunParam(
             "accept_leakage",
@@ -97,7 +122,8 @@ RUN_PARAMS: Mapping[str, RunParam] = {
             "version",
             r"[1-9][0-9]{0,8}",
             9,
-            "Version to roll back to; left out, the newest one before that served and verifies.",
+            "Version to roll back to; left out, the newest one before that served and verifies. "
+            "To score with; left out, the champion.",
             whole=True,
         ),
         RunParam(

@@ -44,6 +44,7 @@ STEP_NAMES = (
     "commit",
     "reconcile",
     "score",
+    "batch_score",
     "join_labels",
     "monitor",
     "decide_retrain",
@@ -61,6 +62,8 @@ REMEMBERED = frozenset({"open_search", "train", "evaluate", "package", "register
 
 # What a person says who lets something through that the rules would stop; it is recorded.
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=200)]
+
+BACKFILLS = "backfills"  # the folder of windows that are looked at again, below monitoring's
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +97,17 @@ class StepContext:
     def data_store(self) -> ObjectStore:
         """Where snapshots, datasets and all that belongs to them are kept."""
         return open_data_store(self.settings, self.connections)
+
+    @property
+    def restates(self) -> bool:
+        """Whether this run looks at a past window again, and must move nothing."""
+        return bool(getattr(self.params, "backfill", False))
+
+    @property
+    def monitoring_root(self) -> Path:
+        """What monitoring keeps; of a backfill a place of its own, one a run."""
+        root = self.settings.monitoring_root
+        return root / BACKFILLS / Path(self.request.run_uri).name if self.restates else root
 
     @property
     def folder(self) -> Path:

@@ -67,6 +67,7 @@ PIPELINES: Mapping[str, Pipeline] = {
             ("score", "join_labels", "monitor", "decide_retrain", "verdict"),
             windowed=True,
         ),
+        Pipeline("scoring", ("batch_score",), windowed=True),
         Pipeline("maintenance", ("maintenance",)),
         Pipeline("rollback", ("roll_back", "reconcile")),
         Pipeline("drill", ("drill",)),

@@ -198,6 +198,19 @@ class SnapshotStore:
         """The features table; IntegrityBroken (exit 7) where its bytes are not those written."""
         return self._read_table(snapshot.entry.files[FEATURES], columns)
 
+    def feature_batches(
+        self, snapshot: Snapshot, columns: list[str] | None = None, *, rows: int
+    ) -> Iterator[Any]:
+        """The features as RecordBatches of at most `rows` rows; all bytes are verified first.
+
+        IntegrityBroken (exit 7) where they are not those written.
+        """
+        with (
+            self._verified(snapshot.entry.files[FEATURES]) as stream,
+            pq.ParquetFile(stream) as file,
+        ):
+            yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+
     def read_labels(self, snapshot: Snapshot) -> Any:
         """The labels table; IntegrityBroken (exit 7) where its bytes are not those written."""
         return self._read_table(snapshot.entry.files[LABELS], None)
