@@ -102,10 +102,11 @@ def _lock_creation(connection: Connection) -> None:
 
 
 def _is_ready(connection: Connection) -> bool:
-    # A ledger of an earlier release has no table of leases: it is added at its next opening.
+    # A ledger of an earlier release lacks a table or two: they are added at its next opening.
     found = inspect(connection)
     return bool(
-        found.has_table("lease")
+        found.has_table("costs")
+        and found.has_table("lease")
         and found.has_table("tip")
         and connection.execute(select(tables.tip.c.id)).first() is not None
     )

@@ -5,8 +5,10 @@ JSON is kept as canonical text, so that the hash chain covers the very bytes tha
 
 from sqlalchemy import (
     DDL,
+    BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -94,22 +96,48 @@ lease = Table(
     Column("expires_at", String(40), nullable=False),
 )
 
-for _verb in ("UPDATE", "DELETE"):
+# What steps cost: figures beside the decisions, only ever added to, and no part of the chain.
+costs = Table(
+    "costs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("model", String(63), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("pipeline", String(63), nullable=False),
+    Column("step", String(63), nullable=False),
+    Column("version", Integer, nullable=True),
+    Column("outcome", String(200), nullable=False),
+    Column("started", String(40), nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("peak_memory", BigInteger, nullable=False),
+)
+Index("costs_by_model", costs.c.model, costs.c.started)
+
+
+def _append_only(table: Table) -> None:
+    """Let the database itself refuse to change or remove a row."""
+    name = table.name
+    for verb in ("UPDATE", "DELETE"):
+        event.listen(
+            table,
+            "after_create",
+            DDL(  # type: ignore[no-untyped-call]
+                f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name} "
+                f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
+            ).execute_if(dialect="sqlite"),
+        )
     event.listen(
-        ops,
+        table,
         "after_create",
         DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER ops_no_{_verb.lower()} BEFORE {_verb} ON ops "
-            "BEGIN SELECT RAISE(ABORT, 'ops is append-only'); END"
-        ).execute_if(dialect="sqlite"),
+            f"CREATE FUNCTION {name}_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{name} is append-only'; END $$; "
+            f"CREATE TRIGGER {name}_append_only BEFORE UPDATE OR DELETE ON {name} "
+            f"FOR EACH ROW EXECUTE FUNCTION {name}_append_only()"
+        ).execute_if(dialect="postgresql"),
     )
-event.listen(
-    ops,
-    "after_create",
-    DDL(  # type: ignore[no-untyped-call]
-        "CREATE FUNCTION ops_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'ops is append-only'; END $$; "
-        "CREATE TRIGGER ops_append_only BEFORE UPDATE OR DELETE ON ops "
-        "FOR EACH ROW EXECUTE FUNCTION ops_append_only()"
-    ).execute_if(dialect="postgresql"),
-)
+
+
+for _table in (ops, costs):
+    _append_only(_table)

@@ -36,11 +36,23 @@ class ScheduleSpec(Part):
     drill: str | None = Field(default=None, description="The fire drill, such as 0 6 * * 1.")
 
 
+class WeeklyBudget(Part):
+    """What the trainings of a model may cost in a week."""
+
+    cpu_hours: float = Field(
+        gt=0,
+        le=1_000_000,
+        description="CPU hours of the last seven days; a training that would exceed them is "
+        "refused (exit 9) before it begins.",
+    )
+
+
 class RuntimeSpec(Part):
     """Where steps run, and on how much machine."""
 
     place: Literal["inline"] = "inline"
     cpu: int = Field(default=2, ge=1, le=256)
+    weekly_budget: WeeklyBudget | None = None
 
 
 class ModelSpec(Part):

@@ -126,6 +126,17 @@ class ResourceSpec(Part):
         return self
 
 
+class SearchBudget(Part):
+    """What a search may cost."""
+
+    cpu_hours: float = Field(
+        gt=0,
+        le=1_000_000,
+        description="CPU hours of all workers together; where they are spent, no further trial is "
+        "drawn, and those that run are finished.",
+    )
+
+
 class SearchSpec(Part):
     """How parameters are searched before a training; the search never sees the holdout."""
 
@@ -138,6 +149,7 @@ class SearchSpec(Part):
     )
     trials: int = Field(default=50, ge=1, le=10_000, description="Budget of finished trials.")
     time: Duration | None = Field(default=None, description="Budget of time for all trials.")
+    budget: SearchBudget | None = None
     patience: int | None = Field(
         default=None, ge=2, description="Stop after so many trials in a row that bring no better."
     )

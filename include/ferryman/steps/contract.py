@@ -25,6 +25,7 @@ from ferryman.settings import Settings, thread_environment
 from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel, ModelSpec
 from ferryman.spec.windows import Window
+from ferryman.steps.step_costs import cost_kept
 
 STEP_NAMES = (
     "ingest",
@@ -206,8 +207,9 @@ def run_step(
             connections=connections or DeclaredConnections(settings),
             origin=origin,
         )
-        with timed(request), thread_environment(min(settings.core_count, model.spec.runtime.cpu)):
-            result = step.run(context)
+        cores = min(settings.core_count, model.spec.runtime.cpu)
+        with cost_kept(request, settings) as cost, timed(request), thread_environment(cores):
+            result = cost.result = step.run(context)
     except FerrymanError as error:
         store_error(request, int(error.exit_code), str(error))
         raise

@@ -15,6 +15,7 @@ from ferryman.spec.training import SearchSpec
 from ferryman.spec.windows import format_time
 from ferryman.steps.already_trained import AskedParams, refuse_repetition
 from ferryman.steps.contract import StepContext
+from ferryman.steps.training_budget import refuse_over_budget
 from ferryman.steps.training_data import choose_datasets
 from ferryman.training.search_rows import refuse_few_rows, split_rows
 from ferryman.training.search_study import SearchStudy
@@ -32,13 +33,14 @@ def run(context: StepContext) -> StepResult:
 
     The holdout is chosen, for `train` to find, but no row of it is read. Raises DataRejected
     (exit 3) where there are too few rows to fit or to score a trial, Superseded (exit 5) where
-    nothing is new to train on and no person asked.
+    nothing is new to train on and no person asked, PolicyRefused (exit 9) above the weekly budget.
     """
     params = context.params
     if not isinstance(params, Params):
         raise TypeError(f"open_search was given {type(params).__name__}")
     settings, spec, search = context.settings, context.spec, declared_search(context)
     refuse_repetition(context, params)
+    refuse_over_budget(context)
     datasets = DatasetStore(context.data_store, reason=params.reason, actor=settings.actor)
     train, evaluation = choose_datasets(context, datasets, params.cutoff, params.pin)
     _warn_of_groups(context)

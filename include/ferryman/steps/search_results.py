@@ -44,9 +44,13 @@ def best_of(context: StepContext) -> BestTrial | None:
     study = SearchStudy(Path(str(opened["study"])), search, context.spec.train.seed)
     study.lose_dead()
     trials, parent = study.trials(), str(opened["mlflow_run_id"])
-    best = best_trial(trials, search.metric)
-    _remember(context, search, parent, trials, best)
-    best = _judged(search, trials, best, stopped=study.stopped())
+    best, stopped = best_trial(trials, search.metric), study.stopped()
+    end = {
+        "ferryman.search_stopped": stopped,
+        "ferryman.search_cpu_seconds": f"{study.spent():.1f}",
+    }
+    _remember(context, search, parent, trials, best, end=end)
+    best = _judged(search, trials, best, stopped=stopped)
     return BestTrial(
         params={**context.spec.train.params, **best.params},
         trial={
@@ -55,6 +59,7 @@ def best_of(context: StepContext) -> BestTrial | None:
             "metric": search.metric,
             "value": best.value,
             "of": len(trials),
+            "stopped": stopped,
             "mlflow_run_id": parent,
         },
         train_dataset=str(opened["train_dataset"]),
@@ -83,14 +88,16 @@ def _judged(
     )
 
 
-def _remember(
+def _remember(  # noqa: PLR0913 - all that is known of a search
     context: StepContext,
     search: SearchSpec,
     parent: str,
     trials: Sequence[Trial],
     best: Trial | None,
+    *,
+    end: Mapping[str, str],
 ) -> None:
-    """All trials in MLflow, those of dead workers too, and the search's own figures."""
+    """All trials in MLflow, those of dead workers too, the search's own figures, and its end."""
     settings = context.settings
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
     tracker.log_trials(parent, tracked_trials(trials, search.metric))
@@ -102,7 +109,7 @@ def _remember(
         metrics[f"best_{search.metric}"] = best.value
         found = {f"best.{name}": value for name, value in best.params.items()}
         tracker.log(parent, params=found, tags={"ferryman.best_trial": str(best.number)})
-    tracker.log(parent, metrics=metrics)
+    tracker.log(parent, metrics=metrics, tags=dict(end))
     tracker.log_files(parent, {TRIALS: json_bytes([_row(trial) for trial in trials])}, "search")
     tracker.finish(parent)
 

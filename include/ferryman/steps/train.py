@@ -28,6 +28,7 @@ from ferryman.steps.already_trained import AskedParams, Asking, refuse_repetitio
 from ferryman.steps.contract import Reason, StepContext
 from ferryman.steps.same_training import HISTORY, SameTraining, find_same_training
 from ferryman.steps.search_results import best_of
+from ferryman.steps.training_budget import refuse_over_budget
 from ferryman.steps.training_data import choose_datasets
 from ferryman.steps.training_record import (
     TRAINING,
@@ -88,7 +89,8 @@ def run(context: StepContext) -> StepResult:
 
     Raises DataRejected (exit 3) for too few rows or a constant label, GateRefused (exit 4) where a
     column alone gives the label away and nobody allowed it, or the search found nothing, Superseded
-    (exit 5) where nothing is new to train on and no person asked.
+    (exit 5) where nothing is new to train on and no person asked, PolicyRefused (exit 9) above the
+    weekly budget.
     """
     params = context.params
     if not isinstance(params, Params):
@@ -96,6 +98,7 @@ def run(context: StepContext) -> StepResult:
     settings, spec = context.settings, context.spec
     if spec.search is None:  # else it was decided before the search
         refuse_repetition(context, params)
+        refuse_over_budget(context)
     datasets = DatasetStore(context.data_store, reason=params.reason, actor=settings.actor)
     plan = _plan(context, params, datasets)
     frame = datasets.load(plan.train.id, spec.name)

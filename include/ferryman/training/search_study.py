@@ -17,6 +17,7 @@ from ferryman.spec.metrics import LOWER_IS_BETTER
 from ferryman.spec.training import ParamValue, SearchSpec
 from ferryman.training.search_evolution import ScoredPoint, evolve
 from ferryman.training.search_journal import JOURNAL, held, open_journal, try_hold
+from ferryman.training.search_meter import metered, spent_seconds
 from ferryman.training.search_space import distributions, grid_point
 from ferryman.training.search_trials import Trial, TrialState, budget, free_place, stop_reason
 
@@ -73,7 +74,7 @@ class SearchStudy:
                     remedy="Wait for it, or end it; then run again.",
                 )
             self._lose(own=index)
-        with lock:
+        with lock, metered(self._folder, index):
             yield
 
     def draw(self, worker: int) -> "optuna.trial.Trial | str":
@@ -85,7 +86,13 @@ class SearchStudy:
             if since is None:
                 self._study.set_user_attr("first_draw", now.isoformat())
                 since = now.isoformat()
-            reason = stop_reason(trials, self._search, since=datetime.fromisoformat(since), now=now)
+            reason = stop_reason(
+                trials,
+                self._search,
+                since=datetime.fromisoformat(since),
+                now=now,
+                spent=self.spent(),
+            )
             return reason or self._ask(worker, free_place(trials))
 
     def tell(self, trial: "optuna.trial.Trial", value: float | None, error: str = "") -> Trial:
@@ -114,7 +121,13 @@ class SearchStudy:
         """Why no further trial is drawn; "" while some are missing."""
         since = self._study.user_attrs.get("first_draw")
         moment = datetime.fromisoformat(since) if since else None
-        return stop_reason(self.trials(), self._search, since=moment, now=datetime.now(UTC))
+        return stop_reason(
+            self.trials(), self._search, since=moment, now=datetime.now(UTC), spent=self.spent()
+        )
+
+    def spent(self) -> float:
+        """CPU seconds that all workers have used; of a killed one, all but its last second."""
+        return spent_seconds(self._folder)
 
     def rungs(self) -> list[int]:
         """The growing resources that a trial is fitted with; empty for methods without one."""

@@ -12,6 +12,7 @@ from ferryman.training.search_space import grid_size
 
 # lost: the worker died over it; it is drawn anew, and counts as failed.
 TrialState = Literal["running", "complete", "pruned", "failed", "lost"]
+_HOUR = 3600
 _ENDED: frozenset[TrialState] = frozenset({"complete", "pruned", "failed"})
 
 
@@ -53,17 +54,25 @@ def free_place(trials: Sequence[Trial]) -> int:
 
 
 def stop_reason(
-    trials: Sequence[Trial], search: SearchSpec, *, since: datetime | None, now: datetime
+    trials: Sequence[Trial],
+    search: SearchSpec,
+    *,
+    since: datetime | None,
+    now: datetime,
+    spent: float = 0.0,
 ) -> str:
     """Why no trial is to be drawn any more; "" while the search goes on.
 
-    `since` is the moment of the first draw.
+    `since` is the moment of the first draw, `spent` the CPU seconds of all workers together.
     """
     held = sum(trial.state != "lost" for trial in trials)
     if held >= budget(search):
         return f"all {budget(search)} trials are drawn"
     if search.time is not None and since is not None and now - since >= search.time:
         return f"the time of {search.time} is over"
+    cost = search.budget
+    if cost is not None and spent >= cost.cpu_hours * _HOUR:
+        return f"the budget of {cost.cpu_hours:g} CPU hours is spent ({spent / _HOUR:.3g} used)"
     lost = len(trials) - held
     failed = lost + sum(trial.state == "failed" for trial in trials)
     if failed > search.max_failed * (budget(search) + lost):  # of all that there can be

@@ -44,3 +44,13 @@ def test_a_stopwatch_goes_on(tmp_path: Path) -> None:
     watch = Stopwatch()
     first = watch.read()
     assert 0 <= first.seconds <= watch.read().seconds
+
+
+def test_each_block_has_a_peak_of_its_own() -> None:
+    peaks = []
+    for size in (1, 200_000_000, 1):
+        watch = Stopwatch()
+        held = bytearray(b"x") * size
+        peaks.append(watch.read().peak_memory)
+        del held
+    assert peaks[1] > max(peaks[0], peaks[2]) + 150_000_000
