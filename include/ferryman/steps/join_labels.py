@@ -7,26 +7,31 @@ from pydantic import JsonValue
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.messages import StepResult
 from ferryman.spec.windows import Window
-from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.contract import LookBack, StepContext
 from ferryman.steps.joined_day import DayJoiner, JoinedDay, refuse_older_labels, rejoin
+from ferryman.steps.known_then import begin_again
 
 __all__ = ["Params", "refuse_older_labels", "run"]
 
 _MEASURED = ("matched", "unmatched", "unlabelled", "repeated", "corrected", "retracted", "posted")
 
 
-class Params(StepParams):
-    """No parameters."""
+class Params(LookBack):
+    """What kind of run joins."""
 
 
 def run(context: StepContext) -> StepResult:
     """Join each day of the window, then earlier days again for which something came since.
 
-    A day that was joined before is replaced as a whole.
+    A day that was joined before is replaced as a whole. A backfill joins in a place of its own, and
+    the days before its window as well, which its figures look back on.
     """
     joiner = DayJoiner(context)
+    if context.restates:
+        begin_again(joiner)
     done = [_join(joiner, day) for day in context.window.days()]
-    restated = [day for day in joiner.outdated(context.window) if rejoin(joiner, day)]
+    late = [] if context.known_until else joiner.outdated(context.window)
+    restated = [day for day in late if rejoin(joiner, day)]
     totals: Counter[str] = Counter()
     for one in done:
         totals.update(one.as_outputs())

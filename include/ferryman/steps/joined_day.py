@@ -34,6 +34,7 @@ from ferryman.serving.log.log_sizes import LogSizes
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import DAY, Window
 from ferryman.steps.contract import StepContext
+from ferryman.steps.known_then import snapshot_then
 from ferryman.steps.logged_answers import logged_answers
 from ferryman.steps.posted_labels import label_rows, of_declared_classes, without_rows
 
@@ -69,7 +70,7 @@ class DayJoiner:
     @cached_property
     def store(self) -> JoinedWindows:
         """The joined days."""
-        return JoinedWindows(self.context.settings.monitoring_root)
+        return JoinedWindows(self.context.monitoring_root)
 
     @cached_property
     def _snapshots(self) -> SnapshotStore:
@@ -84,8 +85,8 @@ class DayJoiner:
         return LogSizes(self._places, self.context.model.name)
 
     def current(self, day: Window) -> Snapshot | None:
-        """The day's published snapshot."""
-        return self._snapshots.current(self.context.model.name, day)
+        """The day's published snapshot; for a backfill, the one of then."""
+        return snapshot_then(self.context, self._snapshots, day)
 
     def join(self, day: Window, snapshot: Snapshot) -> JoinedDay:
         """Join a day and keep it, in place of what was there.

@@ -63,7 +63,7 @@ class Nights:
         self.settings = settings
         self._runs = 0
 
-    def run(self, window: Window, *steps: str) -> dict[str, StepResult]:
+    def run(self, window: Window, *steps: str, **params: Any) -> dict[str, StepResult]:
         self._publish(window)
         self._runs += 1
         folder = run_folder(self.settings.runs_root, "tiny", "monitoring", f"run-{self._runs}")
@@ -75,6 +75,7 @@ class Nights:
                 run_id=f"run-{self._runs}",
                 run_uri=str(folder),
                 window=window,
+                params=params,
                 spec_digest=self.model.digest,
                 results=dict(results),
             )
@@ -268,3 +269,31 @@ def _receive(root: Path, rows: list[dict[str, Any]], moment: datetime) -> None:
     journal.close()
     assert journal.roll(at_once=True)
     assert finish(root).problems == []
+
+
+def test_a_backfill_joins_in_a_place_of_its_own(
+    server: RunningServer, rain: DeclaredModel, today: Window
+) -> None:
+    nights, rows = Nights(server.settings, rain), rows_of(today)[:10]
+    yesterday, before = today.shifted(-DAY), today.shifted(-2 * DAY)
+    for row in rows:
+        row["event_time"] = (before.start + timedelta(hours=1)).isoformat()
+    server.client.predict("tiny", rows)
+    server.client.flush()
+    _receive(server.settings.predictions_root, rows[:4], yesterday.start + timedelta(hours=2))
+    _receive(server.settings.predictions_root, rows[4:6], today.start)
+    for day in (yesterday, today):
+        nights.run(day, "join_labels")
+    live = JoinedWindows(server.settings.monitoring_root)
+    files = [live.file("tiny", day) for day in (yesterday, today)]
+    kept = [file.stat().st_mtime_ns for file in files]
+    found = nights.run(today, "join_labels", backfill=True)["join_labels"]
+    own = Path(str(found.outputs["joined"])).parents[2]
+    assert own != server.settings.monitoring_root and own.is_dir()
+    start = yesterday.start
+    assert (
+        JoinedWindows(own)
+        .read("tiny", start, today.end)
+        .equals(live.read("tiny", start, today.end))
+    )
+    assert [file.stat().st_mtime_ns for file in files] == kept
