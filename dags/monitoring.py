@@ -1,9 +1,10 @@
 """Every night: what was predicted meets what came true; a fall in quality asks for a retrain.
 
 The window is the run's data interval. Where the window's data is not published yet, the run waits
-and tries again. A backfill restates the past and never asks for a retrain. `verdict` looks at the
-answers of the newest release's exposure with the labels known by now: a champion that proves worse
-is rolled back. It stands beside the others, so that neither waits for the other.
+and tries again. A backfill says in a place of its own what was known on that day, or what is known
+now with the param `as_known`; it sends nothing and moves nothing. `verdict` looks at the answers of
+the newest release's exposure with the labels known by now: a champion that proves worse is rolled
+back. It stands beside the others, so that neither waits for the other.
 """
 
 from airflow.sdk import DAG
@@ -17,11 +18,14 @@ from ferryman_airflow.params import declare
 for model in declared_models("monitoring"):
     with DAG(
         schedule=by_interval(model.spec.schedule.monitoring),
-        params=declare("window_start", "window_end"),
+        params=declare("window_start", "window_end", "as_known"),
         max_active_runs=1,
         **about(model, "monitoring", __doc__, hours=2, retries=30),
     ):
-        join, monitor = step(model, "join_labels"), step(model, "monitor")
+        join, monitor = (
+            step(model, name, takes=("as_known",), derive=backfill_params)
+            for name in ("join_labels", "monitor")
+        )
         decide = step(
             model, "decide_retrain", derive=backfill_params, outlets=[retrain_asset(model)]
         )
@@ -29,4 +33,6 @@ for model in declared_models("monitoring"):
         join >> monitor >> decide
         join >> verdict
         if model.spec.data.replay is not None:
-            step(model, "score") >> join  # nobody else sends a recorded year's requests
+            (
+                step(model, "score", derive=backfill_params) >> join
+            )  # nobody else sends a recorded year's requests

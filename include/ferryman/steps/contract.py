@@ -7,13 +7,15 @@ import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Literal, Protocol, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from ferryman.errors import FerrymanError, SpecError
+from ferryman.monitoring.looks import first_look, report_file
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.data_store import open_data_store
 from ferryman.runtime.declared_connections import DeclaredConnections
@@ -75,6 +77,15 @@ class StepParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class LookBack(StepParams):
+    """Of steps that may look at a past window again, without moving anything."""
+
+    backfill: bool = False
+    as_known: Literal["then", "now"] = Field(
+        default="then", description="What a backfill counts: what was known then, or is known now."
+    )
+
+
 @dataclass(frozen=True)
 class StepContext:
     """What a step is given: its request, the declaration, the installation, its parameters.
@@ -109,6 +120,18 @@ class StepContext:
         """What monitoring keeps; of a backfill a place of its own, one a run."""
         root = self.settings.monitoring_root
         return root / BACKFILLS / Path(self.request.run_uri).name if self.restates else root
+
+    @cached_property
+    def known_until(self) -> datetime | None:
+        """Until when something must have been known to count; None: all that is known now does.
+
+        A backfill looks at a window as its night did: at the moment of that night's first look,
+        or at the window's end where no night ever looked; not so with `as_known: now`.
+        """
+        if not self.restates or getattr(self.params, "as_known", "then") == "now":
+            return None
+        report = report_file(self.settings.monitoring_root, self.model.name, self.window)
+        return first_look(report, self.window) or self.window.end
 
     @property
     def folder(self) -> Path:

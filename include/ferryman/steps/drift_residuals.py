@@ -33,7 +33,7 @@ def champion_residuals(context: StepContext, head: Head, *, since: datetime) -> 
     Of several classes: whether the surest one was right, less how sure it was.
     """
     train = context.spec.train
-    store = JoinedWindows(context.settings.monitoring_root)
+    store = JoinedWindows(context.monitoring_root)
     joined = store.read(
         context.model.name, since, context.window.end, task=train.task, classes=train.classes
     )

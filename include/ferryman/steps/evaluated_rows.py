@@ -80,8 +80,10 @@ def _kept(context: StepContext, candidate: Candidate) -> Path:
         [candidate.digest, candidate.eval_dataset, _columns(context), train.task, train.classes]
     )
     name = hashlib.sha256(named.encode()).hexdigest()[:32]
-    root = context.settings.monitoring_root / context.model.name
-    return root / "evaluated" / f"{candidate.version}-{name}.parquet"
+    file = Path(context.model.name) / "evaluated" / f"{candidate.version}-{name}.parquet"
+    known = context.settings.monitoring_root / file
+    # What a night has scored never changes: a backfill reads it, and keeps its own elsewhere.
+    return known if known.is_file() else context.monitoring_root / file
 
 
 def _columns(context: StepContext) -> list[str]:

@@ -7,9 +7,9 @@ from pydantic import JsonValue
 from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.messages import StepResult
 from ferryman.spec.windows import Window
+from ferryman.steps.begun_again import begin_again
 from ferryman.steps.contract import LookBack, StepContext
 from ferryman.steps.joined_day import DayJoiner, JoinedDay, refuse_older_labels, rejoin
-from ferryman.steps.known_then import begin_again
 
 __all__ = ["Params", "refuse_older_labels", "run"]
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ferryman.ledger.ledger import Ledger
 from ferryman.monitoring.labels import answers_only
 from ferryman.runtime.prediction_places import prediction_places
@@ -18,7 +21,8 @@ _TOLD = ("request_id", "entity_key", "event_time", "version", "epoch", "variant"
 def logged_answers(context: StepContext, span: Window, columns: Sequence[str] = ()) -> Any:
     """The answers to events of a span, without shadows' and drills'; scores are of the task.
 
-    A table of _TOLD, score and `columns`; of features those that are there. Raises
+    A table of _TOLD, score and `columns`; of features those that are there. A backfill sees what
+    was logged by then. Raises
     DependencyUnavailable (exit 6) where the log is away, IntegrityBroken (exit 7) for a bad file.
     """
     train, features = context.spec.train, context.spec.features.columns
@@ -33,5 +37,8 @@ def logged_answers(context: StepContext, span: Window, columns: Sequence[str] = 
         classes=train.classes,
         columns=wanted,
     )
+    if context.known_until is not None:
+        moment = pa.scalar(context.known_until, table.schema.field("logged_at").type)
+        table = table.filter(pc.less_equal(table["logged_at"], moment))
     table = answers_only(table, features)
     return without_drills(table, Ledger(context.settings.ledger_url), context.model.name)

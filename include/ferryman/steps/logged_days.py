@@ -43,12 +43,12 @@ def logged_days(  # noqa: PLR0913  - which rows, and how they are told
 
     named: categories by column that are counted by name (profiles.comparison.named_in). least: rows
     that samples have at least, where there are so many. Without `remember` all rows are read, and
-    nothing is remembered: for a look at what was known at another time. Raises what reading the
-    log does.
+    nothing is remembered, as in a backfill: what was known at another time is not what the files
+    hold. Raises what reading the log does.
     """
-    most = max(_SAMPLE, least)
+    most, remember = max(_SAMPLE, least), remember and not context.restates
     store = LoggedDayStore(
-        context.settings.monitoring_root, context.model.name, _kind(context, columns, most)
+        context.monitoring_root, context.model.name, _kind(context, columns, most)
     )
     places = prediction_places(context.settings, context.connections)
     found = []

@@ -1,14 +1,16 @@
 """Measures the served model: quality on labelled predictions, drift of its inputs."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from ferryman.ledger.ledger import Ledger
+from ferryman.monitoring.looks import LOOKED_AT, report_file, told_look
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
-from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.contract import LookBack, StepContext
 from ferryman.steps.join_labels import told_labels
+from ferryman.steps.known_then import head_then
 from ferryman.steps.monitored_drift import monitored_drift
 from ferryman.steps.monitored_events import monitored_events
 from ferryman.steps.monitored_groups import monitored_groups
@@ -16,13 +18,16 @@ from ferryman.steps.monitored_operations import monitored_operations
 from ferryman.steps.monitored_quality import champion_facts, monitored_quality
 
 
-class Params(StepParams):
-    """No parameters."""
+class Params(LookBack):
+    """What kind of run measures."""
 
 
 def run(context: StepContext) -> StepResult:
-    """Measure the trailing windows that end with this one, and write the report."""
-    head = Ledger(context.settings.ledger_url).head(context.model.name)
+    """Measure the trailing windows that end with this one, and write the report.
+
+    A backfill writes it in a place of its own, by what was known when the night first looked.
+    """
+    now, head = context.known_until or datetime.now(UTC), head_then(context)
     quality, drift = monitored_quality(context, head), monitored_drift(context, head)
     events, groups = monitored_events(context, head), monitored_groups(context, head)
     operations = monitored_operations(context, head)
@@ -41,7 +46,7 @@ def run(context: StepContext) -> StepResult:
         **operations.report(),
         **drift.report(),
     }
-    report = str(_write_report(context, {**outputs, **parts}))
+    report = str(_write_report(context, {**outputs, **parts}, now))
     return context.result(
         text="; ".join([quality.text, drift.text, *groups.alarms, *operations.alarms]),
         outputs={**outputs, "report": report},
@@ -56,9 +61,9 @@ def run(context: StepContext) -> StepResult:
     )
 
 
-def _write_report(context: StepContext, report: dict[str, JsonValue]) -> Path:
-    root = context.settings.monitoring_root / context.model.name / "reports"
-    file = root / f"{context.window.key}.json"
+def _write_report(context: StepContext, report: dict[str, JsonValue], now: datetime) -> Path:
+    file = report_file(context.monitoring_root, context.model.name, context.window)
+    looked = told_look(file, context.window, now)
     window = {name: moment.isoformat() for name, moment in context.window.model_dump().items()}
-    write_json(file, {**report, "window": window})
+    write_json(file, {**report, "window": window, LOOKED_AT: looked})
     return file

@@ -94,7 +94,7 @@ class _Restatement:
 
     def run(self) -> MonitoredEvents:
         """Say what is known of each day, then estimate."""
-        store, name = EventDays(self.context.settings.monitoring_root), self.context.model.name
+        store, name = EventDays(self.context.monitoring_root), self.context.model.name
         window, matures = self.context.window, self._matures
         found = []
         for day in event_days(window, matures):
@@ -126,7 +126,7 @@ class _Restatement:
         end, train = self.context.window.end, self.context.spec.train
         back = max(self._matures, self._spec.window)
         start = event_days(self.context.window, back)[0].start
-        store = JoinedWindows(self.context.settings.monitoring_root)
+        store = JoinedWindows(self.context.monitoring_root)
         return store.read(
             self.context.model.name, start, end, task=train.task, classes=train.classes
         )

@@ -125,7 +125,7 @@ def _rows(context: StepContext, head: Head) -> _Rows:
     spec, end = context.spec, context.window.end
     known = spec.monitor.quality.window
     start = end - known - spec.data.label.known_after
-    store, train = JoinedWindows(context.settings.monitoring_root), spec.train
+    store, train = JoinedWindows(context.monitoring_root), spec.train
     joined = store.read(context.model.name, start, end, task=train.task, classes=train.classes)
     kind = pa.timestamp("us", tz="UTC")
     late = pc.greater_equal(joined["event_time"], pa.scalar(start, kind))

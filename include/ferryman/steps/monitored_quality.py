@@ -8,12 +8,12 @@ from pydantic import JsonValue
 
 from ferryman.evaluation.intervals import bootstrap
 from ferryman.evaluation.measures import make_measures
-from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, State
 from ferryman.monitoring.estimate import WeightedScore
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.quality import Labels, Quality, Scores, measure
 from ferryman.steps.contract import StepContext
+from ferryman.steps.known_then import history_then
 from ferryman.training.labels import encode_labels
 
 _CONFIDENCE = 0.95
@@ -78,7 +78,7 @@ def champion_facts(context: StepContext, head: Head | None) -> dict[str, JsonVal
 
 def _joined(context: StepContext) -> Any:
     end = context.window.end
-    store = JoinedWindows(context.settings.monitoring_root)
+    store = JoinedWindows(context.monitoring_root)
     train, start = context.spec.train, end - context.spec.monitor.quality.window
     return store.read(context.model.name, start, end, task=train.task, classes=train.classes)
 
@@ -123,14 +123,14 @@ def weighted_score(context: StepContext, metric: str) -> WeightedScore:
 
 def _cutoff(context: StepContext, head: Head) -> str:
     """Of the data that the champion learned from: after a rollback older than the head's order."""
-    history = Ledger(context.settings.ledger_url).history(context.model.name)
+    history = history_then(context)
     own = (op.candidate for op in reversed(history) if op.candidate.digest == head.digest)
     return next((candidate.cutoff for candidate in own), head.order_key.cutoff)
 
 
 def _gate_value(context: StepContext, head: Head, metric: str) -> float | None:
     """The candidate's figure in the verdict that let the champion pass."""
-    history = Ledger(context.settings.ledger_url).history(context.model.name)
+    history = history_then(context)
     for op in reversed(history):
         if op.state is State.GATED and op.candidate.digest == head.digest:
             value = op.evidence["candidate"].get(metric)

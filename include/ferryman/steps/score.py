@@ -21,15 +21,20 @@ logger = logging.getLogger(__name__)
 
 
 class Params(StepParams):
-    """No parameters: the window says which rows."""
+    """What kind of run sends; the window says which rows."""
+
+    backfill: bool = False
 
 
 def run(context: StepContext) -> StepResult:
     """Score every event of the window that the prediction log does not hold yet.
 
+    A backfill sends nothing: what was not asked then cannot be answered as of then.
     Raises DataRejected (exit 3) when the server refuses a row, DependencyUnavailable (exit 6) when
     a day's snapshot is not published yet or the server is away.
     """
+    if context.restates:
+        return context.result(text="a backfill sends nothing", outputs={"sent": 0, "already": 0})
     settings, model, window = context.settings, context.spec.name, context.window
     rows = [row for day in window.days() for row in _feature_rows(context, day)]
     flushes = has_administration(settings, context.spec)
