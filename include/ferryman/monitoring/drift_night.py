@@ -20,6 +20,7 @@ from ferryman.monitoring.drift_thresholds import Against
 from ferryman.profiles.column_profile import Profile, read_profile
 from ferryman.profiles.day_profiles import DayProfiles, merged
 from ferryman.profiles.trained_days import TrainedDays
+from ferryman.profiles.two_samples import MANY_DAYS
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.monitoring import DriftSpec
 from ferryman.spec.windows import DAY, Window
@@ -54,11 +55,14 @@ def spans(days: Sequence[str], window: Window, spec: DriftSpec) -> Spans:
     def between(start: datetime, end: datetime) -> list[str]:
         return [day for day, begin in begins.items() if start <= begin < end]
 
+    first = _first_day(window.end - spec.window)
+    before = between(first - QUIET, first)
     return Spans(
-        trailing=between(_first_day(window.end - spec.window), window.end),
+        trailing=between(first, window.end),
         newest=between(midnight, window.end),
         previous=between(_first_day(midnight - spec.previous), midnight),
-        quiet_trailing=between(window.end - QUIET, window.end),
+        # A change must not tell how days differ without it, once there are enough other days.
+        quiet_trailing=before if len(before) >= MANY_DAYS else between(first - QUIET, window.end),
         quiet_newest=between(midnight - QUIET, midnight),
     )
 

@@ -26,7 +26,7 @@ Against = Literal["training", "previous"]
 KEPT = timedelta(days=90)
 _LEAST_NIGHTS = 14
 _LEAST_SPANS = 3
-_DOUBT = 0.1  # how often the spread may be larger than is allowed for
+_DOUBT = 0.3  # how often the spread may be larger than is allowed for
 
 
 def quiet_reach(

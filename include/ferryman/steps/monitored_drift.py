@@ -106,7 +106,7 @@ def monitored_drift(context: StepContext, head: Head | None) -> MonitoredDrift:
     if head is None:
         return MonitoredDrift()
     spec, window, model = context.spec.monitor.drift, context.window, context.model.name
-    history = DriftHistory(context.settings.monitoring_root)
+    history = DriftHistory(context.monitoring_root)
     earlier = history.before(model, window.start)
     columns, comparisons, scores = _compared(context, head, _first(earlier, head, context))
     findings = judge(comparisons, earlier, spec, start=window.start, version=head.version)
@@ -169,9 +169,9 @@ def _newest_scores(scores: DayProfiles, context: StepContext) -> dict[str, Any] 
 
 
 def _rows(context: StepContext, head: Head, watched: Collection[str]) -> Any:
-    """The answers of the last four weeks, or of the trailing window where that is longer."""
+    """The answers of the trailing window, and of four weeks before it."""
     spec, window = context.spec.monitor.drift, context.window
-    start = min(window.end - spec.window, window.start - max(spec.previous, QUIET))
+    start = min(window.end - spec.window - QUIET, window.start - max(spec.previous, QUIET))
     table = logged_answers(context, Window(start=start, end=window.end), list(watched))
     return _as_logged(context, table, head, watched)
 
