@@ -34,7 +34,7 @@ def day_of(moment: datetime) -> Day:
     """The flights that were planned on a day, UTC, without scores."""
     days = [str(SAMPLES / "days" / f"flights_{moment:%Y-%m-%d}.parquet")]
     weather = [str(SAMPLES / f"weather_{moment:%Y-%m}.parquet")]
-    rows = duckdb.connect().execute(_QUERY, [days, weather]).to_arrow_table()
+    rows = duckdb.connect().sql(_QUERY, params=[days, weather]).to_arrow_table()
     # A file of a day is New York's: its last hours are the next day in UTC.
     times = pa.array([moment + timedelta(hours=12)] * rows.num_rows, pa.timestamp("us", tz="UTC"))
     place = rows.schema.get_field_index("event_time")
