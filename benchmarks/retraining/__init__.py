@@ -1,0 +1,1 @@
+"""Policies of retraining on a recorded year, by the domain's functions alone."""
