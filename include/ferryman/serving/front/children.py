@@ -38,7 +38,7 @@ class Children:
         self._failed = 0
         self.starts = command is not None
         self._fleet = fleet
-        self._memory = memory
+        self.memory = memory
         self._command = command
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
@@ -196,11 +196,11 @@ class Children:
             self.end(member, "it did not leave in time")
 
     def _weigh(self, member: Member, now: float) -> None:
-        used = resident_bytes(member.pid) if self._memory else 0
-        if used > self._memory:
+        used = resident_bytes(member.pid) if self.memory else 0
+        if used > self.memory:
             reason = (
                 f"it uses {used / _MIB:.0f} MiB of memory, more than the declared "
-                f"{self._memory / _MIB:.0f} MiB (resources.memory)"
+                f"{self.memory / _MIB:.0f} MiB (resources.memory)"
             )
             logger.error("replica %s (pid %d) is replaced: %s", member.name, member.pid, reason)
             self.last_words = f"replica {member.name} was replaced: {reason}"
