@@ -11,7 +11,7 @@ from ferryman.data.versions.snapshots import SnapshotStore
 from ferryman.errors import GateRefused, Superseded
 from ferryman.replay.day_book import FIRST, DayBook, DayOutcome
 from ferryman.replay.lanes import KeepGoing
-from ferryman.replay.plan import Policy, ReplayPlan
+from ferryman.replay.plan import RENEWAL_RUNS, Policy, ReplayPlan
 from ferryman.runtime.data_store import open_own_data_store
 from ferryman.runtime.messages import StepResult
 from ferryman.settings import Settings
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Training and release as one run: the release builds on this training, not on "the newest one".
 RENEWAL = Pipeline(
-    "renewal",
+    RENEWAL_RUNS,
     (*PIPELINES["training"].steps, *PIPELINES["release"].steps),
     search=PIPELINES["training"].search,
 )

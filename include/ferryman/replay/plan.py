@@ -13,6 +13,7 @@ from ferryman.spec.windows import DAY, Window, day_window, format_time
 
 Policy = Literal["never", "nightly", "decided"]
 STRETCH = 7  # days that are ingested by one run
+RENEWAL_RUNS = "renewal"  # the pipeline of training and release as one run
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from rich.table import Table
 
+from ferryman.replay.costs import Costs, policy_costs
 from ferryman.replay.day_book import DayBook, DayOutcome
 from ferryman.replay.page import render_page
 from ferryman.replay.picture import TITLES, Line, draw
-from ferryman.replay.plan import Policy, ReplayPlan
+from ferryman.replay.plan import RENEWAL_RUNS, Policy, ReplayPlan
 from ferryman.replay.track import SHOWN, read_track
 from ferryman.runtime.files import write_atomic, write_json
 
@@ -20,7 +21,8 @@ class PolicyReport:
     """One policy's life in figures.
 
     trainings: all that ran, the first included; releases: champion changes, the first included;
-    figures: the task's two metrics, pooled over all labelled predictions (None where none are).
+    figures: the task's two metrics, pooled over all labelled predictions (None where none are);
+    costs: of trainings and probes.
     """
 
     policy: Policy
@@ -29,6 +31,7 @@ class PolicyReport:
     figures: dict[str, float | None]
     labels: int
     seconds: float
+    costs: Costs
 
     def cells(self) -> tuple[str, ...]:
         """All of it as text, in the order of `headings`."""
@@ -38,6 +41,9 @@ class PolicyReport:
             str(self.releases),
             *(_figure(value) for value in self.figures.values()),
             f"{self.labels:,}",
+            str(self.costs.probes),
+            f"{self.costs.probe_cpu_seconds:.0f}",
+            f"{self.costs.training_cpu_seconds:.0f}",
             f"{self.seconds:.0f}",
         )
 
@@ -79,7 +85,8 @@ def make_report(plan: ReplayPlan, policies: Sequence[Policy], seconds: float) ->
             changes=_changes(lives[policy]),
         )
         lines.append(line)
-        figures.append(_summary(policy, lives[policy], pooled, SHOWN[train.task]))
+        costs = policy_costs(plan.policy_settings(policy), plan.model.name, RENEWAL_RUNS)
+        figures.append(_summary(policy, lives[policy], pooled, SHOWN[train.task], costs))
     title = f"{plan.model.name}, {plan.start:%Y-%m-%d} to {plan.last:%Y-%m-%d}"
     png = draw(lines, title)
     picture, page = plan.folder / "replay.png", plan.folder / "replay.html"
@@ -115,7 +122,8 @@ def report_table(report: ReplayReport) -> Table:
 
 def _headings(metrics: Iterable[str]) -> tuple[str, ...]:
     shown = (TITLES[metric] for metric in metrics)
-    return ("policy", "trainings", "releases", *shown, "labels", "seconds")
+    costs = ("probes", "probe CPU s", "training CPU s")
+    return ("policy", "trainings", "releases", *shown, "labels", *costs, "seconds")
 
 
 def _summary(
@@ -123,6 +131,7 @@ def _summary(
     life: Sequence[DayOutcome],
     pooled: dict[str, float | None],
     metrics: Sequence[str],
+    costs: Costs,
 ) -> PolicyReport:
     return PolicyReport(
         policy=policy,
@@ -131,6 +140,7 @@ def _summary(
         figures={metric: pooled[metric] for metric in metrics},
         labels=int(pooled["rows"] or 0),
         seconds=round(sum(day.seconds for day in life), 1),
+        costs=costs,
     )
 
 

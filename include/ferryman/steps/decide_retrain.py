@@ -23,7 +23,7 @@ class Params(StepParams):
     """What kind of run asks; `reason` is a person's, who asks by hand."""
 
     backfill: bool = False
-    reason: str | None = Field(default=None, min_length=1, max_length=150)
+    reason: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 def run(context: StepContext) -> StepResult:
@@ -38,7 +38,7 @@ def run(context: StepContext) -> StepResult:
             verdict="not_needed",
             outputs={"retrain": False, "reason": "backfill", "cutoff": _cutoff(context)},
         )
-    store = Decisions(context.settings.monitoring_root)
+    store = Decisions(context.monitoring_root)
     decision = _decided(context, store)
     file = store.write(context.model.name, context.window, decision)
     probe = decision.probe or {}

@@ -51,7 +51,7 @@ def probe_retrain(
     is undecided, with the reason. Raises DependencyUnavailable (exit 6) where the data is away.
     """
     watch, metric = Stopwatch(), context.spec.monitor.quality.metric
-    store = Probes(context.settings.monitoring_root)
+    store = Probes(context.monitoring_root)
     datasets = DatasetStore(context.data_store, reason="probe", actor=context.settings.actor)
     try:
         train, evaluation = datasets.split(context.spec, cutoff)
