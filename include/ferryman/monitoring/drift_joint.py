@@ -21,7 +21,7 @@ from ferryman.monitoring.joint_rows import Floats, JointRows, joint_rows
 from ferryman.spec.data import FeatureSpec
 
 Places = NDArray[np.int64]
-_NEWEST_ROWS, _DAY_ROWS = 1500, 300
+_DAY_ROWS = 400  # as many of the newest day as of others: more rows are told apart better
 _FOLDS = 4
 _LEAST_DAYS = 4
 _ALIKE = 0.001
@@ -77,14 +77,14 @@ def _drawn(newest: Any, earlier: Any, seed: int) -> tuple[Any, Places]:
     random = np.random.default_rng(seed)
     moments = earlier["event_time"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
     _, places = np.unique(moments, return_inverse=True)
-    taken, days = [], [np.zeros(min(newest.num_rows, _NEWEST_ROWS), dtype=np.int64)]
+    taken, days = [], [np.zeros(min(newest.num_rows, _DAY_ROWS), dtype=np.int64)]
     for day in range(int(places.max()) + 1):
         own = np.flatnonzero(places == day)
         # A handful of rows is no day to compare with.
         if len(own) >= 4 * _FOLDS:
             taken.append(random.permutation(own)[:_DAY_ROWS])
             days.append(np.full(len(taken[-1]), len(taken), dtype=np.int64))
-    picked = random.permutation(newest.num_rows)[:_NEWEST_ROWS]
+    picked = random.permutation(newest.num_rows)[:_DAY_ROWS]
     parts = [newest.take(pa.array(picked))]
     if taken:
         parts.append(earlier.take(pa.array(np.concatenate(taken))))
