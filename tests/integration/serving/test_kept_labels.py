@@ -205,3 +205,12 @@ def test_a_bucket_that_is_away_keeps_labels_here(tmp_path: Path) -> None:
     result = finish(tmp_path, away)
     assert result.problems and result.lost == 0
     assert [row["entity_key"] for row in kept([LocalObjectStore(tmp_path)])] == ["a"]
+
+
+def test_a_replica_takes_labels_without_pyarrow(start_server: Any, make_bundle: Any) -> None:
+    server = start_server(replicas=1)
+    server.load(make_bundle(server.settings.bundles_root), 1)
+    assert server.client.post_labels("tiny", [{"entity_key": "a", "label": 0}])["accepted"] == 1
+    maps = Path(f"/proc/{server.pids()['r1']}/maps").read_text()
+    assert "onnxruntime" in maps
+    assert "pyarrow" not in maps and "pandas" not in maps

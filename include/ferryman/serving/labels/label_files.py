@@ -12,7 +12,6 @@ import numpy as np
 
 from ferryman.runtime.score_column import label_type
 from ferryman.serving.labels.posted_rows import PostedRow
-from ferryman.serving.log import columns
 from ferryman.serving.log.frames import Frame, pack_head
 from ferryman.spec.metrics import Task
 
@@ -68,6 +67,8 @@ def label_batches(frame: Frame) -> Iterator[tuple[LabelPlace, Any]]:
     """A frame's rows as an Arrow batch; ValueError, KeyError or TypeError where it is not sound."""
     import pyarrow as pa
 
+    from ferryman.serving.log import columns  # it loads pyarrow, which a replica does not
+
     head = frame.head
     task, received = cast(Task, head["task"]), int(head["received"])
     rows = [PostedRow(*row) for row in head["labels"]]
@@ -86,6 +87,8 @@ def label_batches(frame: Frame) -> Iterator[tuple[LabelPlace, Any]]:
 
 
 def _outcomes(values: Sequence[Any], task: Task) -> Any:
+    from ferryman.serving.log import columns
+
     if task == "multiclass":
         return columns.text_column(values)
     numbers = columns.number_column(_numbers(values), whole=task == "binary")
@@ -94,6 +97,8 @@ def _outcomes(values: Sequence[Any], task: Task) -> Any:
 
 def _times(values: Sequence[int | None]) -> Any:
     import pyarrow as pa
+
+    from ferryman.serving.log import columns
 
     # Microseconds of these centuries are exact in a float64.
     whole = columns.number_column(_numbers(values), whole=True)
