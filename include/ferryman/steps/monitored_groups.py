@@ -53,8 +53,9 @@ class MonitoredGroups:
 
     @property
     def worse(self) -> list[GroupFinding]:
-        """What calls for attention."""
-        return [one for one in (*self.slices, *self.groups) if one.outcome == "worse"]
+        """What calls for attention: gaps between groups, then slices, the surest first."""
+        found = [one for one in (*self.slices, *self.groups) if one.outcome == "worse"]
+        return sorted(found, key=lambda one: one.p_value or 0.0)
 
     @property
     def alarms(self) -> list[str]:
