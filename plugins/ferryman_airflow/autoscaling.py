@@ -11,6 +11,7 @@ from ferryman.errors import FerrymanError, LostRace
 from ferryman.settings import load_settings
 from ferryman.spec.servers import AutoscalingSpec, load_servers
 from ferryman_airflow.alerts import alert
+from ferryman_airflow.declarations import NO_BACKFILL
 
 _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 # Of each minute: the rest is Airflow's, to end this run and to start the next one.
@@ -53,6 +54,7 @@ def about_server(server: ScaledServer, doc: str | None) -> dict[str, Any]:
         "schedule": CronTriggerTimetable("* * * * *", timezone="UTC"),
         "start_date": _FIRST_DAY,
         "catchup": False,
+        "allowed_run_types": NO_BACKFILL,  # the load of another day cannot be answered now
         "max_active_runs": 1,
         "dagrun_timeout": _LIMIT,
         # The next minute's run is the retry.

@@ -20,6 +20,9 @@ from ferryman_airflow.retry_policy import RETRIES, RETRY_DELAY, RETRY_POLICY
 _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 # Started by hand in an emergency, when nobody has the time to find that the DAG was paused.
 _ALWAYS_ON = frozenset({"rollback"})
+# What is done to the world as it is now: a backfill's days would only repeat it.
+_OF_THE_PRESENT = frozenset({"drill", "maintenance"})
+NO_BACKFILL = ("manual", "scheduled", "operator_triggered")  # run types
 
 
 def declared_models(pipeline: str) -> tuple[DeclaredModel, ...]:
@@ -73,6 +76,7 @@ def about(  # noqa: PLR0913 - what DAGs differ in
         "tags": sorted({model.name, pipeline, spec.owner.team}),
         "start_date": _FIRST_DAY,
         "catchup": False,
+        "allowed_run_types": NO_BACKFILL if pipeline in _OF_THE_PRESENT else None,
         "is_paused_upon_creation": False if pipeline in _ALWAYS_ON else None,
         "dagrun_timeout": timedelta(hours=hours) + waits,
         "default_args": {
