@@ -1,7 +1,7 @@
 """A column of numbers: rows, nulls, smallest and largest, mean and spread, and its sketch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ class NumberProfile:
     """What is known of a column of numbers; `nulls` counts NaN and infinities too.
 
     Smallest and largest value (of integers exact at any size), moments and sketch are None where
-    the column has no value.
+    the column has no value. `small`: the sketch has the size in which it is stored.
     """
 
     kind: Literal["integer", "number"]
@@ -47,6 +47,7 @@ class NumberProfile:
     mean: float | None = None
     std: float | None = None
     sketch: QuantileSketch | None = None
+    small: bool = field(default=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -79,19 +80,9 @@ class NumberProfile:
     @cached_property
     def stored(self) -> "NumberProfile":
         """The same with its sketch in the size in which it is stored."""
-        if self.sketch is None:
+        if self.sketch is None or self.small:
             return self
-        small = self.sketch.compressed(resolution_for(self.count))
-        return NumberProfile(
-            self.kind,
-            self.count,
-            self.nulls,
-            low=self.low,
-            high=self.high,
-            mean=self.mean,
-            std=self.std,
-            sketch=small,
-        )
+        return replace(self, sketch=self.sketch.compressed(resolution_for(self.count)), small=True)
 
     def as_json(self) -> dict[str, Any]:
         """{type, count, nulls, min, max, mean, std, values, cells}; None where it has no value."""
@@ -240,6 +231,7 @@ def read_number(stored: Mapping[str, Any]) -> NumberProfile:
         mean=stored["mean"],
         std=stored["std"],
         sketch=read_sketch(dict(stored), float(low), float(high)) if count else None,
+        small=True,
     )
 
 

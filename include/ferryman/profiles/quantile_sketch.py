@@ -64,12 +64,13 @@ class QuantileSketch:
         """The share of rows at or below each value; below it, where `included` is False."""
         places, heights = self._curve
         at = np.searchsorted(places, values, side="right" if included else "left")
-        before, after = np.clip(at - 1, 0, None), np.clip(at, None, len(places) - 1)
+        before, after = np.maximum(at - 1, 0), np.minimum(at, len(places) - 1)
         # Halves make the differences finite wherever the values are.
         width = places[after] / 2 - places[before] / 2
         ahead = np.asarray(values) / 2 - places[before] / 2
         way = np.divide(ahead, width, out=np.zeros(len(ahead)), where=width > 0)
-        inside = heights[before] + np.clip(way, 0, 1) * (heights[after] - heights[before])
+        way = np.minimum(np.maximum(way, 0), 1)
+        inside = heights[before] + way * (heights[after] - heights[before])
         shares = np.where(at == 0, 0.0, np.where(at == len(places), 1.0, inside))
         return np.asarray(shares, dtype=np.float64)
 

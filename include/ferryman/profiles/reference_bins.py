@@ -52,15 +52,15 @@ class ReferenceBins:
         return (len(self.rows),)
 
     def _count_numbers(self, profile: NumberProfile) -> Floats:
-        inside = np.zeros(len(self.rows) - 1)
         sketch, edges = profile.sketch, self.edges
-        if sketch is not None and len(edges) == 1:
-            below = sketch.shares_below(edges, included=False)
-            inside = np.diff([0.0, below[0], sketch.shares_below(edges)[0], 1.0]) * profile.count
-        elif sketch is not None:
-            below = sketch.shares_below(edges[1:-1], included=False)
-            inside = np.diff(below, prepend=0.0, append=1.0) * profile.count
-        return np.append(inside, float(profile.nulls))
+        if sketch is None:
+            return np.asarray([*np.zeros(len(self.rows) - 1), float(profile.nulls)])
+        if len(edges) == 1:
+            below = [sketch.shares_below(edges, included=told)[0] for told in (False, True)]
+        else:
+            below = sketch.shares_below(edges[1:-1], included=False).tolist()
+        inside = np.diff(np.asarray([0.0, *below, 1.0])) * profile.count
+        return np.asarray([*inside, float(profile.nulls)])
 
 
 def bins_of(reference: ColumnProfile, count: int = BINS) -> ReferenceBins:
