@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ferryman.profiles.day_profiles import profile_days
 from ferryman.profiles.category_profile import CategoryProfile
 from ferryman.profiles.column_profile import (
     Profile,
@@ -27,6 +26,7 @@ from ferryman.profiles.column_profile import (
     profile_json,
     read_profile,
 )
+from ferryman.profiles.day_profiles import profile_days
 from ferryman.runtime.files import write_atomic
 from ferryman.spec.data import FeatureSpec
 

@@ -27,7 +27,7 @@ from ferryman.steps.logged_answers import logged_answers
 
 _FORM = 1  # of what is remembered
 _SAMPLE = 1500
-_FORGOTTEN = timedelta(days=35)
+_FORGOTTEN = timedelta(days=7)  # before the span: an older window may be looked at again
 
 
 def logged_days(  # noqa: PLR0913  - which rows, and how they are told
