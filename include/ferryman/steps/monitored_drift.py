@@ -1,12 +1,10 @@
 """What `monitor` says of drift: inputs, scores and errors of late against what they were."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import JsonValue
 
 from ferryman.ledger.ledger import Ledger
@@ -16,25 +14,26 @@ from ferryman.monitoring.drift_findings import Comparison, Finding, judge, remem
 from ferryman.monitoring.drift_history import DriftHistory
 from ferryman.monitoring.drift_night import (
     QUIET,
-    SCORE,
     compare_columns,
     compare_concept,
     compare_joint,
     compare_scores,
     first_scores,
-    newest_and_previous,
+    spans,
     upheld,
 )
+from ferryman.monitoring.logged_days import LoggedDays
 from ferryman.profiles.column_profile import profile_json
 from ferryman.profiles.comparison import named_in
-from ferryman.profiles.day_profiles import DayProfiles, merged, profile_days
+from ferryman.profiles.day_profiles import DayProfiles, merged
 from ferryman.profiles.trained_days import read_days
 from ferryman.runtime.bundle import REFERENCE, SIGNATURE, Signature
 from ferryman.runtime.files import read_json
+from ferryman.spec.data import FeatureSpec
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext
-from ferryman.steps.drift_residuals import champion_residuals, single_score
-from ferryman.steps.logged_answers import logged_answers
+from ferryman.steps.drift_residuals import champion_residuals
+from ferryman.steps.logged_days import logged_days
 
 _SHOWN = 3
 _FINDINGS = 50
@@ -137,30 +136,24 @@ def _compared(
     logged = Signature.model_validate(read_json(Path(head.bundle) / SIGNATURE)).logged
     declared = context.spec.features.columns
     watched = {name: kind for name, kind in declared.items() if logged is None or name in logged}
-    table = _rows(context, head, watched)
     stored = read_json(Path(head.bundle) / REFERENCE)
     reference = known_profiles(stored, watched)
-    days = profile_days(table, watched, named_in(reference))
+    answers = _answers(context, head, watched, named_in(reference))
+    days = answers.profiles()
     columns, comparisons = compare_columns(
         reference, days, watched, window, spec, trained=read_days(stored)
     )
-    newest, previous = newest_and_previous(table, window, spec)
+    own = spans(answers.names, window, spec)
+    newest, previous = answers.rows(own.newest), answers.rows(own.previous)
     comparisons.append(compare_joint(newest, previous, watched, spec))
-    scores = _scores(table, head)
+    scores = answers.scores(head.version)
     comparisons += compare_scores(first, scores, window, spec)
     labelled = champion_residuals(context, head, since=window.end - spec.window - QUIET)
     comparisons += compare_concept(labelled, window, spec)
     by_name = {column.column: column for column in columns}
-    missing = [ColumnDrift(name, "not_logged", table.num_rows) for name in declared]
+    missing = [ColumnDrift(name, "not_logged", answers.count) for name in declared]
     told = [by_name.get(column.column, column) for column in missing]
     return told, comparisons, _newest_scores(scores, context)
-
-
-def _scores(table: Any, head: Head) -> DayProfiles:
-    """The profiles of the champion's scores by day; of several classes, of the surest one's."""
-    own = table.filter(pc.equal(table["version"], head.version))
-    scored = pa.table({"event_time": own["event_time"], "score": single_score(own["score"])})
-    return profile_days(scored, SCORE)
 
 
 def _newest_scores(scores: DayProfiles, context: StepContext) -> dict[str, Any] | None:
@@ -168,24 +161,26 @@ def _newest_scores(scores: DayProfiles, context: StepContext) -> dict[str, Any] 
     return profile_json(merged(own)) if own else None
 
 
-def _rows(context: StepContext, head: Head, watched: Collection[str]) -> Any:
-    """The answers of the trailing window, and of four weeks before it."""
+def _answers(
+    context: StepContext,
+    head: Head,
+    watched: Mapping[str, FeatureSpec],
+    named: Mapping[str, Collection[str]],
+) -> LoggedDays:
+    """The days of the trailing window, and of four weeks before it.
+
+    Without the answers of versions that log less: what they leave out would look like nulls.
+    """
     spec, window = context.spec.monitor.drift, context.window
     start = min(window.end - spec.window - QUIET, window.start - max(spec.previous, QUIET))
-    table = logged_answers(context, Window(start=start, end=window.end), list(watched))
-    return _as_logged(context, table, head, watched)
-
-
-def _as_logged(context: StepContext, table: Any, head: Head, watched: Collection[str]) -> Any:
-    """The rows but those of versions that log less: what they leave out would look like nulls."""
+    span = Window(start=start, end=window.end)
+    answers = logged_days(context, span, watched, named, least=spec.min_rows)
     history = Ledger(context.settings.ledger_url).history(context.model.name)
     bundles = {op.candidate.version: Path(op.candidate.bundle) for op in history}
-    others = set(pc.unique(table["version"]).to_pylist()) - {head.version}
     lacking = []
-    for version in sorted(others & bundles.keys()):
+    for version in sorted((answers.versions - {head.version}) & bundles.keys()):
         file = bundles[version] / SIGNATURE
         kept = Signature.model_validate(read_json(file)).logged if file.is_file() else None
         if kept is not None and not set(watched) <= set(kept):
             lacking.append(version)
-    unfit = pc.is_in(table["version"], value_set=pa.array(lacking, table["version"].type))
-    return table.filter(pc.invert(unfit))
+    return answers.without(lacking)
