@@ -10,11 +10,11 @@ from ferryman_airflow import fork_server_start, ui
 
 
 class FerrymanPlugin(AirflowPlugin):
-    """Adds the Models page; starts the fork server together with the scheduler."""
+    """Adds the Models page and the receiver of alerts; starts the fork server."""
 
     name = "ferryman"
     listeners: ClassVar = [fork_server_start]
-    fastapi_apps: ClassVar = [ui.fastapi_app()]
+    fastapi_apps: ClassVar = [ui.fastapi_app(), ui.alerts_app()]
     external_views: ClassVar = [
         ui.external_view(urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/"))
     ]

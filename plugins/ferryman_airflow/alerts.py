@@ -1,8 +1,9 @@
-"""Tells of a failed task: a line in its log, and one POST to the connection `alerts`, if defined.
+"""Tells of a failed task: a line in its log, and a message to each channel of its model.
 
-The channel is any address that takes JSON by POST. A dead one costs a failed task PATIENCE seconds
-and nothing else. What is sent holds the text of the error as the log has it; of a bug it holds the
-kind alone, because nobody has looked at the words of other people's exceptions.
+Channels are those that `notify` of the declaration names, by default the connection `alerts`, if it
+is defined. A dead one costs a failed task PATIENCE seconds and nothing else. What is sent holds the
+text of the error as the log has it; of a bug it holds the kind alone, because nobody has looked at
+the words of other people's exceptions.
 """
 
 import logging
@@ -12,7 +13,7 @@ from airflow.sdk.log import redact
 from pydantic import JsonValue
 
 from ferryman.errors import FerrymanError, exit_code_of
-from ferryman.runtime.alerts import send
+from ferryman.runtime.alerts import CHANNEL, send
 from ferryman.settings import load_settings
 from ferryman_airflow.connections import TaskConnections
 
@@ -35,7 +36,19 @@ def alert(context: Any) -> None:
         message["exit_code"],
         message["text"],
     )
-    send(message, TaskConnections(load_settings()))
+    channels = _channels(context)
+    if channels:
+        send(message, TaskConnections(load_settings()), channels=channels)
+
+
+def _channels(context: Any) -> tuple[str, ...]:
+    """The channels that are told of this task's failure; `alerts` for what is no model's step."""
+    task = context.get("task")
+    declared = getattr(task, "declared", None)
+    if declared is None:
+        return (CHANNEL,)
+    notify, stage = declared.spec.notify, getattr(task, "step_name", "")
+    return notify.channels_for("failure") if notify.tells("failure", stage) else ()
 
 
 def describe(context: Any) -> dict[str, JsonValue]:

@@ -19,7 +19,6 @@ from ferryman.errors import FerrymanError, PolicyRefused
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Op, State
 from ferryman.ledger.words import check_other_person
-from ferryman.runtime.alerts import alert as tell
 from ferryman.runtime.files import read_json, write_json
 from ferryman.runtime.messages import StepRequest
 from ferryman.runtime.run_store import RESULT, read_result, step_folder
@@ -29,8 +28,8 @@ from ferryman.spec.rollout import ApprovalSpec
 from ferryman.steps.approve import record_answer
 from ferryman.steps.release_op import refuse_ended, was_in
 from ferryman_airflow.asset_events import proposal_params
-from ferryman_airflow.connections import TaskConnections
 from ferryman_airflow.links import release_pages, task_page
+from ferryman_airflow.notifications import tell_once
 from ferryman_airflow.operators import InlineStep, step
 
 NOBODY_ANSWERED = "nobody"  # the ledger's actor where no answer came in time
@@ -207,9 +206,9 @@ class ApproveRelease(InlineStep, ApprovalOperator):  # type: ignore[misc] # Airf
             "answer_within": str(self.approval.answer_within),
             "link": f"{task_page(context['ti'])}/required_actions",
         }
-        settings = load_settings()
-        subject = str(proposal["subject"])
-        tell(settings, "approval wanted", subject, facts, TaskConnections(settings))
+        if self.declared.spec.notify.approval:
+            facts["text"] = str(proposal["subject"])
+            tell_once(load_settings(), self.declared, "approval", context, "approval wanted", facts)
 
     def _log_refusal(self, error: FerrymanError) -> None:
         self.log.error("%s failed (exit %d): %s", self.step_name, error.exit_code, error.text)

@@ -21,6 +21,7 @@ from ferryman_airflow.asset_events import record_requester
 from ferryman_airflow.connections import TaskConnections
 from ferryman_airflow.lineage_events import lineage_of, source_lineage
 from ferryman_airflow.links import links_of, task_page
+from ferryman_airflow.notifications import tell_success
 from ferryman_airflow.params import check_conf, check_params
 from ferryman_airflow.step_requests import earlier_results, window_of
 
@@ -55,7 +56,7 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         stage: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**{"on_failure_callback": alert, **kwargs})
+        super().__init__(**{**callbacks(declared, step_name), **kwargs})
         self.declared = declared
         self.step_name = step_name
         self.takes = tuple(takes)
@@ -65,6 +66,11 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         self.operator_extra_links = links_of(step_name)
         self._request: StepRequest | None = None
         self._made: StepResult | None = None
+
+    @property
+    def made(self) -> StepResult | None:
+        """The step's result, once it is there."""
+        return self._made
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the step; a FerrymanError goes on to the retry policy, its text stands in the log."""
@@ -140,6 +146,14 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         )
 
 
+def callbacks(declared: DeclaredModel, step_name: str) -> dict[str, Any]:
+    """Who is told when a task has failed for good, and, where that is declared, has succeeded."""
+    found: dict[str, Any] = {"on_failure_callback": alert}
+    if declared.spec.notify.tells("success", step_name):
+        found["on_success_callback"] = tell_success
+    return found
+
+
 def event_extra(request: StepRequest, result: StepResult) -> dict[str, JsonValue]:
     """What an asset event says: which run, and the result's plain outputs; never a secret."""
     extra: dict[str, JsonValue] = {"run": request.run_uri.rpartition("/")[2], "step": request.step}
@@ -204,9 +218,9 @@ def search(
         task_id=drawing,
         declared=model,
         step_name=drawing,
-        on_failure_callback=alert,
         pool=_pool(drawing),
         max_active_tis_per_dagrun=declared.workers,
+        **callbacks(model, drawing),
     )
     return (
         step(model, opening, takes=takes, derive=derive),

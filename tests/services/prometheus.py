@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -24,10 +25,15 @@ def is_installed() -> bool:
 
 
 class Prometheus:
-    """Scrapes /metrics of each server's address, and labels its samples server="<name>"."""
+    """Scrapes /metrics of each server's address, and labels its samples server="<name>".
 
-    def __init__(self, folder: Path, servers: Mapping[str, str]) -> None:
-        self._folder, self._servers = folder, dict(servers)
+    With `config` (what its YAML says, paths absolute) it does what that says.
+    """
+
+    def __init__(
+        self, folder: Path, servers: Mapping[str, str], config: dict[str, Any] | None = None
+    ) -> None:
+        self._folder, self._servers, self._config = folder, dict(servers), config
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = int(probe.getsockname()[1])
@@ -43,7 +49,8 @@ class Prometheus:
         ]
         every = {"scrape_interval": "1s", "scrape_timeout": "1s"}
         config = self._folder / "prometheus.yml"
-        config.write_text(yaml.safe_dump({"global": every, "scrape_configs": jobs}))
+        given = self._config or {"global": every, "scrape_configs": jobs}
+        config.write_text(yaml.safe_dump(given))
         with (self._folder / "prometheus.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [

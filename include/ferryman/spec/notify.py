@@ -27,6 +27,7 @@ Stage = Literal[
     "commit",
     "reconcile",
     "score",
+    "batch_score",
     "join_labels",
     "monitor",
     "decide_retrain",
