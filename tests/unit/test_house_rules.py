@@ -11,7 +11,8 @@ SOURCES = sorted(
     file for room in ("include/ferryman", "plugins", "dags") for file in (ROOT / room).rglob("*.py")
 )
 # The environment is read where settings are made, nowhere else.
-READS_ENVIRONMENT = {"settings.py"}
+# A replica carries no settings, and tells its log's form all the same.
+READS_ENVIRONMENT = {"settings.py", "json_logs.py"}
 # These two set it for onnxruntime before they load it; the second one runs without the project.
 LOADS_ONNXRUNTIME = {"onnx_library.py", "pyfunc_model.py"}
 FORBIDDEN_ATTRIBUTES = {

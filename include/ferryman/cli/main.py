@@ -15,6 +15,7 @@ from ferryman.catalog import find_model, load_catalog
 from ferryman.cli import (
     approval,
     autoscale,
+    costs,
     data,
     deploy,
     drill,
@@ -23,6 +24,7 @@ from ferryman.cli import (
     labels,
     ledger,
     lineage,
+    logs,
     maintenance,
     quality,
     reproduce,
@@ -40,6 +42,7 @@ from ferryman.cli.options import (
     parse_window,
 )
 from ferryman.errors import ExitCode, FerrymanError, exit_code_of
+from ferryman.runtime.json_logs import set_up_logs, writes_json
 from ferryman.settings import load_settings
 from ferryman.spec.loader import load_model
 from ferryman.spec.yaml_file import DeclarationError
@@ -51,10 +54,12 @@ app.add_typer(deploy.app, name="deploy")
 app.add_typer(expectations.app, name="expectations")
 app.add_typer(labels.app, name="labels")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(logs.app, name="logs")
 app.command("approve")(approval.approve)
 app.command("reject")(approval.reject)
 app.command("adopt")(rollback.adopt)
 app.command("autoscale")(autoscale.autoscale)
+app.command("costs")(costs.costs)
 app.command("drill")(drill.drill)
 app.command("explain")(explain.explain)
 app.command("guard")(rollback.guard)
@@ -70,12 +75,16 @@ app.command("served")(served.served)
 
 def main() -> None:
     """Run the command; known errors become a sentence and their exit code, never a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    set_up_logs("cli", usual="text", level=logging.WARNING)
     try:
         # Without its standalone mode typer returns the code of a typer.Exit.
         sys.exit(app(standalone_mode=False) or 0)
     except FerrymanError as error:
-        sys.stderr.write(f"error: {error.text}\nremedy: {error.remedy}\n")
+        if writes_json():
+            told = {"exit_code": int(exit_code_of(error)), "remedy": error.remedy}
+            logging.getLogger("ferryman").error("%s", error.text, extra=told)
+        else:
+            sys.stderr.write(f"error: {error.text}\nremedy: {error.remedy}\n")
         sys.exit(int(exit_code_of(error)))
     except typer.Abort:
         sys.exit(130)

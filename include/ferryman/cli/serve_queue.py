@@ -15,6 +15,7 @@ from ferryman.cli.options import ModelOption
 from ferryman.errors import SpecError
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.endpoints import endpoint_of
+from ferryman.runtime.json_logs import set_up_logs
 from ferryman.settings import Settings, load_settings
 from ferryman.spec.servers import find_server
 from ferryman.steps.model_servers import endpoint_for
@@ -65,6 +66,7 @@ def serve_queue(
     consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     streams = QueueStreams(given, topics, consumer)
     metrics = QueueMetrics(model)
+    set_up_logs("queue worker", level=logging.WARNING, private=True)
     logging.getLogger("ferryman.serving").setLevel(logging.INFO)
     page = metrics.serve(settings.serving_host, metrics_port) if metrics_port else None
     with QueueScorer(where, model) as scorer:

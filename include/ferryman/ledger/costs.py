@@ -75,6 +75,22 @@ def versions_of_runs(costs: Sequence[StepCost]) -> dict[str, int]:
     return {cost.run_id: cost.version for cost in costs if cost.version is not None}
 
 
+def summed_costs(costs: Sequence[StepCost], by: str) -> dict[str, list[StepCost]]:
+    """The costs of each step, run or version, as `by` says, in the order of their beginning.
+
+    Of a version: all of the run that registered it, and what was done for its release.
+    """
+    versions, found = versions_of_runs(costs), dict[str, list[StepCost]]()
+    for cost in costs:
+        if by == "version":
+            version = cost.version or versions.get(cost.run_id)
+            name = "no version" if version is None else str(version)
+        else:
+            name = cost.run_id if by == "run" else f"{cost.pipeline}/{cost.step}"
+        found.setdefault(name, []).append(cost)
+    return found
+
+
 def _text(moment: datetime) -> str:
     """One width, in UTC, so that texts are in the order of the moments."""
     if moment.tzinfo is None:

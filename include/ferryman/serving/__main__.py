@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ferryman.errors import FerrymanError
+from ferryman.runtime.json_logs import Format, set_up_logs
 
 if TYPE_CHECKING:
     from ferryman.serving.replica.replica import ReplicaOptions
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Run one of the programs; the exit code is that of the error tree."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     names = {
         "front": _front,
         "replica": _replica,
@@ -35,10 +35,15 @@ def main(arguments: Sequence[str] = ()) -> int:
         "shadow": _shadow,
     }
     name, *rest = arguments if arguments and arguments[0] in names else ("front", *arguments)
+    own = rest[rest.index("--name") + 1 :][:1] if "--name" in rest else []
+    # What a trial says last is told by who started it: a sentence, and no JSON.
+    usual: Format = "text" if name == "try" or sys.stderr.isatty() else "json"
+    set_up_logs(" ".join([name, *own]), usual=usual, private=True)
     try:
         return names[name](rest)
     except FerrymanError as error:
-        logging.getLogger(__name__).error("%s", error)
+        told = {"exit_code": int(error.exit_code), "remedy": error.remedy}
+        logging.getLogger(__name__).error("%s", error.text, extra=told)
         return int(error.exit_code)
 
 

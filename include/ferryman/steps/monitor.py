@@ -10,6 +10,7 @@ from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
 from ferryman.steps.contract import LookBack, StepContext
 from ferryman.steps.join_labels import told_labels
+from ferryman.steps.known_errors import monitored_errors
 from ferryman.steps.known_then import head_then
 from ferryman.steps.monitored_drift import monitored_drift
 from ferryman.steps.monitored_events import monitored_events
@@ -41,6 +42,7 @@ def run(context: StepContext) -> StepResult:
     }
     parts = {
         "labels": told_labels(context),
+        "errors": monitored_errors(context),
         **events.report(),
         **groups.report(),
         **operations.report(),

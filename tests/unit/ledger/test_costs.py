@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DatabaseError
 
 from ferryman.errors import SpecError
-from ferryman.ledger.costs import CostTable, StepCost, versions_of_runs
+from ferryman.ledger.costs import CostTable, StepCost, summed_costs, versions_of_runs
 from ferryman.ledger.ledger import Ledger
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -40,5 +40,15 @@ def test_costs_are_read_by_model_and_time(tmp_path: Path) -> None:
     assert table.read("tiny", later.started) == [later]
     assert table.read("nobody") == []
     assert versions_of_runs(table.read("tiny")) == {"r1": 4}
+    failed = replace(FIT, run_id="r0", outcome="exit 3", started=START - timedelta(days=1))
+    found = {
+        by: {name: len(group) for name, group in summed_costs([failed, FIT, later], by).items()}
+        for by in ("step", "run", "version")
+    }
+    assert found == {
+        "step": {"training/train": 2, "training/report": 1},
+        "run": {"r0": 1, "r1": 2},
+        "version": {"no version": 1, "4": 2},
+    }
     with pytest.raises(SpecError, match="time zone"):
         table.read("tiny", START.replace(tzinfo=None))

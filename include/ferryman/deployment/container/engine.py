@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast
 
 from ferryman.errors import DependencyUnavailable, PolicyRefused
+from ferryman.runtime.json_logs import message_of
 
 # A daemon that hangs is told apart fast; one that works may take a while to make a container.
 _HELLO_SECONDS = 5
@@ -169,7 +170,7 @@ class ContainerEngine:
             except NotFound:
                 return ""
         lines = text.decode(errors="replace").strip().splitlines()
-        return lines[-1][-500:] if lines else ""
+        return message_of(lines[-1])[-500:] if lines else ""
 
     def _knock(self) -> None:
         """The library leaves its socket open when nobody listens; and its reason is a long one."""

@@ -11,11 +11,12 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from ferryman.runtime.files import read_json
+from ferryman.runtime.json_logs import message_of
 from ferryman.runtime.serving_command import FRONT_LOCK, FRONT_STATE, MODULE
 
 _TERM_SECONDS = 20.0
 _KILL_SECONDS = 5.0
-_LOG_BYTES = 2_000
+_LOG_BYTES = 20_000
 # A boot's clock may be corrected by a little; pids are not reused that fast.
 _SAME_START_SECONDS = 2.0
 
@@ -90,7 +91,7 @@ class FrontProcess:
     def last_line(self, log: Path) -> str:
         """What the server said last."""
         text = log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").strip()
-        return text.splitlines()[-1] if text else "no output"
+        return message_of(text.splitlines()[-1]) if text else "no output"
 
 
 def _end(

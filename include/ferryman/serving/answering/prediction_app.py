@@ -19,6 +19,7 @@ from ferryman.serving.answering.calls import Call, draw, read
 from ferryman.serving.answering.gathering import MOST_ROWS, Gathering
 from ferryman.serving.answering.loaded_models import LoadedModels
 from ferryman.serving.answering.metrics import UNKNOWN, ServingMetrics
+from ferryman.serving.answering.request_errors import RequestErrors
 from ferryman.serving.answering.shares import Shares
 from ferryman.serving.labels.label_intake import LabelIntake
 from ferryman.serving.log.writer import PredictionLog
@@ -89,6 +90,7 @@ class PredictionApp:
         self._numbers = count(1)
         self._bodies = BodyReader(MAX_BODY, _BODY_SECONDS)
         self._gathering = Gathering(metrics)
+        self._errors = RequestErrors()
         # Large batches are scored beside the loop, so that one row does not wait for thousands.
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="score")
         metrics.models = lambda: served.loaded
@@ -109,7 +111,7 @@ class PredictionApp:
         headers: Headers = [(b"x-request-id", request_id)]
         route = find_route(scope["path"])
         label, name = UNKNOWN, route_name(route)
-        model = None
+        model = unexpected = None
         try:
             model = self._loaded.find(route)
             if model is not None:
@@ -137,13 +139,23 @@ class PredictionApp:
         except Refusal as refusal:
             status, content = refusal.status, refusal.content
             headers += refusal.headers
-        except Exception:
-            logger.exception("request %s failed", request_id.decode())
+        except Exception as error:  # noqa: BLE001 - told below, with the request that it is of
+            unexpected = error
             status, content = 500, {"error": "internal error"}
         finally:
             metrics.in_flight -= 1
+        variant = "" if model is None else self._loaded.variant(route, model)
         if model is not None:
-            headers += model.headers(self._loaded.variant(route, model))[0]
+            headers += model.headers(variant)[0]
+        self._errors.tell(
+            status,
+            str(unexpected or content.get("error", "")),
+            request_id=request_id,
+            route=name,
+            model=model,
+            variant=variant,
+            error=unexpected,
+        )
         metrics.count(label, name, status, time.perf_counter() - started)
         await send_json(send, status, content, headers)
 

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from ferryman.errors import Superseded
+from ferryman.runtime.log_masks import without_values
 from ferryman.runtime.traffic import LONGEST_LEASE, Traffic
 from ferryman.serving.answering.mirror import Mirror
 from ferryman.serving.answering.tally import Tally
@@ -65,8 +66,15 @@ class Share:
         """Log what the candidate failed at; rarer and rarer, lest the log fills."""
         times = self.candidate.errors + 1
         if times & (times - 1) == 0:
-            name = "" if self.model is None else self.model.identity.name
-            logger.warning("candidate of %s failed at %d requests: %r", name, times, error)
+            known = None if self.model is None else self.model.identity
+            said = f"{type(error).__name__}: {without_values(str(error)[:1000])}"
+            told: dict[str, Any] = {"variant": self.traffic.variant}
+            if known is not None:
+                told |= {"model": known.name, "version": known.version, "epoch": known.epoch}
+            name = "" if known is None else known.name
+            logger.warning(
+                "candidate of %s failed at %d requests: %s", name, times, said, extra=told
+            )
 
     def figures(self) -> dict[str, Any]:
         """What both did, as TrafficState tells it, and in which stage."""

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from ferryman.errors import DependencyUnavailable, FerrymanError, IntegrityBroken
+from ferryman.runtime.json_logs import message_of
 from ferryman.runtime.serving_command import MODULE
 from ferryman.serving.front.children import resident_bytes
 from ferryman.serving.models.memory_limit import MIB, too_much_memory
@@ -151,7 +152,7 @@ def _crashed(name: str, code: int, complaints: bytes) -> IntegrityBroken:
     ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
     lines = complaints.decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    told = f": {last[:_LAST_LINE]}" if last else ""
+    told = f": {message_of(last)[:_LAST_LINE]}" if last else ""
     logger.error("the trial of a candidate of %s %s%s", name, ended, told)
     return IntegrityBroken(
         f"the trial of the candidate of {name} {ended}{told}",

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import orjson
 
+from ferryman.runtime.json_logs import set_up_logs
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.serving.log.journal import LABELS, journals
 
@@ -227,7 +228,7 @@ def main() -> int:
     parser.add_argument("--upload", action="store_true", help="bring files to where they belong")
     given = parser.parse_args()
     _give_way()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logs("log writer", level=logging.WARNING, private=True)
     try:
         result = finish(given.root, _destination() if given.upload else None)
     except Exception as error:  # whatever it is, the replica is to say it

@@ -21,6 +21,7 @@ from ferryman.runtime.connections import Connection
 from ferryman.runtime.data_store import open_object_store
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.files import created_once
+from ferryman.runtime.json_logs import set_up_logs
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.serving.models.served_pointers import Pointer, Pointers, write_pointers
 from ferryman.settings import Settings, load_settings
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--bundles", required=True, help="connection, or s3:// or file:// URL")
     parser.add_argument("--root", type=Path, required=True, help="folder of the server's state")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logs("fetch")
     settings = load_settings()
     try:
         release = read_release(given.release)

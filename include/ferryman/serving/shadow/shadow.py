@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import orjson
 
 from ferryman.errors import DependencyUnavailable
+from ferryman.runtime.log_masks import without_values
 from ferryman.runtime.parent_death import end_with_parent
 from ferryman.runtime.traffic import Traffic
 from ferryman.serving.answering.tally import Tally
@@ -206,6 +207,7 @@ class Shadow:
             text = error.text if isinstance(error, RowError) else repr(error)
             if isinstance(error, Refusal):
                 text = str(error.content)
+            text = without_values(text[:1000])
             said = (self._name, request_id.decode(errors="replace"), self._failures, text)
             logger.warning("the shadow of %s failed at request %s (%d in all): %s", *said)
 
