@@ -24,7 +24,8 @@ Places = NDArray[np.int64]
 _DAY_ROWS = 400  # as many of the newest day as of others: more rows are told apart better
 _FOLDS = 4
 _LEAST_DAYS = 4
-_ALIKE = 0.001
+_ALIKE = 1.5  # times the spread of independent rows, up to which days are such
+_NORMAL_MIDDLE = 0.6745  # the median distance of a normal variate from its mean
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,10 @@ def _beyond(area: float, by_chance: list[float], rows: Places, pairs: int) -> fl
     places = special.ndtri(np.clip([area, *by_chance], 1e-6, 1 - 1e-6)) / independent
     days = len(by_chance)
     spread = float(places[1:].std(ddof=1))
-    apart = float(places[0] - places[1:].mean()) / np.sqrt(1 + 1 / days)
-    if special.chdtrc(days - 1, (days - 1) * spread**2) >= _ALIKE:
+    apart = float(places[0] - np.median(places[1:])) / np.sqrt(1 + 1 / days)
+    # By the middle of their distances: one odd day among the earlier ones does not make all odd.
+    usual = float(np.median(np.abs(places[1:] - np.median(places[1:])))) / _NORMAL_MIDDLE
+    if usual <= _ALIKE:
         return min(1.0, pairs * float(special.ndtr(-apart)))
     return float(special.stdtr(days - 1, -apart / spread))
 
