@@ -1,25 +1,22 @@
 """The probe on planted cases: a concept that turned, noise alone, too few labels."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
+from retrain_night import CUTOFF, asking, released, request, told
 from training_line import DAYS, START, Line
 
-from ferryman.ledger.ledger import PROMOTE, Ledger
-from ferryman.ledger.records import Candidate, Head, State
+from ferryman.ledger.records import Head
 from ferryman.monitoring.probe import ProbeFinding
-from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.spec.monitoring import ProbeSpec
-from ferryman.spec.windows import Window, format_time
 from ferryman.steps.contract import StepContext, run_step
 from ferryman.steps.decide_retrain import Params
 from ferryman.steps.retrain_probe import probe_retrain
 
 Hours = Callable[..., pd.DataFrame]
-CUTOFF = START + timedelta(days=DAYS)
 SPEC = ProbeSpec(margin=0.02)
 
 
@@ -33,47 +30,6 @@ def turned(hours: pd.DataFrame) -> pd.DataFrame:
     way = np.where(hours["observed_at"] < pd.Timestamp(START) + pd.Timedelta(days=6), 0.15, -0.15)
     damp = hours["humidity"].fillna(60.0) - 60
     return with_rain(hours, (1 / (1 + np.exp(-way * damp))).to_numpy())
-
-
-def released(line: Line, cutoff: datetime) -> Head:
-    """The champion that was trained as of a cut-off."""
-    made = line.run("train", "evaluate", "package", "register", cutoff=format_time(cutoff))
-    register, train = made["register"].outputs, made["train"].outputs
-    candidate = Candidate(
-        version=int(str(register["version"])),
-        digest=str(register["digest"]),
-        bundle=str(register["bundle"]),
-        cutoff=str(train["cutoff"]),
-        sequence=1,
-        run_key=str(register["run_key"]),
-        train_dataset=str(train["train_dataset"]),
-        eval_dataset=str(train["eval_dataset"]),
-    )
-    ledger = Ledger(line.settings.ledger_url)
-    op = ledger.open_op(PROMOTE, "rain", candidate, "test", "test")
-    for state, evidence in (
-        (State.REGISTERED, {}),
-        (State.GATED, {"outcome": "passed", "candidate": {"log_loss": 0.5}}),
-        (State.STAGED, {}),
-    ):
-        base = {"base_epoch": 0} if state is State.GATED else {}
-        ledger.advance(op.op_id, state, evidence, **base)
-    ledger.commit(op.op_id, 0)
-    head = ledger.head("rain")
-    assert head is not None
-    return head
-
-
-def request(line: Line, **results: StepResult) -> StepRequest:
-    return StepRequest(
-        model="rain",
-        step="decide_retrain",
-        run_id="night",
-        run_uri=str(line.settings.runs_root / "rain" / "monitoring" / "night"),
-        window=Window(start=CUTOFF - timedelta(days=1), end=CUTOFF),
-        spec_digest=line.model.digest,
-        results=results,
-    )
 
 
 def probe(line: Line, head: Head, spec: ProbeSpec = SPEC) -> ProbeFinding:
@@ -123,8 +79,8 @@ def test_too_few_labels_and_a_bundle_that_is_broken_are_undecided(line: Line) ->
     head = released(line, START + timedelta(days=20))
     gates = line.model.spec.gates.model_copy(update={"min_rows": 5000})
     spec = line.model.spec.model_copy(update={"gates": gates})
-    asking = Line(line.settings, line.model.model_copy(update={"spec": spec}))
-    few = probe(asking, head)
+    strict = Line(line.settings, line.model.model_copy(update={"spec": spec}))
+    few = probe(strict, head)
     assert (few.outcome, few.low, few.rows) == ("undecided", None, 0)
     assert few.text == "not enough labels (672 eval rows, gates.min_rows is 5000)"
     broken = probe(line, head._replace(digest="0" * 64))
@@ -139,36 +95,12 @@ def test_the_night_decides_by_the_probe(
     plain = with_rain(hours, np.full(len(hours), 0.4))
     line = make_line(turned(hours) if turn else plain)
     head = released(line, START + timedelta(days=13))
-    monitor = line.model.spec.monitor.model_copy(
-        update={
-            "retrain": line.model.spec.monitor.retrain.model_copy(
-                update={"probe": ProbeSpec(margin=0.3)}
-            )
-        }
-    )
-    spec = line.model.spec.model_copy(update={"monitor": monitor})
+    model = asking(line, probe=ProbeSpec(margin=0.3))
     quality = {"text": "log_loss 0.9", "value": 0.9, "low": 0.8, "high": 1.0, "calibration": None}
-    told = StepResult(
-        model="rain",
-        step="monitor",
-        request_digest="0" * 64,
-        verdict="done",
-        text="",
-        outputs={
-            "champion": {
-                "version": head.version,
-                "epoch": head.epoch,
-                "cutoff": head.order_key.cutoff,
-                "gate_value": 0.5,
-            },
-            "champion_quality": quality,
-            "drifted": [],
-        },
-    )
-    model = line.model.model_copy(update={"spec": spec})
-    decided = run_step(request(line, monitor=told), model, line.settings)
+    monitor = told(head, champion_quality=quality)
+    decided = run_step(request(line, monitor=monitor), model, line.settings)
     assert decided.outputs["retrain"] is turn
     assert decided.outputs["probe"] == ("helps" if turn else "useless")
     assert decided.metrics["cpu_seconds"] is not None
-    again = run_step(request(line, monitor=told), model, line.settings)
+    again = run_step(request(line, monitor=monitor), model, line.settings)
     assert again == decided

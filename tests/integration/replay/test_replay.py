@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -78,6 +79,31 @@ def test_the_decision_names_the_fall_in_quality(world: World) -> None:
         day = book[decision.window_start[:10]]
         assert day.trained
         assert day.reason == decision.reason
+
+
+def test_a_retrain_that_is_not_better_changes_nothing(world: World) -> None:
+    refused = 0
+    for policy in POLICIES:
+        settings = plan_of(world.settings).policy_settings(policy)
+        book = DayBook(settings.home).read()
+        for before, after in pairwise(book):
+            if after.trained and not after.released:
+                assert after.version == before.version
+                assert "better" in after.verdict or "undecided" in after.verdict
+                refused += 1
+        releases = sum(day.released for day in book)
+        head = Ledger(settings.ledger_url).head("rain")
+        assert head is not None and head.epoch == releases
+    assert refused > 0
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_trainings_and_probes_cost_is_told(world: World, policy: Policy) -> None:
+    [line] = [line for line in world.report.policies if line.policy == policy]
+    assert line.costs.training_cpu_seconds > 0
+    assert (line.costs.probes > 0) is (policy == "decided")
+    assert (line.costs.probe_cpu_seconds > 0) is (policy == "decided")
+    assert line.trainings + line.costs.spared >= line.costs.probes
 
 
 @pytest.mark.parametrize("policy", POLICIES)
