@@ -13,7 +13,7 @@ import stat
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,10 +53,16 @@ _context: ContextVar[Mapping[str, object]] = ContextVar("ferryman_log", default=
 
 @contextmanager
 def log_context(**fields: object) -> Iterator[None]:
-    """Within the block every event belongs to these, beside what it belonged to before."""
+    """Within the block every event belongs to these, beside what it belonged to before.
+
+    Where the program that runs us logs by structlog, as an Airflow task does, it is told as well.
+    """
     token = _context.set({**_context.get(), **fields})
+    structured = sys.modules.get("structlog.contextvars")
+    bound = nullcontext() if structured is None else structured.bound_contextvars(**fields)
     try:
-        yield
+        with bound:
+            yield
     finally:
         _context.reset(token)
 

@@ -19,6 +19,7 @@ from ferryman.monitoring.looks import first_look, report_file
 from ferryman.runtime.connections import Connections
 from ferryman.runtime.data_store import open_data_store
 from ferryman.runtime.declared_connections import DeclaredConnections
+from ferryman.runtime.json_logs import log_context
 from ferryman.runtime.messages import StepRequest, StepResult, Verdict
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.run_store import finished_result, step_folder, store_error, store_result
@@ -231,7 +232,13 @@ def run_step(
             origin=origin,
         )
         cores = min(settings.core_count, model.spec.runtime.cpu)
-        with cost_kept(request, settings) as cost, timed(request), thread_environment(cores):
+        told = log_context(run_id=request.run_id, step=request.step, model=request.model)
+        with (
+            told,
+            cost_kept(request, settings) as cost,
+            timed(request),
+            thread_environment(cores),
+        ):
             result = cost.result = step.run(context)
     except FerrymanError as error:
         store_error(request, int(error.exit_code), str(error))

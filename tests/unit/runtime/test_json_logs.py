@@ -131,3 +131,11 @@ def test_a_full_disk_hurts_nobody_and_is_told_later(tmp_path: Path) -> None:
         os.fsync(stream.fileno())
     told = [json.loads(line).get("suppressed") for line in file.read_text().splitlines()]
     assert told == [2, None]
+
+
+def test_who_logs_by_structlog_is_told_what_an_event_belongs_to() -> None:
+    import structlog
+
+    with log_context(run_id="r", model="tiny"):
+        assert structlog.contextvars.get_contextvars()["model"] == "tiny"
+    assert "model" not in structlog.contextvars.get_contextvars()
