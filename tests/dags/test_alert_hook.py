@@ -143,7 +143,7 @@ def test_only_what_the_model_allows_is_started(hook):
         "(monitor.alerts.remedies)"
     )
     [run] = _runs("flights.rollback")
-    assert run.conf == {"reason": "alert 7 * 7 <script>: flights is not watched"}
+    assert run.conf == {"reason": "alert 7 7 <script>: flights is not watched"}
     assert _runs("flights.maintenance") == _runs("other.rollback") == []
 
 
