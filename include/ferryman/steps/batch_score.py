@@ -32,6 +32,7 @@ from ferryman.spec.metrics import Task
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.scoring_rows import BatchRows, rows_of
 from ferryman.steps.scoring_version import ScoringVersion, choose_version, open_version
+from ferryman.training.run_keys import code_version
 
 _GROUP = 12  # batches to a row group of the file
 _KEYS = {ENTITY_KEY: pa.string(), EVENT_TIME: pa.timestamp("us", tz="UTC")}
@@ -156,7 +157,7 @@ def _make(
         classes=signature.classes,
         rows=count,
         file=stored,
-        code=context.settings.code_version,
+        code=code_version(context.settings),
         scored_at=datetime.now(UTC),
     )
     context.data_store.create(key, json_bytes(manifest.model_dump(mode="json")))

@@ -271,7 +271,9 @@ class _Restatement:
         """How far the estimates of days were off whose labels came, oldest first."""
         name, end = self.context.model.name, self.context.window.end
         errors = []
-        for day in store.days(name)[-_MOST_ERRORS:]:
+        # By their dates: the days of a replayed year stand beside those of today.
+        oldest, newest = f"{end - _MOST_ERRORS * DAY:%Y-%m-%d}", f"{end:%Y-%m-%d}"
+        for day in [one for one in store.days(name) if oldest <= one < newest]:
             said = store.said(name, day, end)
             last = said[-1] if said else None
             if last is None or last.metric != self._spec.metric:

@@ -48,7 +48,7 @@ def choose_version(
             f"nothing of {model!r} had been released by {told}"
             if told
             else f"nothing of {model!r} is released yet",
-            remedy=f"Ask for a later moment: ferryman ledger log --model {model} shows them."
+            remedy=f"Ask for a later moment: ferryman ledger show --model {model} shows them."
             if told
             else f"Release a version first: ferryman run training --model {model}, then release.",
         )

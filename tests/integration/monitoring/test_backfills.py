@@ -63,3 +63,14 @@ def test_a_window_that_no_night_looked_at_is_seen_from_its_end(
     assert found["quality"]["labelled"] == past.told[8]["quality"]["labelled"]
     assert np.isclose(found["quality"]["value"], past.told[8]["quality"]["value"])
     assert not (past.settings.monitoring_root / "tiny").exists()
+
+
+def test_windows_of_another_year_change_nothing(tmp_path: Path, make_bundle: Any) -> None:
+    past = Past(tmp_path, make_bundle, range(7, 9))
+    root = past.settings.monitoring_root / "tiny"
+    for file in [file for file in root.rglob("*2013*") if file.is_file()]:
+        other = Path(str(file).replace("2013", "2026"))
+        other.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, other)
+    assert past.report(past.run(8, "again")) == past.told[8]
+    assert past.report(past.run(8, "backfill", backfill=True)) == past.told[8]
