@@ -61,6 +61,8 @@ replay: $(READY) ## live 2013 in minutes: three retraining policies, a table and
 
 bench: $(READY) ## measure: serving, its log, a shadow, evidence, Airflow against a script, a search, checking
 	$(BIN)/python -m benchmarks.profile
+	$(BIN)/python -m benchmarks.drift
+	$(BIN)/python -m benchmarks.drift_alarms
 	$(BIN)/python -m benchmarks.csv_check
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.orchestration

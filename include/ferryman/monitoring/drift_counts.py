@@ -86,7 +86,7 @@ def _number_counts(
 def _category_counts(
     bins: ReferenceBins, before: CategoryProfile, days: Sequence[CategoryProfile]
 ) -> ColumnCounts:
-    now = merge_categories(days)
+    now = merge_categories(days, bins.names or ())
     by_day = bins.by_day(days)
     new_values, new_rows = unseen_values(before, now)
     names = [*(bins.names or ()), "other values"]
