@@ -149,6 +149,7 @@ def told_errors(groups: ErrorGroups, most: int) -> dict[str, Any]:
 
 def _event(told: dict[str, Any], at: str) -> ErrorEvent:
     version, left_out = told.get("version"), told.get("suppressed", 0)
+    status = f"status {told['status']}" if "status" in told else ""
     moment = datetime.fromisoformat(at)
     if moment.tzinfo is None:
         raise ValueError(f"{at} has no time zone")
@@ -158,7 +159,7 @@ def _event(told: dict[str, Any], at: str) -> ErrorEvent:
         message=str(told["message"]),
         model=str(told.get("model") or ""),
         version=NO_VERSION if version is None else str(version),
-        where=str(told.get("where", "")),
+        where=str(told.get("where") or status),
         count=max(1, left_out) if isinstance(left_out, int) else 1,
     )
 

@@ -90,10 +90,10 @@ def _of_steps(settings: Settings, model: str) -> Iterator[ErrorEvent]:
             yield ErrorEvent(
                 at=datetime.fromtimestamp(file.stat().st_mtime, UTC),
                 level="ERROR",
-                message=f"exit {int(told['exit_code'])}: {told['text']}",
+                message=str(told["text"]),
                 model=file.relative_to(settings.runs_root).parts[0],
                 version=_version(settings, file),
-                where=f"step {file.parent.name}",
+                where=f"step {file.parent.name}, exit {int(told['exit_code'])}",
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is no error of a step: %s", file, error)

@@ -34,13 +34,13 @@ def test_events_that_differ_in_values_are_one_error() -> None:
         line("row 14: distance: 'x y' is no number", 3, version=7),
         line("row 5: distance: '' is no number", 2, version=7),
         line("the disk is full", version=7, where="log/writer.py:write"),
-        line("the disk is full", version=7, where="log/upload.py:put"),
+        line("the disk is full", version=7, status=500),
     )
     first, *others = groups.top(10)
     assert first.text == "row N: distance: '…' is no number"
     assert (first.count, dict(first.versions)) == (3, {"6": 1, "7": 2})
     assert (first.first, first.last) == (START + timedelta(minutes=1), START + timedelta(minutes=3))
-    assert {one.where for one in others} == {"log/writer.py:write", "log/upload.py:put"}
+    assert {one.where for one in others} == {"log/writer.py:write", "status 500"}
 
 
 def test_what_came_with_the_newest_version_is_named() -> None:
