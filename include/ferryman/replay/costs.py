@@ -31,9 +31,9 @@ def policy_costs(settings: Settings, model: str, pipeline: str) -> Costs:
     ]
     return Costs(
         training_cpu_seconds=round(
-            sum(step.cpu_seconds for run in timings for step in run.values()), 1
+            sum((step.cpu_seconds for run in timings for step in run.values()), 0.0), 1
         ),
-        probe_cpu_seconds=round(sum(float(probe["cpu_seconds"]) for _, probe in probed), 1),
+        probe_cpu_seconds=round(sum((float(one["cpu_seconds"]) for _, one in probed), 0.0), 1),
         probes=len(probed),
         spared=sum(1 for decision, _ in probed if not decision.retrain),
     )
