@@ -1,11 +1,13 @@
 """The monitoring page of a model: what the newest night said, escaped, and why there is nothing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
 
+from ferryman.ledger.costs import CostTable, StepCost
 from ferryman.monitoring.groups import GroupFinding
 from ferryman.monitoring.input_statistics import InputStatistics
 from ferryman.monitoring.operations import Operations
@@ -175,3 +177,30 @@ def test_a_model_that_was_not_monitored_and_a_damaged_report_are_told(server, re
         assert "is no report of monitor" in page(server)
     nobody = PAGE.replace("flights", "nobody")
     assert server.client.get(nobody, headers=server.header).status_code == 404
+
+
+def test_what_steps_cost_has_a_page(server, reports):
+    def costs():
+        answer = server.client.get("/ferryman/models/flights/costs", headers=server.header)
+        assert answer.status_code == 200
+        return answer.text
+
+    server.client.cookies.clear()
+    assert "No step has run" in costs()
+    table, now = CostTable(load_settings().ledger_url), datetime.now(UTC)
+    for step, version in (("train", None), ("register", 4), (HOSTILE[:60], None)):
+        cost = StepCost("flights", "r1", "training", step, "done", now, 9.0, 1800.0, 1 << 30)
+        table.add(replace(cost, version=version))
+    text = costs()
+    for words in (
+        "1.5 CPU hours",
+        "training/register",
+        "1800.0",
+        "5400.0",
+        "1024",
+        "&lt;script&gt;",
+    ):
+        assert words in text, words
+    assert "<script>alert" not in text
+    linked = server.client.get("/ferryman/models/flights", headers=server.header).text
+    assert 'href="flights/costs"' in linked

@@ -23,6 +23,7 @@ from ferryman.settings import Settings, load_settings
 from ferryman.steps.pipelines import PIPELINES
 from ferryman_airflow.params import RUN_PARAMS
 from ferryman_airflow.ui.access import current_user, may_start, readable_models
+from ferryman_airflow.ui.cost_facts import DAYS, cost_facts
 from ferryman_airflow.ui.model_facts import facts_of, newest_window
 from ferryman_airflow.ui.monitoring_facts import monitoring_facts
 from ferryman_airflow.ui.release_facts import release_facts
@@ -92,6 +93,11 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     def monitoring(name: str, user: User) -> HTMLResponse:
         _declared(used, user, name)
         return show("monitoring.html", name=name, facts=monitoring_facts(used, name))
+
+    @get("/models/{name}/costs")
+    def costs(name: str, user: User) -> HTMLResponse:
+        spec = _declared(used, user, name).models[name].spec
+        return show("costs.html", name=name, facts=cost_facts(used, spec), days=DAYS)
 
     @app.get("/models/{name}/data_docs/{run}/{file:path}")
     def data_docs(name: str, run: str, file: str, user: User) -> FileResponse:
