@@ -100,8 +100,9 @@ def test_five_windows_three_at_a_time_beside_the_night(past, dag_of, api):
         }
     for day, run_id in zip(NIGHTS, ids, strict=True):
         name = run_folder(past.settings.runs_root, "tiny", "monitoring", run_id).name
-        [file] = (root / "backfills" / name / "tiny" / "reports").glob("*.json")
-        assert told_by(file) == past.told[day]
+        reports = root / "backfills" / name / "tiny" / "reports"
+        assert told_by(reports / f"{at(day).key}.json") == past.told[day]
+        assert max(reports.iterdir()).stem == at(day).key  # of the past, nothing later
     assert past.files() == before
     # The night of today goes its way, with the version of today.
     last = NIGHTS[-1]

@@ -14,7 +14,8 @@ from ferryman.spec.windows import DAY, Window
 from ferryman.steps.contract import StepContext
 from ferryman.steps.joined_day import DayJoiner, rejoin
 
-_TOLD = ("drift", "events", "decisions")  # a file a window, of what nights said
+_TOLD = ("drift", "events", "decisions", "reports")  # a file a window, of what nights said
+_DECLARED = "declarations"  # a file a declaration
 _QUIET = 28 * DAY  # how far behind its window a night compares days
 
 
@@ -28,9 +29,9 @@ def begin_again(joiner: DayJoiner) -> None:
     own = context.monitoring_root / context.model.name
     live = context.settings.monitoring_root / context.model.name
     shutil.rmtree(own, ignore_errors=True)
-    for kind in _TOLD:
+    for kind in (*_TOLD, _DECLARED):
         for file in sorted((live / kind).rglob("*.json")):
-            if file.stem < window.key:
+            if kind == _DECLARED or file.stem < window.key:
                 _copy(file, own / file.relative_to(live))
     kept = JoinedWindows(context.settings.monitoring_root)
     for day in _days_before(context):
