@@ -18,6 +18,7 @@ from ferryman.cli import (
     costs,
     data,
     deploy,
+    diagnose,
     drill,
     expectations,
     explain,
@@ -60,6 +61,7 @@ app.command("reject")(approval.reject)
 app.command("adopt")(rollback.adopt)
 app.command("autoscale")(autoscale.autoscale)
 app.command("costs")(costs.costs)
+app.command("diagnose")(diagnose.diagnose)
 app.command("drill")(drill.drill)
 app.command("explain")(explain.explain)
 app.command("guard")(rollback.guard)

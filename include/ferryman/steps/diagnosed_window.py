@@ -1,0 +1,254 @@
+"""Says of a monitored window what changed since the last one in which nothing alarmed.
+
+Reads reports, profiles of logged days and joined rows; writes the declaration of now, once a
+digest, so that a later diagnosis can say which of its keys changed. Repeating it changes nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ferryman.errors import SpecError
+from ferryman.evaluation.row_losses import compared_metric, row_losses
+from ferryman.ledger.records import Head
+from ferryman.monitoring.declarations import Declarations
+from ferryman.monitoring.diagnosis import Diagnosis, alarms_of, rank
+from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves, distance
+from ferryman.monitoring.diagnosis_slices import BadSlice, Losses, PartedColumn, bad_slices
+from ferryman.monitoring.drift import known_profiles
+from ferryman.monitoring.joined_windows import JoinedWindows
+from ferryman.monitoring.labels import first_predictions
+from ferryman.monitoring.looks import report_file
+from ferryman.monitoring.quality_windows import day_numbers
+from ferryman.profiles.column_profile import Profile
+from ferryman.profiles.comparison import named_in
+from ferryman.profiles.day_profiles import DayProfiles, merged
+from ferryman.runtime.bundle import REFERENCE
+from ferryman.runtime.files import read_json
+from ferryman.runtime.score_column import score_array
+from ferryman.spec.windows import Window
+from ferryman.steps.contract import StepContext
+from ferryman.steps.diagnosed_changes import declared, found_changes
+from ferryman.steps.known_then import head_then
+from ferryman.steps.logged_answers import logged_answers
+from ferryman.steps.logged_days import logged_days
+from ferryman.training.labels import encode_labels
+
+_BACK = timedelta(days=14)  # of good days that the days since are compared with
+_USUAL_DAYS = 7
+_MOST_COLUMNS, _MOST_VALUES, _BINS = 20, 20, 4
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """A window's stored report."""
+
+    window: Window
+    content: Mapping[str, Any]
+
+
+def diagnose_window(context: StepContext, report: Mapping[str, Any] | None = None) -> Diagnosis:
+    """Why this window alarms; without culprits where it does not, or nothing explains it.
+
+    `report` is the window's, where it is not stored yet. SpecError (exit 2) where there is none.
+    """
+    model, window, spec = context.model.name, context.window, context.spec.monitor
+    Declarations(context.monitoring_root).keep(model, context.model.digest, declared(context))
+    file = report_file(context.monitoring_root, model, window)
+    found = report if report is not None else _stored(file, context)
+    alarms = alarms_of(found, spec, window)
+    if not alarms:
+        return Diagnosis(model, str(window), [], None, report=str(file))
+    good = _last_good(context)
+    head = head_then(context)
+    then = (good.content.get("champion") or {}).get("version") if good else None
+    span = good.window if good else None
+    moves = _moves(context, head, span) if head else []
+    culprits = rank(found_changes(context, span, then), moves, _slices(context, span), model)
+    since = str(span) if span else None
+    return Diagnosis(model, str(window), alarms, since, culprits, str(file))
+
+
+def newest_window(root: Path, model: str) -> Window:
+    """The newest window that was monitored; SpecError (exit 2) where none was."""
+    newest = max(
+        (one.window for one in _reports(root, model)), key=lambda one: one.end, default=None
+    )
+    if newest is None:
+        raise SpecError(
+            f"no window of {model!r} was monitored yet",
+            remedy=f"Run it first: ferryman run monitoring --model {model} --window DAY.",
+        )
+    return newest
+
+
+def _stored(file: Path, context: StepContext) -> Mapping[str, Any]:
+    try:
+        return dict(read_json(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise SpecError(
+            f"{file}: no report of window {context.window}",
+            remedy=f"Run it first: ferryman run monitoring --model {context.model.name} "
+            f"--window {context.window.start:%Y-%m-%d}.",
+        ) from error
+
+
+def _reports(root: Path, model: str) -> Iterator[_Reported]:
+    for file in sorted((root / model / "reports").glob("*.json")):
+        try:
+            content = read_json(file)
+            ends = [datetime.fromisoformat(content["window"][one]) for one in ("start", "end")]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # what cannot be read is no evidence that a window was good
+        yield _Reported(Window(start=ends[0], end=ends[1]), content)
+
+
+def _last_good(context: StepContext) -> _Reported | None:
+    """The newest earlier window in whose report nothing alarms, and in which somebody served."""
+    spec = context.spec.monitor
+    good = [
+        one
+        for one in _reports(context.monitoring_root, context.model.name)
+        if one.window.end <= context.window.start
+        and one.content.get("champion")
+        and not alarms_of(one.content, spec, one.window)
+    ]
+    return max(good, key=lambda one: one.window.end, default=None)
+
+
+def _moves(context: StepContext, head: Head, good: Window | None) -> list[ColumnMove]:
+    """How the columns of this window differ from those of good days, or of the training data."""
+    spec, window = context.spec.monitor.drift, context.window
+    watched = context.spec.features.columns
+    reference = known_profiles(read_json(Path(head.bundle) / REFERENCE), watched)
+    start = (good.end if good else window.start) - _BACK
+    answers = logged_days(
+        context,
+        Window(start=start, end=window.end),
+        watched,
+        named_in(reference),
+        least=spec.min_rows,
+    )
+    days = answers.profiles()
+    now = merged(_between(days, window).values())
+    before = _between(days, Window(start=start, end=good.end)) if good else {}
+    if not before:
+        return column_moves(reference, now)
+    pooled = merged(before.values())
+    return column_moves(pooled, now, usual=_usual(pooled, before))
+
+
+def _between(days: DayProfiles, span: Window) -> DayProfiles:
+    first, last = f"{span.start:%Y-%m-%d}", f"{span.end:%Y-%m-%d}"
+    return {day: days[day] for day in days if first <= day < last}
+
+
+def _usual(pooled: Profile, days: DayProfiles) -> dict[str, float]:
+    """By column, how far the farthest of the last good days lies from all of them."""
+    last = [days[day] for day in sorted(days)[-_USUAL_DAYS:]]
+    if len(last) < 2:
+        return {}
+    return {
+        name: max(distance(pooled[name], day[name]) for day in last if name in day)
+        for name in pooled
+        if any(name in day for day in last)
+    }
+
+
+def _slices(context: StepContext, good: Window | None) -> list[BadSlice]:
+    """Where the loss of the labels that came since the good window sits."""
+    if good is None:
+        return []
+    train, model = context.spec.train, context.model.name
+    start, end = good.end - _BACK, context.window.end
+    store = JoinedWindows(context.monitoring_root)
+    spans = [(start, good.end), (good.end, end)]
+    joined = [
+        store.read(model, first, last, task=train.task, classes=train.classes)
+        for first, last in spans
+    ]
+    joined = [table.filter(pc.is_valid(table["label"])) for table in joined]
+    least = context.spec.monitor.groups.min_labels or context.spec.evaluation.min_rows
+    if min(table.num_rows for table in joined) < 2 * least:
+        return []
+    columns = _columns(context)
+    due = context.spec.data.label.known_after
+    first_event = min(pc.min(table["event_time"]).as_py() for table in joined)
+    log = Window(start=max(first_event, start - due - _BACK), end=end)
+    logged = first_predictions(logged_answers(context, log, columns))
+    keys = logged["entity_key"].combine_chunks()
+    sides = [_Side.of(context, table, logged, keys) for table in joined]
+    parted = {
+        name: _parted(sides[0].cells[name], sides[1].cells[name])
+        for name in columns
+        if name in logged.column_names
+    }
+    return bad_slices(parted, sides[0].losses, sides[1].losses, least=least)
+
+
+def _columns(context: StepContext) -> list[str]:
+    """The columns that slices are made of: those declared as slices, categories, then others."""
+    features = context.spec.features.columns
+    named = [part.column for part in context.spec.evaluation.slices]
+    words = [name for name, kind in features.items() if kind.type == "category"]
+    return [*dict.fromkeys([*named, *words, *features])][:_MOST_COLUMNS]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Labelled rows of one side: losses, and the columns that the log kept of them."""
+
+    losses: Losses
+    cells: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, context: StepContext, joined: Any, logged: Any, keys: Any) -> "_Side":
+        train = context.spec.train
+        metric = compared_metric(train.task, context.spec.monitor.quality.metric, "log_loss")
+        labels = encode_labels(joined["label"].to_pandas(), train)
+        losses = row_losses(train.task, metric, labels, score_array(joined["score"]))
+        found = pc.index_in(joined["entity_key"], value_set=keys)
+        known = np.isfinite(losses) & pc.is_valid(found).to_numpy(zero_copy_only=False)
+        rows = pa.array(np.flatnonzero(known))
+        taken = logged.take(found.take(rows))
+        days = day_numbers(joined["event_time"].take(rows))
+        return cls(Losses(losses[known], np.asarray(days, dtype=np.int64)), _cells(taken))
+
+
+def _cells(taken: Any) -> Mapping[str, Any]:
+    return {name: taken[name] for name in taken.column_names}
+
+
+def _parted(before: Any, now: Any) -> PartedColumn:
+    """A category by its most frequent values, a number by quarters of the good rows."""
+    kinds = [before.type, now.type]
+    if any(pa.types.is_string(kind) or pa.types.is_dictionary(kind) for kind in kinds):
+        words = [pc.fill_null(side.cast(pa.string()), "").to_numpy() for side in (before, now)]
+        values, counts = np.unique(np.concatenate(words).astype(str), return_counts=True)
+        kept = values[np.argsort(-counts, kind="stable")][:_MOST_VALUES]
+        place_of = {word: place for place, word in enumerate(kept.tolist())}
+        codes = [np.array([place_of.get(word, -1) for word in side]) for side in words]
+        names = [word or "(none)" for word in kept.tolist()]
+        return PartedColumn(names, *(side.astype(np.int64) for side in codes))
+    numbers = [
+        pc.cast(side, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        for side in (before, now)
+    ]
+    there = numbers[0][np.isfinite(numbers[0])]
+    if not len(there):
+        return PartedColumn([], *(np.full(len(side), -1, dtype=np.int64) for side in numbers))
+    edges = np.unique(np.quantile(there, np.arange(1, _BINS) / _BINS))
+    cuts = [f"{edge:.4g}" for edge in edges]
+    names = [f"<={cuts[0]}", *(f"{a}..{b}" for a, b in pairwise(cuts))]
+    names.append(f">{cuts[-1]}")
+    coded = [np.searchsorted(edges, side, side="left").astype(np.int64) for side in numbers]
+    for codes, side in zip(coded, numbers, strict=True):
+        codes[~np.isfinite(side)] = -1
+    return PartedColumn(names, *coded)

@@ -1,0 +1,151 @@
+"""What an alarm comes from is named first: a unit, a commit, a slice; on quiet nights nothing."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from release_world import _day_tables
+from served_world import TRAINED, ServedWorld, at
+
+from ferryman.data.versions.snapshots import SnapshotEntry
+from ferryman.monitoring.diagnosis import Diagnosis
+from ferryman.runtime.declared_connections import DeclaredConnections
+from ferryman.runtime.messages import StepRequest
+from ferryman.runtime.run_store import run_folder
+from ferryman.settings import Settings
+from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.diagnosed_window import diagnose_window
+
+FIRST, BROKEN, LAST = TRAINED, TRAINED + 7, TRAINED + 10
+
+
+class ChangingWorld(ServedWorld):
+    """Answers whose inputs, and windows whose code and queries, change on a day."""
+
+    broken: Any = None
+    entry = SnapshotEntry(reason="test", actor="test")
+
+    def _log(self, day: int, features: pa.Table) -> None:
+        super()._log(day, self.broken(features) if self.broken and day >= BROKEN else features)
+
+    def _publish(self, day: int, features: pa.Table, labels: pa.Table | None) -> None:
+        known = _day_tables(0)[1].slice(0, 0) if labels is None else labels
+        snapshot = self._store.write("tiny", at(day), features, known, self.entry)
+        self._store.publish("tiny", at(day), snapshot.id, "test")
+
+    def diagnosis(self, day: int) -> Diagnosis:
+        folder = run_folder(self.settings.runs_root, "tiny", "monitoring", f"night-{day}")
+        request = StepRequest(
+            model="tiny",
+            step="monitor",
+            run_id=f"night-{day}",
+            run_uri=str(folder),
+            window=at(day),
+            spec_digest=self.model.digest,
+        )
+        connections = DeclaredConnections(self.settings)
+        return diagnose_window(
+            StepContext(request, self.model, self.settings, StepParams(), connections)
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path, make_bundle: Any) -> ChangingWorld:
+    settings = Settings(home=tmp_path / "home", zoo=tmp_path / "zoo", root=tmp_path)
+    declared = """\
+monitor: {quality: {metric: log_loss, tolerance: 0.05}}
+evaluation: {slices: [{column: carrier}]}
+"""
+    return ChangingWorld(settings, make_bundle, declared)
+
+
+def first_alarm(world: ChangingWorld, change: Any = None, on_break: Any = None) -> Diagnosis:
+    """Serve night by night until monitoring alarms after the break; what is said of that night."""
+    for day in range(FIRST, LAST + 1):
+        # A day's labels are published with the features of the next.
+        if day == BROKEN - 1 and on_break is not None:
+            on_break()
+        world.serve(day, change if day >= BROKEN else None)
+        if day < BROKEN - 1:
+            continue
+        if day == BROKEN - 1:
+            world.night(day - 1, FIRST)
+        world.night(day)
+        said = world.diagnosis(day)
+        if day < BROKEN:
+            assert (said.alarms, said.culprits) == ([], ())
+        elif said.alarms:
+            return said
+    raise AssertionError("monitoring never alarmed")
+
+
+def in_miles(features: pa.Table) -> pa.Table:
+    place = features.schema.get_field_index("distance")
+    return features.set_column(place, "distance", pc.multiply(features["distance"], 0.01))
+
+
+def test_a_changed_unit_is_named_with_its_factor(world: ChangingWorld) -> None:
+    world.broken = in_miles
+    said = first_alarm(world)
+    first = said.culprits[0]
+    assert (first.kind, first.name) == ("column", "column distance")
+    assert first.facts["factor"] == pytest.approx(0.01)
+    assert said.last_good == str(at(BROKEN - 1))
+    assert len(said.text.splitlines()) <= 6
+    assert "ferryman run ingest --model tiny" in said.text
+
+
+def test_a_commit_that_changed_a_query_is_named(world: ChangingWorld, tmp_path: Path) -> None:
+    query = world.settings.zoo / "tiny" / "features.sql"
+
+    def git(*words: str) -> str:
+        own = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+        command = ["git", "-C", str(tmp_path), *own, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(subject: str, digest: str) -> None:
+        git("add", "zoo")
+        git("commit", "-m", subject)
+        world.entry = world.entry.model_copy(
+            update={"code_version": git("rev-parse", "HEAD"), "queries": {"features.sql": digest}}
+        )
+
+    git("init", "-q")
+    commit("first", "a")
+
+    def bad_commit() -> None:
+        query.write_text(query.read_text() + "-- distance / 100\n")
+        commit("distance in another unit", "b")
+
+    world.broken = in_miles
+    said = first_alarm(world, on_break=bad_commit)
+    first = said.culprits[0]
+    assert first.kind == "code"
+    assert "'distance in another unit' by Ann changed features.sql" in first.text
+    assert "column distance" in first.text
+    assert first.remedy.startswith(f"git revert {git('rev-parse', '--short=12', 'HEAD')}")
+    assert [one.name for one in said.culprits[1:]] == ["column distance"]
+
+
+def test_a_bad_slice_is_named_with_its_share(world: ChangingWorld) -> None:
+    random = np.random.default_rng(1)
+
+    def spoil(features: pa.Table, truth: Any) -> Any:
+        bad = np.array(features["carrier"].to_pylist()) == "AA"
+        return np.where(bad, random.random(len(truth)) < 0.5, truth)
+
+    said = first_alarm(world, spoil)
+    first = said.culprits[0]
+    assert (first.kind, first.name) == ("slice", "slice carrier=AA")
+    assert 0.8 < first.facts["share"] < 1.2
+
+
+def test_what_hits_all_alike_and_left_no_trace_has_no_culprit(world: ChangingWorld) -> None:
+    random = np.random.default_rng(2)
+    said = first_alarm(world, lambda _, truth: random.random(len(truth)) < 0.5)
+    assert said.culprits == []
+    assert "nothing changed that explains it" in said.title
