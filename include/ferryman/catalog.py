@@ -11,6 +11,7 @@ from ferryman.errors import SpecError
 from ferryman.spec.loader import FILE_NAME, load_model
 from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel
+from ferryman.spec.notify import NotifySpec
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,9 @@ def find_model(zoo: Path, name: str) -> DeclaredModel:
     if name in catalog.models or name in catalog.errors:
         return catalog.get(name)
     return load_catalog(zoo).get(name)
+
+
+def notify_of(zoo: Path, name: str) -> NotifySpec:
+    """Who is told of a model; the usual channel where there is no such model, or it is wrong."""
+    found = load_catalog(zoo, only=name).models.get(name)
+    return found.spec.notify if found is not None else NotifySpec()

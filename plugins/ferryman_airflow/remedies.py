@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from ferryman.catalog import load_catalog
-from ferryman.errors import FerrymanError
+from ferryman.catalog import load_catalog, notify_of
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import ALERT
 from ferryman.runtime.alerts import send
@@ -19,7 +18,7 @@ from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.settings import Settings
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.monitoring import Remedy
-from ferryman.spec.notify import NotifySpec, Severity
+from ferryman.spec.notify import Severity
 from ferryman_airflow.connections import translate
 
 ACTOR = "alertmanager"
@@ -193,7 +192,7 @@ def tell_people(
         "alerts": len(alerts),
     }
     logger.warning("ALERT %s", message["title"])
-    notify = _notify_of(settings, labels.get("model", ""))
+    notify = notify_of(settings.zoo, labels.get("model", ""))
     channels = notify.channels_for("alert", severity)
     return send(message, ServerConnections(settings), channels=channels)
 
@@ -203,13 +202,3 @@ def _severity(labels: Iterable[Mapping[str, str]]) -> Severity:
     if found == {"info"}:
         return "info"
     return "warning" if found <= {"info", "warning"} else "critical"
-
-
-def _notify_of(settings: Settings, model: str) -> NotifySpec:
-    """Who is told of a model's alerts; the channel `alerts` where it is about no model of ours."""
-    try:
-        declared = load_catalog(settings.zoo, only=model).models.get(model) if model else None
-    except FerrymanError as error:
-        logger.warning("the channels of %s are not known: %s", model[:60], error.text)
-        declared = None
-    return declared.spec.notify if declared is not None else NotifySpec()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
+from ferryman.catalog import notify_of
 from ferryman.errors import DependencyUnavailable, IntegrityBroken, PolicyRefused
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import GUARD, Candidate, Head, Note, Protected, State
@@ -206,11 +207,12 @@ def _tell(
 ) -> None:
     """A note and an alert for each finding; a lasting one that was told before is let be."""
     lasting = _lasting(ledger, model)
+    notify = notify_of(settings.zoo, model) if found else None
     for one in found:
         if one.lasts and one.key in lasting:
             continue
         # Told twice after a kill in between is better than never.
-        alert(settings, f"{model}: guard", one.text, one.facts, connections)
+        alert(settings, f"{model}: guard", one.text, one.facts, connections, notify=notify)
         _note(ledger, settings, model, one, _LASTS if one.lasts else _RIGHTED)
 
 

@@ -50,9 +50,10 @@ def automatic(
             f"{reason}. {error}",
             {"rule": finding.rule, "epoch": made.epoch, "left": made.version},
             connections,
+            notify=model.spec.notify,
         )
         raise
-    _tell_once(settings, ledger, done, connections)
+    _tell_once(settings, model, ledger, done, connections)
     return done
 
 
@@ -71,7 +72,7 @@ def finish_automatic(
         return None
     asked = Asked(AUTOMATIC, made.reason, epoch=made.base_epoch)
     done = roll_back(settings, model.name, asked, connections)
-    _tell_once(settings, ledger, done, connections)
+    _tell_once(settings, model, ledger, done, connections)
     return done
 
 
@@ -90,7 +91,11 @@ def _finding_of(ledger: Ledger, made: Op) -> dict[str, JsonValue]:
 
 
 def _tell_once(
-    settings: Settings, ledger: Ledger, done: RolledBack, connections: Connections | None
+    settings: Settings,
+    model: DeclaredModel,
+    ledger: Ledger,
+    done: RolledBack,
+    connections: Connections | None,
 ) -> None:
     """Tell people, and note it; a kill in between may have them told twice."""
     made = _asked_by_evidence(ledger, done.head.model)
@@ -105,7 +110,7 @@ def _tell_once(
     }
     title = f"{made.model}: rolled back"
     text = f"{done.text}, because {made.reason}" + (f"; {done.later}" if done.later else "")
-    sent = alert(settings, title, text, facts, connections)
+    sent = alert(settings, title, text, facts, connections, notify=model.spec.notify)
     ledger.note(
         ALERT,
         made.model,

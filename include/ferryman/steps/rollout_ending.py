@@ -60,7 +60,8 @@ def tell_once(exposure: Exposure, title: str, text: str, facts: dict[str, JsonVa
         known = (told.get("op"), told.get("base_epoch"), told.get("stage"), note.reason)
         if known == (op.op_id, op.base_epoch, exposure.stage, text[:500]):
             return
-    sent = alert(exposure.settings, title, text, facts, exposure.connections)
+    notify = exposure.model.spec.notify
+    sent = alert(exposure.settings, title, text, facts, exposure.connections, notify=notify)
     ledger.note(
         ALERT,
         op.model,
