@@ -14,6 +14,9 @@ from ferryman.settings import load_settings
 def diagnose(
     model: ModelOption,
     window: WindowOption = None,
+    alert: Annotated[
+        bool, typer.Option("--alert", help="Tell the declared channels, once a window.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All facts as JSON.")] = False,
 ) -> None:
     """Name the likeliest culprits of a window's alarms, with evidence and remedy."""
@@ -22,6 +25,7 @@ def diagnose(
     from ferryman.runtime.run_store import run_folder
     from ferryman.steps.contract import StepContext, StepParams
     from ferryman.steps.diagnosed_window import diagnose_window, newest_window
+    from ferryman.steps.told_diagnosis import tell_diagnosis
 
     settings = load_settings()
     found = find_model(settings.zoo, model)
@@ -34,9 +38,10 @@ def diagnose(
         window=span,
         spec_digest=found.digest,
     )
-    said = diagnose_window(
-        StepContext(request, found, settings, StepParams(), DeclaredConnections(settings))
-    )
+    context = StepContext(request, found, settings, StepParams(), DeclaredConnections(settings))
+    said = diagnose_window(context)
+    if alert:
+        tell_diagnosis(context, said)
     if as_json:
         sys.stdout.write(json.dumps(said.as_json()) + "\n")
         return

@@ -5,7 +5,6 @@ Told from the ledger, the catalogue of snapshots, the kept recipes and declarati
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ferryman.data.versions.catalogue_entry import CatalogueEntry
 from ferryman.data.versions.change_reason import explain_change
@@ -187,8 +186,3 @@ def _versions(before: str, now: str) -> str:
 
 def _revert(commits: Sequence[Commit]) -> str:
     return f"git revert {commits[0].sha[:_SHORT]}, then " if commits else "undo the change, then "
-
-
-def declared(context: StepContext) -> dict[str, Any]:
-    """The declaration as plain JSON, as it is kept for later comparisons."""
-    return context.spec.model_dump(mode="json")

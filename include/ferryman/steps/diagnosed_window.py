@@ -1,7 +1,6 @@
 """Says of a monitored window what changed since the last one in which nothing alarmed.
 
-Reads reports, profiles of logged days and joined rows; writes the declaration of now, once a
-digest, so that a later diagnosis can say which of its keys changed. Repeating it changes nothing.
+Reads reports, profiles of logged days and joined rows; repeating it changes nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,6 @@ import pyarrow.compute as pc
 from ferryman.errors import SpecError
 from ferryman.evaluation.row_losses import compared_metric, row_losses
 from ferryman.ledger.records import Head
-from ferryman.monitoring.declarations import Declarations
 from ferryman.monitoring.diagnosis import Diagnosis, alarms_of, rank
 from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves, distance
 from ferryman.monitoring.diagnosis_slices import BadSlice, Losses, PartedColumn, bad_slices
@@ -35,7 +33,7 @@ from ferryman.runtime.files import read_json
 from ferryman.runtime.score_column import score_array
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext
-from ferryman.steps.diagnosed_changes import declared, found_changes
+from ferryman.steps.diagnosed_changes import found_changes
 from ferryman.steps.known_then import head_then
 from ferryman.steps.logged_answers import logged_answers
 from ferryman.steps.logged_days import logged_days
@@ -60,7 +58,6 @@ def diagnose_window(context: StepContext, report: Mapping[str, Any] | None = Non
     `report` is the window's, where it is not stored yet. SpecError (exit 2) where there is none.
     """
     model, window, spec = context.model.name, context.window, context.spec.monitor
-    Declarations(context.monitoring_root).keep(model, context.model.digest, declared(context))
     file = report_file(context.monitoring_root, model, window)
     found = report if report is not None else _stored(file, context)
     alarms = alarms_of(found, spec, window)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from ferryman.monitoring.declarations import Declarations
 from ferryman.monitoring.looks import LOOKED_AT, report_file, told_look
 from ferryman.runtime.files import write_json
 from ferryman.runtime.messages import StepResult
@@ -48,6 +49,7 @@ def run(context: StepContext) -> StepResult:
         **operations.report(),
         **drift.report(),
     }
+    _keep_declaration(context)
     report = str(_write_report(context, {**outputs, **parts}, now))
     return context.result(
         text="; ".join([quality.text, drift.text, *groups.alarms, *operations.alarms]),
@@ -61,6 +63,12 @@ def run(context: StepContext) -> StepResult:
         },
         artifacts={"report": report},
     )
+
+
+def _keep_declaration(context: StepContext) -> None:
+    """A later diagnosis says which of its keys are not as they were tonight."""
+    declared = context.spec.model_dump(mode="json")
+    Declarations(context.monitoring_root).keep(context.model.name, context.model.digest, declared)
 
 
 def _write_report(context: StepContext, report: dict[str, JsonValue], now: datetime) -> Path:

@@ -8,17 +8,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from release_world import _day_tables
+from release_world import _day_tables, candidate
 from served_world import TRAINED, ServedWorld, at
 
 from ferryman.data.versions.snapshots import SnapshotEntry
+from ferryman.ledger.ledger import PROMOTE, Ledger
+from ferryman.ledger.records import Candidate, State
+from ferryman.monitoring.declarations import Declarations
 from ferryman.monitoring.diagnosis import Diagnosis
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.messages import StepRequest
 from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
 from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.diagnosed_changes import found_changes
 from ferryman.steps.diagnosed_window import diagnose_window
+from ferryman.steps.told_diagnosis import tell_diagnosis
 
 FIRST, BROKEN, LAST = TRAINED, TRAINED + 7, TRAINED + 10
 
@@ -37,7 +42,7 @@ class ChangingWorld(ServedWorld):
         snapshot = self._store.write("tiny", at(day), features, known, self.entry)
         self._store.publish("tiny", at(day), snapshot.id, "test")
 
-    def diagnosis(self, day: int) -> Diagnosis:
+    def context(self, day: int) -> StepContext:
         folder = run_folder(self.settings.runs_root, "tiny", "monitoring", f"night-{day}")
         request = StepRequest(
             model="tiny",
@@ -48,9 +53,7 @@ class ChangingWorld(ServedWorld):
             spec_digest=self.model.digest,
         )
         connections = DeclaredConnections(self.settings)
-        return diagnose_window(
-            StepContext(request, self.model, self.settings, StepParams(), connections)
-        )
+        return StepContext(request, self.model, self.settings, StepParams(), connections)
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def first_alarm(world: ChangingWorld, change: Any = None, on_break: Any = None) 
         if day == BROKEN - 1:
             world.night(day - 1, FIRST)
         world.night(day)
-        said = world.diagnosis(day)
+        said = diagnose_window(world.context(day))
         if day < BROKEN:
             assert (said.alarms, said.culprits) == ([], ())
         elif said.alarms:
@@ -97,6 +100,10 @@ def test_a_changed_unit_is_named_with_its_factor(world: ChangingWorld) -> None:
     assert said.last_good == str(at(BROKEN - 1))
     assert len(said.text.splitlines()) <= 6
     assert "ferryman run ingest --model tiny" in said.text
+    # People are told once, however often the window is looked at.
+    assert [tell_diagnosis(world.context(BROKEN), said) for _ in range(2)] == [True, False]
+    kept = world.settings.monitoring_root / "tiny" / "declarations"
+    assert [file.stem for file in kept.iterdir()] == [world.model.digest]
 
 
 def test_a_commit_that_changed_a_query_is_named(world: ChangingWorld, tmp_path: Path) -> None:
@@ -149,3 +156,49 @@ def test_what_hits_all_alike_and_left_no_trace_has_no_culprit(world: ChangingWor
     said = first_alarm(world, lambda _, truth: random.random(len(truth)) < 0.5)
     assert said.culprits == []
     assert "nothing changed that explains it" in said.title
+
+
+def test_changes_of_code_declaration_and_rows_are_told_of_snapshots(world: ChangingWorld) -> None:
+    features, labels = _day_tables(1)
+    keep = world.context(1).monitoring_root
+    Declarations(keep).keep("tiny", "a" * 64, {"train": {"seed": 1}})
+    Declarations(keep).keep("tiny", "b" * 64, {"train": {"seed": 2}})
+
+    def publish(day: int, rows: int, **entry: Any) -> None:
+        made = world.entry.model_copy(update=entry)
+        snapshot = world._store.write("tiny", at(day), features[:rows], labels[:0], made)
+        world._store.publish("tiny", at(day), snapshot.id, "test")
+
+    publish(1, 500, spec_digest="a" * 64, code_version="c" * 40)
+    publish(2, 100, spec_digest="b" * 64, code_version="c" * 40)
+    publish(3, 100, spec_digest="b" * 64, code_version="d" * 40)
+    declaration, rows = found_changes(world.context(2), at(1), 2)
+    assert (declaration.kind, declaration.facts["keys"]) == (
+        "configuration",
+        ["train.seed: 1 -> 2"],
+    )
+    assert "train.seed: 1 -> 2" in declaration.text
+    assert rows.kind == "data"
+    assert "has 100 rows" in rows.text
+    [code] = found_changes(world.context(3), at(2), 2)
+    assert (code.kind, code.name) == ("code", f"code {'c' * 12} -> {'d' * 12}")
+    assert found_changes(world.context(3), at(3), 2) == []
+
+
+def test_a_version_that_serves_in_place_of_another_is_told(
+    world: ChangingWorld, make_bundle: Any
+) -> None:
+    ledger = Ledger(world.settings.ledger_url)
+    later = {"cutoff": "2013-01-08T00:00:00Z"}
+    given = {**candidate(world.settings, 3, make_bundle), **later}
+    op = ledger.open_op(PROMOTE, "tiny", Candidate(**given), "ann", "test")
+    ledger.advance(op.op_id, State.REGISTERED, {})
+    evidence: dict[str, Any] = {"outcome": "passed", "candidate": {"log_loss": 0.4}}
+    ledger.advance(op.op_id, State.GATED, evidence, base_epoch=1)
+    ledger.advance(op.op_id, State.STAGED, {})
+    ledger.commit(op.op_id, 1)
+    [change] = found_changes(world.context(TRAINED), at(TRAINED - 1), 2)
+    assert (change.kind, change.name) == ("version", "version 3")
+    assert "version 3 serves in place of 2: released" in change.text
+    assert change.remedy == "ferryman rollback --model tiny"
+    assert found_changes(world.context(TRAINED), at(TRAINED - 1), 3) == []
