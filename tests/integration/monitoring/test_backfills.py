@@ -10,6 +10,8 @@ import pytest
 from lived_nights import Past
 from served_world import at
 
+from ferryman.errors import IntegrityBroken
+
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory, make_bundle: Any) -> Past:
@@ -74,3 +76,15 @@ def test_windows_of_another_year_change_nothing(tmp_path: Path, make_bundle: Any
         shutil.copyfile(file, other)
     assert past.report(past.run(8, "again")) == past.told[8]
     assert past.report(past.run(8, "backfill", backfill=True)) == past.told[8]
+
+
+def test_a_past_champion_whose_bundle_is_gone_is_told(past: Past) -> None:
+    bundle = past.settings.bundles_root / "tiny" / str(past.world.given["digest"])
+    aside = bundle.rename(bundle.with_name("aside"))
+    try:
+        with pytest.raises(IntegrityBroken, match="version 2 of tiny cannot be loaded") as told:
+            past.run(9, "bundle", backfill=True)
+        assert "Versions in order here: 4." in told.value.remedy
+    finally:
+        aside.rename(bundle)
+    assert past.report(past.run(9, "bundle", backfill=True)) == past.told[9]
