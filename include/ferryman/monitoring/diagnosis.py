@@ -136,11 +136,15 @@ def alarms_of(report: Mapping[str, Any], spec: MonitorSpec, window: Window) -> l
 
 
 def rank(
-    changes: Sequence[Change], moves: Sequence[ColumnMove], slices: Sequence[BadSlice], model: str
+    changes: Sequence[Change],
+    moves: Sequence[ColumnMove],
+    slices: Sequence[BadSlice],
+    model: str,
+    day: str = "DAY",
 ) -> list[Culprit]:
-    """The culprits, the likeliest first."""
+    """The culprits, the likeliest first; `day` is the window's, for the remedy's command."""
     found = [_of_change(change, moves) for change in changes]
-    found += [_of_move(move, model) for move in moves]
+    found += [_of_move(move, model, day) for move in moves]
     found += [_of_slice(one, model) for one in slices]
     return sorted(found, key=lambda one: -one.weight)
 
@@ -153,16 +157,16 @@ def _of_change(change: Change, moves: Sequence[ColumnMove]) -> Culprit:
     return Culprit(change.kind, change.name, weight, text, change.remedy, change.facts)
 
 
-def _of_move(move: ColumnMove, model: str) -> Culprit:
+def _of_move(move: ColumnMove, model: str, day: str) -> Culprit:
     weight = _COLUMNS.get(move.kind, _MOST_OF_A_MOVE * (0.5 + move.effect / 2))
     source = "correct it where the rows come from"
     remedy = {
         "unit": f"{source}, or convert it in features.sql, and ingest the window again: "
-        f"ferryman run ingest --model {model} --window DAY",
+        f"ferryman run ingest --model {model} --window {day}",
         "type": f"{source}, and ingest the window again: "
-        f"ferryman run ingest --model {model} --window DAY",
+        f"ferryman run ingest --model {model} --window {day}",
         "nulls": f"find out why the values are missing, {source}, and ingest the window again: "
-        f"ferryman run ingest --model {model} --window DAY",
+        f"ferryman run ingest --model {model} --window {day}",
         "categories": "if the values are right, retrain: "
         f"ferryman run training --model {model}; if not, {source}",
         "moved": f"if the values are right, retrain: ferryman run training --model {model}",

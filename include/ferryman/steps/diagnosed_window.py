@@ -68,7 +68,8 @@ def diagnose_window(context: StepContext, report: Mapping[str, Any] | None = Non
     then = (good.content.get("champion") or {}).get("version") if good else None
     span = good.window if good else None
     moves = _moves(context, head, span) if head else []
-    culprits = rank(found_changes(context, span, then), moves, _slices(context, span), model)
+    changes, day = found_changes(context, span, then), f"{window.start:%Y-%m-%d}"
+    culprits = rank(changes, moves, _slices(context, span), model, day)
     since = str(span) if span else None
     return Diagnosis(model, str(window), alarms, since, culprits, str(file))
 
