@@ -63,6 +63,7 @@ bench: $(READY) ## measure: serving, its log, a shadow, evidence, Airflow agains
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.drift
 	$(BIN)/python -m benchmarks.drift_alarms
+	$(BIN)/python -m benchmarks.retraining
 	$(BIN)/python -m benchmarks.csv_check
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.orchestration

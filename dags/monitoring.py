@@ -18,7 +18,7 @@ from ferryman_airflow.params import declare
 for model in declared_models("monitoring"):
     with DAG(
         schedule=by_interval(model.spec.schedule.monitoring),
-        params=declare("window_start", "window_end", "as_known"),
+        params=declare("window_start", "window_end", "as_known", "reason"),
         max_active_runs=1,
         **about(model, "monitoring", __doc__, hours=2, retries=30),
     ):
@@ -27,7 +27,11 @@ for model in declared_models("monitoring"):
             for name in ("join_labels", "monitor")
         )
         decide = step(
-            model, "decide_retrain", derive=backfill_params, outlets=[retrain_asset(model)]
+            model,
+            "decide_retrain",
+            takes=("reason",),
+            derive=backfill_params,
+            outlets=[retrain_asset(model)],
         )
         verdict = step(model, "verdict", derive=backfill_params)
         join >> monitor >> decide
