@@ -23,7 +23,8 @@ COLUMNS = {name: FeatureSpec(type="category") for name in _CATEGORIES} | {
     name: FeatureSpec(type="number") for name in _NUMBERS
 }
 _QUERY = """
-    SELECT carrier, origin, dest, distance::DOUBLE AS distance, flown.hour * 60 + minute AS minute_of_day,
+    SELECT carrier, origin, dest, distance::DOUBLE AS distance,
+        flown.hour * 60 + minute AS minute_of_day,
         temp, dewp, humid, wind_speed, pressure, visib, time_hour AS event_time
     FROM read_parquet(?) AS flown JOIN read_parquet(?) AS reports USING (origin, time_hour)
 """
