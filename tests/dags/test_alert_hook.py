@@ -207,6 +207,7 @@ def test_the_installation_tells_its_figures(hook):
     assert 0 < found[("ferryman_disk_free_bytes",)] < found[("ferryman_disk_size_bytes",)]
     assert found["ferryman_airflow_alive", "metadatabase"] == 1
     assert found["ferryman_airflow_alive", "scheduler"] == 0  # none runs in this test
+    assert found["ferryman_airflow_pool_slots", "default_pool", "total"] > 0
 
 
 @pytest.mark.skipif(not alertmanager.is_installed(), reason=alertmanager.MISSING)

@@ -11,6 +11,7 @@ from typing import Any
 from ferryman.catalog import load_catalog
 from ferryman.ledger.ledger import Ledger
 from ferryman.settings import Settings
+from ferryman.steps.monitoring_figures import MonitoringFigures
 
 _VERIFIED_EVERY = 300.0  # seconds: a look at the whole ledger is dear
 _GRACE = timedelta(seconds=15)  # between a lease's last moment and a controller that is just late
@@ -28,16 +29,20 @@ class GuardFigures:
         self._settings = settings
         self._lock = threading.Lock()
         self._problems, self._verified = 0, -_VERIFIED_EVERY
+        self._monitoring = MonitoringFigures(settings)
 
-    def page(self, processes: Mapping[str, bool] | None = None) -> bytes:
-        """The text that Prometheus reads."""
+    def page(
+        self, processes: Mapping[str, bool] | None = None, further: Iterable[Any] = ()
+    ) -> bytes:
+        """The text that Prometheus reads; `further` are families that the orchestrator knows."""
         from prometheus_client import generate_latest
 
-        return generate_latest(_Collected([*self.families(), _alive(processes or {})]))
+        return generate_latest(_Collected([*self.families(), _alive(processes or {}), *further]))
 
     def families(self) -> Iterator[Any]:
         """Gauges: what cannot be read is left out, so that its absence can be seen."""
-        for read in (self._disk, self._of_ledger, self._of_monitoring):
+        parts = (self._disk, self._of_ledger, self._of_monitoring, self._monitoring.of_monitoring)
+        for read in parts:
             try:
                 yield from read()
             except Exception:

@@ -19,6 +19,7 @@ from ferryman.runtime.admin_token import make_token
 from ferryman.settings import Settings, load_settings
 from ferryman.steps.guard_figures import GuardFigures
 from ferryman_airflow.remedies import Outcome, Remedies, tell_people
+from ferryman_airflow.ui.airflow_figures import airflow_families
 
 TOKEN_FILE = "alerts.token"  # noqa: S105 - a file's name
 _MOST_BYTES = 1 << 20
@@ -84,7 +85,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get("/metrics")
     def metrics() -> Response:
-        page = figures.page(_processes())
+        page = figures.page(_processes(), airflow_families())
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.api_route("/{path:path}", methods=_METHODS)
