@@ -62,3 +62,23 @@ def test_a_value_on_a_bound_counts_as_up_to_it() -> None:
     for value in (1, 2, 4, 5):
         sizes.observe(value)
     assert sizes.buckets() == ([("1.0", 1.0), ("4.0", 3.0), ("+Inf", 4.0)], 12.0)
+
+
+def test_answers_and_errors_are_counted_by_version_and_old_versions_are_forgotten() -> None:
+    metrics = ServingMetrics("0")
+    for version in range(1, 7):
+        for _ in range(version):
+            metrics.versions.answered("flights", version, 0.002)
+    metrics.versions.failed("flights", 6)
+    metrics.versions.answered("rain", 1, 0.002)
+    found = _samples(metrics)
+
+    def own(model: str, version: int) -> tuple[tuple[str, str], ...]:
+        return (("model", model), ("replica", "0"), ("version", str(version)))
+
+    assert found["ferryman_version_seconds_count", own("flights", 6)] == 6
+    assert found["ferryman_version_errors_total", own("flights", 6)] == 1
+    assert found["ferryman_version_errors_total", own("flights", 5)] == 0
+    assert found["ferryman_version_seconds_count", own("rain", 1)] == 1
+    versions = {dict(labels).get("version") for name, labels in found if "version_sec" in name}
+    assert versions == {"1", "3", "4", "5", "6"}

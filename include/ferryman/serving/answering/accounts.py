@@ -28,6 +28,7 @@ class Accounts:
         name = model.identity.name
         self._metrics.scored(name, len(scores))
         self._metrics.count(name, route_name(request.route), 200, seconds)
+        self._metrics.versions.answered(name, model.identity.version, seconds)
         entry = Entry(
             call.request_id,
             model,
@@ -51,6 +52,8 @@ class Accounts:
         if call.variant == FALLBACK:
             share.candidate.failed()
             variants.failed(name, share.traffic.variant)
+            if share.model is not None:
+                self._metrics.versions.failed(name, share.model.identity.version)
             return
         side = share.champion if call.variant == CHAMPION else share.candidate
         side.answered(seconds, scores)
@@ -70,10 +73,14 @@ class Accounts:
             self._metrics.variants.dropped(call.model.identity.name)
 
     def broken(self, call: Call, error: Exception) -> None:
-        """What the champion answers with a 5xx, while it is compared, is its error."""
-        if call.variant == CHAMPION and call.share and not isinstance(error, RowError | Refusal):
+        """What a version answers with a 5xx is its error; the champion's, where it is compared."""
+        if isinstance(error, RowError | Refusal):
+            return
+        found = call.model.identity
+        self._metrics.versions.failed(found.name, found.version)
+        if call.variant == CHAMPION and call.share:
             call.share.champion.failed()
-            self._metrics.variants.failed(call.model.identity.name, CHAMPION)
+            self._metrics.variants.failed(found.name, CHAMPION)
 
 
 def route_name(route: Route) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferryman.serving.answering.distribution import Distribution
 from ferryman.serving.answering.variant_counts import VariantCounts
+from ferryman.serving.answering.version_counts import VersionCounts
 
 if TYPE_CHECKING:
     from ferryman.serving.models.onnx_model import OnnxModel
@@ -30,6 +31,7 @@ class ServingMetrics:
         self.in_flight = 0
         self.waiting_rows = 0
         self.variants = VariantCounts()
+        self.versions = VersionCounts()
         # Asked when the page is made: they know it themselves.
         self.models: Callable[[], Iterable[OnnxModel]] = list
         self.log_queue: Callable[[], int] = int
@@ -84,6 +86,7 @@ class ServingMetrics:
             *self._traffic(),
             *self._state(),
             *self.variants.families(),
+            *self.versions.families(),
             *ProcessCollector(registry=None).collect(),
         ]:
             family.samples = [
