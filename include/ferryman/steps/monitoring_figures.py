@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ferryman.ledger.costs import DONE, CostTable
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Head, State
+from ferryman.monitoring.drift_findings import Kind
+from ferryman.monitoring.retrain_reasons import Cause
 from ferryman.runtime.files import read_json
 from ferryman.settings import Settings
 
@@ -138,7 +140,8 @@ class MonitoringFigures:
         sheet.put("report_readable", 1, model=head.model)
 
     def _decisions(self, sheet: _Sheet, ledger: Ledger, head: Head) -> None:  # noqa: ARG002
-        model, counts, causes = head.model, {"yes": 0, "no": 0}, dict[str, int]()
+        model, counts = head.model, {"yes": 0, "no": 0}
+        causes = dict.fromkeys(map(str, get_args(Cause)), 0)
         for file in (self._settings.monitoring_root / model / "decisions").glob("*.json"):
             decision = self._decision(file)
             counts["yes" if decision.get("asked") else "no"] += 1
@@ -226,7 +229,7 @@ def _tell_drift(sheet: _Sheet, model: str, report: Mapping[str, Any]) -> None:
     drift, columns = report.get("drift") or {}, _most_moved(report.get("columns") or [])
     sheet.put("drift_alarm", int(bool(drift.get("alarm"))), model=model)
     sheet.put("drifted_columns", len(report["drifted"]), model=model)
-    for (kind, outcome), count in sorted(_counted(drift.get("findings") or [], "kind").items()):
+    for (kind, outcome), count in sorted(_counted(drift.get("findings") or []).items()):
         sheet.put("drift_findings", count, model=model, kind=kind, outcome=outcome)
     for column in columns:
         name = column["column"]
@@ -239,10 +242,10 @@ def _most_moved(columns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     return sorted(columns, key=lambda one: -abs(one.get("effect") or 0.0))
 
 
-def _counted(entries: Sequence[Mapping[str, Any]], key: str) -> dict[tuple[str, str], int]:
-    counts: dict[tuple[str, str], int] = {}
+def _counted(entries: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], int]:
+    counts = {(kind, outcome): 0 for kind in get_args(Kind) for outcome in ("alarm", "still")}
     for one in entries:
-        names = str(one[key]), str(one["outcome"])
+        names = str(one["kind"]), str(one["outcome"])
         counts[names] = counts.get(names, 0) + 1
     return counts
 
