@@ -188,6 +188,7 @@ class Users:
         self.variants: Counter[str] = Counter()
         self.versions: Counter[str] = Counter()
         self.failed = 0
+        self.answered = threading.Event()  # once
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._ask, args=(settings, rows, pause))
 
@@ -210,6 +211,7 @@ class Users:
                 self.failed += answer.status_code != 200
                 self.variants[answer.headers.get("x-model-variant", "")] += 1
                 self.versions[answer.headers.get("x-model-version", "")] += 1
+                self.answered.set()
 
 
 def released_elsewhere(

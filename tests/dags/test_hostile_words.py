@@ -1,5 +1,7 @@
 """Words of users that would be code elsewhere: a live run takes them as data, or not at all."""
 
+from types import SimpleNamespace
+
 import pytest
 from one_process import OneProcessRun
 from release_fixtures import api, begin, dag_of, head_of, roll_out, template, trained, world
@@ -138,7 +140,9 @@ def test_an_asset_events_extra_is_a_hint_at_most(api, dag_of, trained, world, sh
     )
     with pytest.raises(SpecError, match="no candidate"):
         candidate_params({"params": {}, "triggering_asset_events": candidates}, "tiny")
-    assert retrain_params({"params": {}, "triggering_asset_events": retrains}, "tiny") == {}
+    run = SimpleNamespace(run_type="asset_triggered")
+    context = {"params": {}, "triggering_asset_events": retrains, "dag_run": run}
+    assert retrain_params(context, "tiny") == {"asked": "event"}
     assert head_of(world) == (1, 1)
     assert SHOWN not in "".join(capfd.readouterr())
 
