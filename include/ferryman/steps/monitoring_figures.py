@@ -7,6 +7,7 @@ instead of a 0. Sources: the reports of `monitor`, stored decisions, the ledger 
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +68,7 @@ _HELP = {
 
 @dataclass
 class _Sheet:
-    """Samples by family; what is None is left out."""
+    """Samples by family; what is None or no number is left out."""
 
     families: dict[str, Any] = field(default_factory=dict)
     _told: dict[tuple[str, str], set[tuple[str, ...]]] = field(default_factory=dict)
@@ -78,7 +79,7 @@ class _Sheet:
 
         told = self._told.setdefault((name, model), set())
         values = (model, *(str(one)[:_LONGEST] for one in labels.values()))
-        if value is None or values in told or len(told) >= _MOST:
+        if value is None or math.isnan(value) or values in told or len(told) >= _MOST:
             return
         told.add(values)
         if name not in self.families:
@@ -95,6 +96,7 @@ class MonitoringFigures:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._champions: dict[str, tuple[int, float, float | None]] = {}
         self._decided: dict[Path, tuple[int, dict[str, Any]]] = {}
         self._costs: dict[str, tuple[float, list[tuple[dict[str, str], dict[str, float]]]]] = {}
 
@@ -114,13 +116,14 @@ class MonitoringFigures:
     def _champion(self, sheet: _Sheet, ledger: Ledger, head: Head) -> None:
         model = head.model
         sheet.put("champion_version", head.version, model=model)
-        own = [op for op in ledger.history(model) if op.candidate.digest == head.digest]
-        # After a rollback the head's order is that of the version that was left.
-        cutoff = own[-1].candidate.cutoff if own else head.order_key.cutoff
-        sheet.put("champion_cutoff_timestamp_seconds", _seconds(cutoff), model=model)
-        committed = [op.at.timestamp() for op in own if op.state is State.COMMITTED]
-        released = max(committed, default=None)
-        sheet.put("champion_released_timestamp_seconds", released, model=model)
+        with self._lock:
+            known = self._champions.get(model)
+        if known is None or known[0] != head.epoch:
+            known = head.epoch, *_released(ledger, head)
+            with self._lock:
+                self._champions[model] = known
+        sheet.put("champion_cutoff_timestamp_seconds", known[1], model=model)
+        sheet.put("champion_released_timestamp_seconds", known[2], model=model)
 
     def _report(self, sheet: _Sheet, ledger: Ledger, head: Head) -> None:  # noqa: ARG002
         """The newest report; without one there is nothing to tell."""
@@ -132,8 +135,8 @@ class MonitoringFigures:
         try:
             report = read_json(files[-1])
             _tell_report(_Sheet(), head.model, report)  # all of it or nothing
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            logger.warning("%s is no report of monitor", files[-1], exc_info=True)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s is no report of monitor: %r", files[-1], error)
             sheet.put("report_readable", 0, model=head.model)
             return
         _tell_report(sheet, head.model, report)
@@ -194,6 +197,15 @@ class MonitoringFigures:
             ({"model": model, "pipeline": pipeline, "step": step, "outcome": outcome}, sums)
             for (pipeline, step, outcome), sums in dearest
         ]
+
+
+def _released(ledger: Ledger, head: Head) -> tuple[float, float | None]:
+    """Until when the champion's data reach, and when it was last decided."""
+    own = [op for op in ledger.history(head.model) if op.candidate.digest == head.digest]
+    # After a rollback the head's order is that of the version that was left.
+    cutoff = own[-1].candidate.cutoff if own else head.order_key.cutoff
+    committed = [op.at.timestamp() for op in own if op.state is State.COMMITTED]
+    return _seconds(cutoff), max(committed, default=None)
 
 
 def _tell_report(sheet: _Sheet, model: str, report: Mapping[str, Any]) -> None:
