@@ -64,6 +64,7 @@ LONG = (
 
 # What takes a minute and more: `make test-slow` runs these, `make test` all others.
 SLOW = (
+    "tests/dags/test_dashboards.py",
     "tests/e2e/test_canary_and_rollback.py",
     "tests/e2e/test_in_a_browser.py",
     "tests/e2e/test_later_trainings.py",
