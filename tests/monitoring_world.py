@@ -95,7 +95,8 @@ class Station:
             table = table.append_column(name, pa.array(values))
         folder = self.settings.predictions_root / "rain" / f"date={day.start:%Y-%m-%d}"
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, folder / f"{version}.parquet")
+        # A file of the log is written once: it is remembered by its name.
+        pq.write_table(table, folder / f"{version}-{more.get('named', 'r')}.parquet")
 
     def publish(
         self,

@@ -116,7 +116,7 @@ def test_every_route_answers_401_without_a_token(client):
     from ferryman_airflow.ui.pages import build_app
 
     routes = build_app().routes
-    assert len(routes) == 8
+    assert len(routes) == 9
     paths = [route.path.replace("{", "").replace("}", "").replace(":path", "") for route in routes]
     for path in [*paths, "/", "/docs", "/openapi.json", "/redoc", "/models/flights/x"]:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):

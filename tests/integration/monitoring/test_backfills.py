@@ -43,8 +43,10 @@ def test_with_todays_knowledge_it_says_something_else(past: Past) -> None:
 
 
 def test_a_night_that_is_run_again_later_keeps_the_moment_of_its_first_look(
-    past: Past, tmp_path: Path
+    tmp_path: Path, make_bundle: Any
 ) -> None:
+    past = Past(tmp_path / "past", make_bundle)
+    past.go_on()
     reports = past.settings.monitoring_root / "tiny" / "reports"
     kept = tmp_path / "reports"
     shutil.copytree(reports, kept)
