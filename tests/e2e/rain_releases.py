@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +58,7 @@ def declare(zoo: Path, rain: Path, **changed: Any) -> Path:
     if not folder.is_dir():
         shutil.copytree(rain, folder)
     text = yaml.safe_load((rain / "model.yaml").read_text())
-    text = {**text, **DECLARED}
+    text = {**text, **deepcopy(DECLARED)}
     for path, value in changed.items():
         part = text
         *parents, last = path.split("__")
