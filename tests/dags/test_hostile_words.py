@@ -17,9 +17,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*")
 __all__ = ["_small_bundles", "api", "begin", "dag_of", "free_ports", "make_bundle", "roll_out"]
 __all__ += ["template", "trained", "world"]
 
-TEMPLATE = "{{ 7 * 191 }}{% raw %}{{ ti.xcom_push(key='x', value=1) }}"
+TEMPLATE = "{{ 7919 * 7907 * 104729 }}{% raw %}{{ ti.xcom_push(key='x', value=1) }}"
 SQL = "2013-01-01'; DROP TABLE ops; UPDATE head SET version = 9; --"
-SHOWN = "1337"  # what the template would give
+# What the template would give; a short number is in some time or port by chance.
+SHOWN = str(7919 * 7907 * 104729)
 
 
 class Named(str):

@@ -75,6 +75,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.release.agree()
 
 
+@pytest.mark.timeout(900)  # a busy machine takes five minutes
 def test_any_order_of_acts(
     tmp_path: Path, empty_mlflow: Path, free_ports: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
