@@ -25,7 +25,7 @@ from pathlib import Path
 from ferryman.catalog import load_catalog
 from ferryman.runtime.onnx_library import load_onnxruntime
 from ferryman.settings import load_settings
-from ferryman.steps.contract import STEP_NAMES
+from ferryman.spec.step_names import STEP_NAMES
 from ferryman_airflow.lineage_events import source_lineage
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ A server under load with a candidate's share, nights of monitoring, Airflow's ta
 ended, and a Prometheus that reads them.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import uvicorn
 from line_candidates import LINE, make_line, share_of
 from lived_nights import Past
 from release_world import _day_tables
@@ -59,22 +57,6 @@ def served_load(folder: Path) -> Iterator[str]:
             yield f"127.0.0.1:{port}"
     finally:
         deployer.stop()
-
-
-@contextmanager
-def served_application(app: Any) -> Iterator[str]:
-    """An ASGI application on a port of its own; its address."""
-    [port] = free_ports(1)
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.05)
-    yield f"127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
 
 
 def make_costs(settings: Settings) -> None:

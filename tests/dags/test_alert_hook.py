@@ -1,20 +1,16 @@
 """Alertmanager's messages in Airflow's own API server: who may, what starts, and how often."""
 
 import json
-import threading
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from rollback_world import alert_channel
 from services import alertmanager
-
-from ferryman.runtime.ports import free_ports
+from services.application import served_application
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
@@ -217,7 +213,7 @@ def test_a_real_alertmanager_starts_exactly_one_run(hook, tmp_path):
     token.write_text(headers["Authorization"].removeprefix("Bearer "))
     config = yaml.safe_load((ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text())
     config["route"] |= {"group_wait": "1s", "group_interval": "1s", "repeat_interval": "1s"}
-    with _served(client.app) as address:
+    with served_application(client.app) as address:
         [webhook] = config["receivers"][0]["webhook_configs"]
         webhook["url"] = f"http://{address}{PATH}"
         webhook["http_config"]["authorization"]["credentials_file"] = str(token)
@@ -242,18 +238,3 @@ def _sent(sender):
     kind = '{integration="webhook"}'
     assert counts.get(f"alertmanager_notifications_failed_total{kind}", 0) == 0
     return counts.get(f"alertmanager_notifications_total{kind}", 0)
-
-
-@contextmanager
-def _served(app):
-    [port] = free_ports(1)
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.05)
-    yield f"127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()

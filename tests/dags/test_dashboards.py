@@ -18,11 +18,11 @@ from dashboard_world import (
     make_runs,
     past_with_profiles,
     prometheus_config,
-    served_application,
     watched,
 )
 from line_candidates import LINE
 from services import prometheus
+from services.application import served_application
 from small_bundles import _small_bundles, make_bundle
 
 __all__ = ["_small_bundles", "make_bundle"]

@@ -6,7 +6,8 @@ import pytest
 
 from ferryman.errors import FerrymanError, PolicyRefused, SpecError
 from ferryman.settings import Settings
-from ferryman.steps.contract import STEP_NAMES, load_step
+from ferryman.spec.step_names import STEP_NAMES
+from ferryman.steps.contract import load_step
 
 # Airflow in one process loads its API server, whose own libraries warn of one another.
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*")

@@ -17,8 +17,8 @@ from ferryman.lineage.link import Link, missing
 from ferryman.registry.registry import CHAMPION, RegisteredVersion, Registry
 from ferryman.registry.tracking import RunFacts, Tracker
 from ferryman.runtime.run_store import run_folder, run_results
+from ferryman.spec.step_names import STEP_NAMES
 from ferryman.spec.windows import format_time
-from ferryman.steps.contract import STEP_NAMES
 
 _Answer = TypeVar("_Answer")
 _OURS = "ferryman."

@@ -5,37 +5,11 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator
 
 from ferryman.spec.part import Part
+from ferryman.spec.step_names import StepOfDags
 
 Event = Literal["success", "failure", "approval", "alert"]
 Severity = Literal["info", "warning", "critical"]
-Stage = Literal[
-    "all",
-    "ingest",
-    "validate",
-    "open_search",
-    "tune",
-    "train",
-    "evaluate",
-    "package",
-    "register",
-    "report",
-    "gate",
-    "stage",
-    "propose",
-    "approve",
-    "expose",
-    "commit",
-    "reconcile",
-    "score",
-    "batch_score",
-    "join_labels",
-    "monitor",
-    "decide_retrain",
-    "verdict",
-    "maintenance",
-    "roll_back",
-    "drill",
-]
+Stage = Literal["all", StepOfDags]
 
 DEFAULT_CHANNEL = "alerts"
 # How serious each event is by itself; an alert says it of itself.

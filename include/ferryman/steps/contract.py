@@ -1,6 +1,7 @@
 """The step contract: a verb is a module with `Params` and `run(context)`.
 
-Steps are listed here and imported only when they run: a step pays for its own libraries alone.
+Steps are named in spec.step_names and imported only when they run: a step pays for its own
+libraries alone.
 """
 
 import importlib
@@ -27,37 +28,9 @@ from ferryman.runtime.timings import timed
 from ferryman.settings import Settings, thread_environment
 from ferryman.spec.mistakes import nearest
 from ferryman.spec.model import DeclaredModel, ModelSpec
+from ferryman.spec.step_names import STEP_NAMES
 from ferryman.spec.windows import Window
 from ferryman.steps.step_costs import cost_kept
-
-STEP_NAMES = (
-    "ingest",
-    "validate",
-    "open_search",
-    "tune",
-    "train",
-    "evaluate",
-    "package",
-    "register",
-    "report",
-    "gate",
-    "stage",
-    "propose",
-    "approve",
-    "expose",
-    "commit",
-    "reconcile",
-    "score",
-    "batch_score",
-    "join_labels",
-    "monitor",
-    "decide_retrain",
-    "verdict",
-    "maintenance",
-    "roll_back",
-    "adopt",
-    "drill",
-)
 
 # What these make follows from the request alone, and is dear: a finished result is returned as it
 # is. All others look at the world (a source, the ledger, the server, new labels), which may have

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from ferryman.spec.notify import ChannelSpec, NotifySpec, Stage
-from ferryman.steps.contract import STEP_NAMES
+from ferryman.spec.step_names import STEP_NAMES
 
 
 def test_every_step_that_a_dag_runs_is_a_stage() -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ferryman.runtime.bundle import Signature
 from ferryman.serving.models.blocks import MAX_TEXT, RowError
 from ferryman.serving.models.rows import MAX_ROWS
+from ferryman.serving.models.times import read_time
 from ferryman.serving.protocols.answers import Refusal
 from ferryman.serving.protocols.json_bodies import as_object, read_json
 
@@ -120,16 +121,9 @@ def _outcome(value: Any, signature: Signature, index: int) -> Outcome:
 
 
 def _moment(given: Mapping[str, Any], name: str, index: int) -> int | None:
-    value = given.get(name)
-    if value is None:
+    moment = read_time(given.get(name), name, index)
+    if moment is None:
         return None
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        text = "must be a time with a zone, such as 2013-01-01T10:15:00Z"
-        raise RowError(text, row=index, field=name)
     if not _START <= moment < _LAST:
         raise RowError("must lie between 1970 and 2200", row=index, field=name)
     return (moment - _START) // _MICROSECOND

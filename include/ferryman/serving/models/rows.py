@@ -11,6 +11,7 @@ from typing import Any
 from ferryman.errors import SpecError
 from ferryman.runtime.bundle import Block, Signature
 from ferryman.serving.models.blocks import MAX_TEXT, CellBlock, RowError, cell_block
+from ferryman.serving.models.times import WANTED, read_time
 
 __all__ = ["ENTITY_KEY", "EVENT_TIME", "MAX_ROWS", "MAX_TEXT", "RowError", "RowSchema", "Rows"]
 
@@ -250,7 +251,7 @@ class RowSchema:
     def _checked_beside(self, given: dict[str, list[Any]]) -> dict[str, list[Any]]:
         for name, values in given.items():
             if name == EVENT_TIME:
-                given[name] = [_read_time(value, index) for index, value in enumerate(values)]
+                given[name] = [_event_time(value, index) for index, value in enumerate(values)]
                 continue
             for index, value in enumerate(values):
                 kind = type(value)
@@ -314,16 +315,11 @@ def _cell_text(cell: object) -> str:
     return str(int(cell)) if type(cell) is float and cell.is_integer() else str(cell)
 
 
-def _read_time(value: object, index: int) -> datetime | None:
-    """An ISO 8601 time with a zone as UTC; a naive one is refused, because nobody can order it."""
-    if value is None:
+def _event_time(value: object, index: int) -> datetime | None:
+    """The time of a row's event as UTC; None for null."""
+    moment = read_time(value, EVENT_TIME, index)
+    if moment is None:
         return None
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not 1970 < moment.year < 2200:
-        raise RowError(
-            "must be a time with a zone, such as 2013-01-01T10:15:00Z", row=index, field=EVENT_TIME
-        )
+    if not 1970 < moment.year < 2200:
+        raise RowError(WANTED, row=index, field=EVENT_TIME)
     return moment.astimezone(UTC)
