@@ -70,11 +70,16 @@ def declare(zoo: Path, rain: Path, **changed: Any) -> Path:
     return file
 
 
-def until(condition: Callable[[], Any], timeout: float = 90.0, pause: float = 0.2) -> Any:
-    """What a condition gives once it is true; fails after so many seconds."""
+def until(
+    condition: Callable[[], Any],
+    timeout: float = 90.0,
+    pause: float = 0.2,
+    told: Callable[[], Any] = str,
+) -> Any:
+    """What a condition gives once it is true; fails after so many seconds, with what is told."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited in vain {told()}"
         time.sleep(pause)
     return found
 
@@ -190,7 +195,8 @@ class RainReleases:
         """The state of each task of a run that has ended, by task."""
         api: AirflowApi = self.stack.api
         path = ("rain.release", run_id)
-        until(lambda: api.run(*path)["state"] in ("success", "failed"), timeout=150)
+        ended = ("success", "failed")
+        until(lambda: api.run(*path)["state"] in ended, 150, told=lambda: api.tasks(*path))
         return {str(one["task_id"]): str(one["state"]) for one in api.tasks(*path)}
 
     def asked(self, run_id: str) -> None:

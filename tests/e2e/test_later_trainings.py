@@ -65,7 +65,11 @@ def test_two_hundred_drift_events_make_one_training(releases, stack, record_prop
     record_property("seconds of the run that trained", _seconds(first))
     record_property("seconds of the others", [_seconds(run) for run in later])
     api.call("PATCH", "/api/v2/dags/rain.training", json={"is_paused": True})
-    until(lambda: releases.ledger.head("rain") and releases.head()[1] == version, timeout=120)
+    until(
+        lambda: releases.ledger.head("rain") and releases.head()[1] == version,
+        timeout=120,
+        told=lambda: _all_states(api, "rain.release"),
+    )
     until(lambda: not _open_runs(api, "rain.release"), timeout=60)
 
 
@@ -121,6 +125,10 @@ def _post(api, asset, times):
 
 def _tasks_of(api, dag):
     return {one["task_id"] for one in api.call("GET", f"/api/v2/dags/{dag}/tasks").json()["tasks"]}
+
+
+def _all_states(api, dag):
+    return [(run["dag_run_id"], run["state"], _states(api, dag, run)) for run in api.runs(dag)]
 
 
 def _states(api, dag, run):
