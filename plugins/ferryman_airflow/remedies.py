@@ -101,6 +101,11 @@ class Remedies:
         conf: dict[str, JsonValue] = {"reason": reason} if pipeline in _WITH_REASON else {}
         found = Outcome(name, fingerprint, "already", reason, dag, run_id)
         try:
+            if pipeline == "rollback" and not _is_there(dag, run_id):
+                about = self._epoch_of(labels, model)
+                if isinstance(about, str):
+                    return replace(found, outcome="ignored", text=about, dag="", run_id="")
+                conf["epoch"] = about
             if _trigger(dag, run_id, conf):
                 found = replace(found, outcome="started")
             self._note_once(model, remedy, found)
@@ -109,6 +114,23 @@ class Remedies:
             return replace(found, outcome="failed", text=type(error).__name__)
         logger.info("ALERT %s of %s: %s %s, run %s", name, model, found.outcome, dag, run_id)
         return found
+
+    def _epoch_of(self, labels: Mapping[str, str], model: str) -> int | str:
+        """The epoch that an alert is about, if it is still served; else why it is not gone back.
+
+        An alert names the version (or the epoch) that failed: what was released since is another.
+        """
+        told = {key: labels[key] for key in ("version", "epoch") if key in labels}
+        if not told:
+            return "it does not say which version it is about (label version, or epoch)"
+        head = Ledger(self._settings.ledger_url).head(model)
+        if head is None:
+            return f"nothing of {model} is released"
+        for key, value in told.items():
+            served = str(getattr(head, key))
+            if value != served:
+                return f"it is about {key} {value[:20]!r}, and {key} {served} is served by now"
+        return head.epoch
 
     def _note_once(self, model: str, remedy: str, found: Outcome) -> None:
         """Write the ledger's note of a start; one that a kill kept from it is made good."""
@@ -140,11 +162,16 @@ def _refusal(remedy: str, pipeline: str | None, model: str, declared: DeclaredMo
     return ""
 
 
+def _is_there(dag: str, run_id: str) -> bool:
+    from airflow.models.dagrun import DagRun
+
+    return bool(DagRun.find(dag_id=dag, run_id=run_id))
+
+
 def _trigger(dag: str, run_id: str, conf: dict[str, JsonValue]) -> bool:
     """Start a run; False where it is there already, be it from this very moment."""
     from airflow.api.common.trigger_dag import trigger_dag
     from airflow.exceptions import DagRunAlreadyExists
-    from airflow.models.dagrun import DagRun
     from airflow.utils.types import DagRunTriggeredByType
     from sqlalchemy.exc import IntegrityError
 
@@ -160,7 +187,7 @@ def _trigger(dag: str, run_id: str, conf: dict[str, JsonValue]) -> bool:
     except DagRunAlreadyExists:
         return False
     except IntegrityError:
-        if DagRun.find(dag_id=dag, run_id=run_id):
+        if _is_there(dag, run_id):
             return False
         raise
     return True

@@ -126,7 +126,7 @@ def test_only_what_the_model_allows_is_started(hook):
         _alert("bb04", model="nobody"),
         _alert("bb05", model="other", remedy="rollback"),
         _alert("bb06", model="../flights"),
-        _alert("bb07", remedy="rollback", alertname="{{ 7 * 7 }} <script>"),
+        _alert("bb07", alertname="{{ 7 * 7 }} <script>"),
         {**_alert("bb08"), "labels": {}},
     ]
     answer = client.post(PATH, json=_message(*alerts), headers=headers)
@@ -138,9 +138,40 @@ def test_only_what_the_model_allows_is_started(hook):
     assert outcomes["bb03"]["text"] == "flights leaves maintenance to people " + (
         "(monitor.alerts.remedies)"
     )
-    [run] = _runs("flights.rollback")
-    assert run.conf == {"reason": "alert 7 7 <script>: flights is not watched"}
+    assert outcomes["bb07"]["text"] == "alert 7 7 <script>: flights is not watched"
     assert _runs("flights.maintenance") == _runs("other.rollback") == []
+
+
+def test_only_the_version_that_an_alert_is_about_is_rolled_back(hook):
+    from ledger_world import release
+
+    from ferryman.ledger.ledger import Ledger
+    from ferryman.settings import load_settings
+
+    client, headers = hook
+    ledger = Ledger(load_settings().ledger_url)
+
+    def post(fingerprint, **labels):
+        body = _message(_alert(fingerprint, remedy="rollback", **labels))
+        [outcome] = client.post(PATH, json=body, headers=headers).json()["alerts"]
+        return outcome["outcome"], outcome["text"]
+
+    assert post("ee01", version="7") == ("ignored", "nothing of flights is released")
+    assert release(ledger, 7).epoch == 1
+    assert post("ee02")[0] == "ignored"
+    why = "it is about epoch '2', and epoch 1 is served by now"
+    assert post("ee03", version="7", epoch="2") == ("ignored", why)
+    assert _runs("flights.rollback") == []
+    assert post("ee04", version="7")[0] == "started"
+    [run] = _runs("flights.rollback")
+    assert run.conf == {"reason": "alert Stale: flights is not watched", "epoch": 1}
+    release(ledger, 8)
+    # It goes on firing: its run is known, and a second alert about the same version starts none.
+    assert post("ee04", version="7")[0] == "already"
+    why = "it is about version '7', and version 8 is served by now"
+    assert post("ee05", version="7") == ("ignored", why)
+    assert len(_runs("flights.rollback")) == 1
+    assert [note.evidence["run_id"] for note in _notes()] == [run.run_id]
 
 
 @pytest.mark.parametrize(
