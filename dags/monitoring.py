@@ -9,7 +9,7 @@ back. It stands beside the others, so that neither waits for the other.
 
 from airflow.sdk import DAG
 
-from ferryman_airflow.asset_events import backfill_params
+from ferryman_airflow.asset_events import backfill_params, wish_params
 from ferryman_airflow.assets import retrain_asset
 from ferryman_airflow.declarations import about, by_interval, declared_models
 from ferryman_airflow.operators import step
@@ -30,7 +30,7 @@ for model in declared_models("monitoring"):
             model,
             "decide_retrain",
             takes=("reason",),
-            derive=backfill_params,
+            derive=wish_params,
             outlets=[retrain_asset(model)],
         )
         verdict = step(model, "verdict", derive=backfill_params)

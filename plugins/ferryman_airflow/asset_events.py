@@ -34,12 +34,15 @@ def retrain_params(context: Any, model: str) -> dict[str, JsonValue]:
     """Who asks for the training, with the cut-off and the reason that come with it.
 
     Of several events the one with the newest cut-off; a backfill trains as of its interval's end.
+    A person is named as Airflow knows them.
     """
     asked = _ASKED.get(_run_type(context), "person")
     if asked == "backfill" and not context["params"].get("pin"):
         day = format_time(window_of(context).end)
         return {"asked": asked, "cutoff": day, "reason": f"backfill as of {day}"}
-    return {"asked": asked, **_newest_event(context, model)}
+    person = triggered_by(context) if asked == "person" else ""
+    named = {"actor": person} if person else {}
+    return {"asked": asked, **named, **_newest_event(context, model)}
 
 
 def _newest_event(context: Any, model: str) -> dict[str, str]:
@@ -93,6 +96,12 @@ def record_requester(folder: Path, context: Any) -> None:
 def backfill_params(context: Any, model: str) -> dict[str, JsonValue]:  # noqa: ARG001 - one signature
     """Whether this run restates the past: then it may not ask for a retrain."""
     return {"backfill": _run_type(context) == "backfill"}
+
+
+def wish_params(context: Any, model: str) -> dict[str, JsonValue]:
+    """Whether this run restates the past, and the person who started it, whose reason it may be."""
+    person = triggered_by(context)
+    return {**backfill_params(context, model), **({"actor": person} if person else {})}
 
 
 def read_candidate(model: str, run: str) -> dict[str, Any]:

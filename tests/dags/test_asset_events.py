@@ -158,6 +158,24 @@ def test_without_events_only_who_asks_is_derived(run_type, asked):
     assert retrain_params(context, "flights") == {"asked": asked}
 
 
+@pytest.mark.parametrize(
+    ("run_type", "of_training"),
+    [
+        ("manual", {"asked": "person", "actor": "olga"}),
+        ("scheduled", {"asked": "schedule"}),
+        ("asset_triggered", {"asked": "event"}),
+    ],
+)
+def test_a_person_is_named_as_airflow_knows_them(run_type, of_training):
+    from ferryman_airflow.asset_events import retrain_params, wish_params
+
+    context = _context("flights.retrain", run_type=run_type)
+    assert wish_params(context, "flights") == {"backfill": False}
+    context["dag_run"].triggering_user_name = "olga"
+    assert retrain_params(context, "flights") == of_training
+    assert wish_params(context, "flights") == {"backfill": False, "actor": "olga"}
+
+
 def test_a_backfill_trains_as_of_its_own_days():
     from ferryman_airflow.asset_events import retrain_params
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from pydantic import Field
+
 from ferryman.data.versions.dataset import DatasetStore
 from ferryman.errors import FerrymanError, Superseded
 from ferryman.runtime.run_store import RESULT, read_result
@@ -26,9 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 class AskedParams(DatasetParams):
-    """`asked`: who wants the training. Persons and backfills always get one, others what is new."""
+    """`asked`: who wants the training. Persons and backfills always get one, others what is new.
+
+    `actor` is the person's name, where it is not the installation's own user.
+    """
 
     asked: Asking = "person"
+    actor: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,14 @@ _SHORT = 12  # of a digest, for people
 
 
 class Params(StepParams):
-    """What kind of run asks; `reason` is a person's, who asks by hand."""
+    """What kind of run asks; `reason` is a person's, who asks by hand.
+
+    `actor` is who that is, where it is not the installation's own user.
+    """
 
     backfill: bool = False
     reason: str | None = Field(default=None, min_length=1, max_length=200)
+    actor: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 def run(context: StepContext) -> StepResult:
@@ -110,7 +114,8 @@ def _evidence(
     drift = cast(dict[str, Any], found.get("drift") or {})
     drifted = cast(list[str], found["drifted"])
     findings = [one for one in drift.get("findings", []) if one["name"] not in drifted]
-    wish = cast(Params, context.params).reason or ""
+    params = cast(Params, context.params)
+    wish = params.reason or ""
     return Evidence(
         text=quality["text"],
         value=quality["value"],
@@ -127,7 +132,7 @@ def _evidence(
         expected_high=estimate.get("high"),
         new_rows=_new_rows(context, champion),
         code=_changed_code(context, head),
-        person=context.settings.actor if wish else "",
+        person=(params.actor or context.settings.actor) if wish else "",
         wish=wish,
         report=str(found.get("report") or ""),
     )

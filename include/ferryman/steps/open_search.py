@@ -41,7 +41,9 @@ def run(context: StepContext) -> StepResult:
     settings, spec, search = context.settings, context.spec, declared_search(context)
     refuse_repetition(context, params)
     refuse_over_budget(context)
-    datasets = DatasetStore(context.data_store, reason=params.reason, actor=settings.actor)
+    datasets = DatasetStore(
+        context.data_store, reason=params.reason, actor=params.actor or settings.actor
+    )
     train, evaluation = choose_datasets(context, datasets, params.cutoff, params.pin)
     _warn_of_groups(context)
     boundary = train.event_window.end - search.validation

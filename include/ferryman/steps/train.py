@@ -61,6 +61,7 @@ class _Training:
     recipe: Recipe
     reason: str
     asked: Asking = "person"
+    person: str = ""
     override: Override | None = None
 
 
@@ -99,12 +100,15 @@ def run(context: StepContext) -> StepResult:
     if spec.search is None:  # else it was decided before the search
         refuse_repetition(context, params)
         refuse_over_budget(context)
-    datasets = DatasetStore(context.data_store, reason=params.reason, actor=settings.actor)
+    actor = params.actor or settings.actor
+    datasets = DatasetStore(context.data_store, reason=params.reason, actor=actor)
     plan = _plan(context, params, datasets)
     frame = datasets.load(plan.train.id, spec.name)
     training = _checked(context, params, plan, frame)
     tracker = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, actor=settings.actor)
     told = {"cutoff": format_time(training.train.cutoff), "reason": training.reason}
+    if training.person:
+        told["asked_by"] = training.person
     tracked = start_run(context, tracker, training.recipe, told, training.override)
     fitted = _fit(context, training, frame)
     metrics: dict[str, float | None] = {
@@ -151,7 +155,8 @@ def _plan(context: StepContext, params: Params, datasets: DatasetStore) -> _Trai
     write_json(context.folder / RECIPE, recipe.model_dump(mode="json"))
     entry = DatasetCatalogue(context.data_store).entry(spec.name, train.id)
     split = entry.split if entry else None
-    return _Training(train, evaluation, split, recipe, params.reason, params.asked)
+    person = (params.actor or settings.actor) if params.asked == "person" else ""
+    return _Training(train, evaluation, split, recipe, params.reason, params.asked, person)
 
 
 def _checked(
@@ -173,7 +178,7 @@ def _checked(
     override = Override(
         dataset=plan.train.id,
         run_key=plan.recipe.run_key,
-        actor=context.settings.actor,
+        actor=params.actor or context.settings.actor,
         reason=params.accept_leakage,
         findings=[str(leak) for leak in leaks[:20]],
         at=datetime.now(UTC),
@@ -262,6 +267,8 @@ def _outputs(
         outputs["trial"] = dict(recipe.trial)
     if training.asked != "person":
         outputs["asked"] = training.asked
+    if training.person:
+        outputs["asked_by"] = training.person
     if fitted.same_as:
         outputs["same_as"] = fitted.same_as
     if training.override:

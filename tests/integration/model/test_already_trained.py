@@ -52,6 +52,8 @@ def test_only_what_is_new_is_trained_where_no_person_asks(asked_by_event: Line) 
         told = line.run("train", run_id=name, asked=asked, cutoff=cutoff)["train"]
         assert told.outputs["cutoff"] == cutoff
         assert told.outputs.get("asked", "person") == asked
+        person = line.settings.actor if asked == "person" else None
+        assert told.outputs.get("asked_by") == person
 
 
 def test_another_declaration_and_data_that_came_anew_are_news(

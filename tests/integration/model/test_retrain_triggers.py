@@ -51,6 +51,13 @@ def test_a_commit_new_data_and_a_person_are_triggers_with_their_evidence(line: L
     assert found.outputs["reason"] == f"person: {line.settings.actor}: new sensors since Monday"
     assert "probe" not in found.outputs
 
+    found = decided(line, asking(line), quiet, reason="new sensors since Monday", actor="olga")
+    assert found.outputs["reason"] == "person: olga: new sensors since Monday"
+    told_by = json.loads(Path(found.artifacts["decision"]).read_text())["evidence"]
+    assert (told_by["person"], told_by["wish"]) == ("olga", "new sensors since Monday")
+    # A person's name without a reason is no wish: every run by hand has one.
+    assert decided(line, asking(line), quiet, actor="olga").outputs["causes"] == []
+
 
 @pytest.mark.parametrize("outcome", ["alarm", "still"])
 def test_findings_of_drift_are_named_with_their_kind(line: Line, outcome: str) -> None:

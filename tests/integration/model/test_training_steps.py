@@ -70,6 +70,7 @@ def test_what_mlflow_shows(line: Line) -> None:
     assert run.data.metrics["roc_auc"] == results["evaluate"].metrics["roc_auc"]
     assert run.data.metrics["train_rows"] == 14 * 96
     assert run.data.tags["ferryman.run_id"] == "r1"
+    assert run.data.tags["ferryman.asked_by"] == line.settings.actor
     for name in ("cutoff", "train_dataset", "eval_dataset", "code_version"):
         assert run.data.tags[f"ferryman.{name}"] == results["train"].outputs[name]
     root = Path(unquote(urlparse(run.info.artifact_uri).path))
