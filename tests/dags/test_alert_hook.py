@@ -1,6 +1,7 @@
 """Alertmanager's messages in Airflow's own API server: who may, what starts, and how often."""
 
 import json
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,11 +50,18 @@ def hook(server, settings_from, tmp_path, zoo, monkeypatch, channel):
     text.setdefault("monitor", {})["alerts"] = {"remedies": ["monitoring", "rollback"]}
     file.write_text(yaml.safe_dump(text))
     settings_from(home=tmp_path / "home", zoo=zoo, connection_alerts=channel[0])
-    [mount] = [one for one in server.app.routes if isinstance(_app_of(one), LazyAlerts)]
-    monkeypatch.setattr(mount, "app", LazyAlerts())
+    monkeypatch.setattr(_mount(server), "app", LazyAlerts())
     assert server.get("/ferryman-alerts/metrics").status_code == 401  # it is built now
     token = (load_settings().home / "alerts" / "alerts.token").read_text().strip()
     return server, {"Authorization": f"Bearer {token}"}
+
+
+def _mount(server):
+    """The receiver's place in Airflow's application."""
+    from ferryman_airflow.ui import LazyAlerts
+
+    [mount] = [one for one in server.app.routes if isinstance(_app_of(one), LazyAlerts)]
+    return mount
 
 
 def _app_of(route):
@@ -115,6 +123,28 @@ def test_ten_messages_of_one_alert_start_one_run_and_tell_people_once(hook, chan
     again = _alert("aa01") | {"startsAt": "2013-02-02T08:00:00Z"}
     answer = client.post(PATH, json=_message(again), headers=headers)
     assert [one["outcome"] for one in answer.json()["alerts"]] == ["started"]  # it fired anew
+
+
+def test_a_restart_of_the_server_forgets_no_alert(hook, channel, monkeypatch):
+    from ferryman.settings import load_settings
+    from ferryman_airflow.ui import LazyAlerts
+
+    (client, headers), (_, told) = hook, channel
+    body = _message(_alert("ff01"))
+
+    def post():
+        answer = client.post(PATH, json=body, headers=headers)
+        return [one["outcome"] for one in answer.json()["alerts"]]
+
+    assert post() == ["started"]
+    monkeypatch.setattr(_mount(client), "app", LazyAlerts())  # what it held in memory is gone
+    assert post() == ["already"]
+    assert [one["title"] for one in told] == ["FIRING: flights is not watched"]
+    assert len(_notes()) == 1
+    [mark] = (load_settings().home / "alerts" / "told").iterdir()
+    os.utime(mark, (1, 1))  # Alertmanager's reminder, hours later
+    assert post() == ["already"]
+    assert len(told) == 2
 
 
 def test_only_what_the_model_allows_is_started(hook):

@@ -6,10 +6,12 @@ then the DAG that its label `remedy` names is started: once for an alert that fi
 it is sent.
 """
 
+import hashlib
 import hmac
 import logging
-import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -56,7 +58,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     """The application; every answer but 401 needs the token."""
     used = settings or load_settings()
     token = make_token(used.home / "alerts" / TOKEN_FILE)
-    figures, told = GuardFigures(used), _Told()
+    figures, told = GuardFigures(used), _Told(used.home / "alerts" / "told")
 
     def check(request: Request) -> None:
         given = request.headers.get("authorization", "")
@@ -110,23 +112,35 @@ async def _read(request: Request) -> Message:
 
 
 class _Told:
-    """Which messages people were told of: one that is sent again tells nobody twice."""
+    """Which messages people were told of: one that is sent again tells nobody twice.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._at: dict[tuple[Any, ...], float] = {}
+    A mark is a file, so that it counts in every process of the server, and after a restart.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def is_new(self, message: Message) -> bool:
-        key = (
-            message.groupKey,
-            tuple(sorted((a.fingerprint, a.status, str(a.startsAt)) for a in message.alerts)),
-        )
-        now = time.monotonic()
-        with self._lock:
-            self._at = {one: at for one, at in self._at.items() if now - at < _AGAIN}
-            new = key not in self._at
-            self._at[key] = now
-            return new
+        """Mark a message as told; False where it was told a moment ago."""
+        told = sorted((a.fingerprint, a.status, str(a.startsAt)) for a in message.alerts)
+        mark = self._folder / hashlib.sha256(repr((message.groupKey, told)).encode()).hexdigest()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._forget_old()
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            mark.touch()
+            return False
+        except OSError as error:  # a full disk: rather twice than never
+            logger.warning("a message cannot be marked as told: %s", error)
+        return True
+
+    def _forget_old(self) -> None:
+        before = time.time() - _AGAIN
+        for mark in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # another process was quicker
+                if mark.stat().st_mtime < before:
+                    mark.unlink()
 
 
 def _processes() -> dict[str, bool]:
