@@ -18,6 +18,7 @@ __all__ = ["Cause", "Champion", "Decision", "Evidence", "decide", "wants_probe"]
 
 _WEEK = timedelta(days=7)
 _LONGEST = 200  # what a training run takes as its reason
+_LEAST_TOLD = 60  # characters of what calls for a retrain, however long the obstacle is
 
 
 @dataclass(frozen=True)
@@ -170,5 +171,10 @@ def _reason(causes: Mapping[Cause, str], block: str | None, evidence: Evidence) 
     called = "; ".join(f"{cause}: {text}" for cause, text in causes.items())
     if not called:
         return block or f"nothing calls for it ({evidence.text or 'no evidence'})"
-    text = f"{called}, but {block}" if block else called
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    # Why nothing is done is told in full; what calls for it stands in the decision's texts as well.
+    end = f", but {block}" if block else ""
+    return _cut(_cut(called, max(_LONGEST - len(end), _LEAST_TOLD)) + end, _LONGEST)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

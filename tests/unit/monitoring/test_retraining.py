@@ -77,6 +77,16 @@ def test_the_reason_is_a_line_that_a_training_run_takes() -> None:
     assert decision.evidence["drifted"] == list(all_at_once.drifted)
 
 
+def test_however_much_calls_for_it_the_obstacle_is_told_in_full() -> None:
+    many = Evidence(person="olga", wish="w" * 180, drifted=[f"column_{n}" for n in range(9)])
+    first = decide(SPEC, DAY0, CHAMPION, many, [])
+    assert first.retrain
+    again = decide(SPEC, day(1), CHAMPION, many, [first]).reason
+    assert again.endswith("..., but cool-down: a retrain was asked for 1 days ago")
+    assert again.startswith("person: olga: www")
+    assert len(again) == 200
+
+
 def test_where_more_is_better_a_fall_is_worse() -> None:
     spec = MonitorSpec.model_validate({"quality": {"metric": "roc_auc", "tolerance": 0.02}})
     champion = Champion(version=1, cutoff=CHAMPION.cutoff, gate_value=0.70)
