@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-from release_world import candidate, copy_world, declare
+from release_world import CANDIDATES, candidate, copy_world, declare
 
 from ferryman.deployment.process.process_deployer import ProcessDeployer
+from ferryman.errors import FerrymanError
 from ferryman.ledger.ledger import PROMOTE, Ledger
 from ferryman.ledger.records import Candidate, Op, State
 from ferryman.registry.mlflow_registry import MlflowRegistry
@@ -116,6 +117,47 @@ class World:
         from ferryman.registry.mlflow_connection import connect
 
         connect(self.settings.mlflow_uri).delete_model_version("tiny", str(version))
+
+
+class Client:
+    """Ten requests a second to the server until the block is left; which were wrong, and by whom.
+
+    An answer is right that is the named version's own, to five digits.
+    """
+
+    def __init__(self, world: World) -> None:
+        root = world.settings.bundles_root
+        self.wrong: list[str] = []
+        self.versions: set[int] = set()
+        self._bundles = {
+            version: world.make_bundle(root, CANDIDATES[version][0]) for version in (1, 2, 3)
+        }
+        self._endpoint = main_endpoint(world.settings)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> "Client":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        rows = self._bundles[1].rows[:1]
+        with ServingClient(self._endpoint) as client:
+            while True:
+                try:
+                    answer = client.predict("tiny", rows)
+                except FerrymanError as error:
+                    self.wrong.append(str(error))
+                else:
+                    self.versions.add(answer.version)
+                    if abs(answer.scores[0] - self._bundles[answer.version].outputs[0]) > 1e-5:
+                        self.wrong.append(f"version {answer.version}: {answer.scores}")
+                if self._stop.wait(0.1):
+                    return
 
 
 def serve_three(template: Settings, home: Path, ports: list[int], make_bundle: Any) -> Settings:

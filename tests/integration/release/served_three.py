@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollback_world import World, serve_three, started
+from rollback_world import Client, World, serve_three, started
 
 from ferryman.settings import Settings
 
@@ -29,6 +29,11 @@ def world(
     free_ports: Callable[[int], list[int]],
     make_bundle: Callable[..., Any],
 ) -> Iterator[World]:
-    """Versions 1, 3 and 2 served, in this order; version 2 serves at epoch 3."""
+    """Versions 1, 3 and 2 served, in this order; version 2 serves at epoch 3.
+
+    Whatever a test does, a client asks meanwhile, and every answer must be right.
+    """
     with started(served, tmp_path / "home", free_ports(2), make_bundle) as world:
-        yield world
+        with Client(world) as client:
+            yield world
+        assert (client.wrong, bool(client.versions)) == ([], True)
