@@ -1,5 +1,7 @@
 """What is counted, and the page that tells of it."""
 
+from itertools import pairwise
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from ferryman.serving.answering.metrics import Distribution, ServingMetrics
@@ -82,3 +84,19 @@ def test_answers_and_errors_are_counted_by_version_and_old_versions_are_forgotte
     assert found["ferryman_version_seconds_count", own("rain", 1)] == 1
     versions = {dict(labels).get("version") for name, labels in found if "version_sec" in name}
     assert versions == {"1", "3", "4", "5", "6"}
+
+
+def test_bounds_of_a_version_are_near_one_another_and_its_text_is_prometheus_own() -> None:
+    metrics = ServingMetrics("0")
+    metrics.versions.answered('a"b\\c', 1, 0.0625)
+    metrics.versions.answered('a"b\\c', 1, 99.0)
+    buckets = {
+        float(dict(labels)["le"]): value
+        for (name, labels), value in _samples(metrics).items()
+        if name == "ferryman_version_seconds_bucket" and dict(labels)["model"] == 'a"b\\c'
+    }
+    bounds = sorted(buckets)
+    fine = [bound for bound in bounds if bound < 1.1]
+    assert max(above / below for below, above in pairwise(fine)) < 1.05
+    assert (fine[0], bounds[-1]) == (0.0000625, float("inf"))
+    assert [min(b for b in bounds if buckets[b] == n) for n in (1, 2)] == [0.0625, float("inf")]

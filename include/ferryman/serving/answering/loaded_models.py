@@ -1,6 +1,6 @@
 """Which loaded model a path names, and what it is told of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ferryman.serving.answering.shares import Shares
@@ -40,6 +40,14 @@ class LoadedModels:
         if share is not None and share.model is not None:
             found[CANDIDATE] = share.model
         return {label: found[label] for label in LABELS if label in found}
+
+    def answering(self) -> Iterator[tuple[OnnxModel, str]]:
+        """Every model that answers here, and what it is called; a shadow answers elsewhere."""
+        for model in self._served.loaded:
+            yield model, CHAMPION
+        for _, share in self._shares.all_live:
+            if share.model is not None:
+                yield share.model, share.traffic.variant
 
     def variant(self, route: Route, model: OnnxModel) -> str:
         """What a model is called that was found by a path."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ferryman.serving.answering.distribution import Distribution
 from ferryman.serving.answering.variant_counts import VariantCounts
 from ferryman.serving.answering.version_counts import VersionCounts
+from ferryman.serving.models.labels import CHAMPION
 
 if TYPE_CHECKING:
     from ferryman.serving.models.onnx_model import OnnxModel
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 10_000)
 UNKNOWN = "unknown"
+# A model that answers, and what it is called: champion, or the variant that it is.
+Loaded = tuple["OnnxModel", str]
 
 
 class ServingMetrics:
@@ -33,7 +36,7 @@ class ServingMetrics:
         self.variants = VariantCounts()
         self.versions = VersionCounts()
         # Asked when the page is made: they know it themselves.
-        self.models: Callable[[], Iterable[OnnxModel]] = list
+        self.models: Callable[[], Iterable[Loaded]] = list
         self.log_queue: Callable[[], int] = int
         self._requests: dict[tuple[str, str, int], int] = {}
         self._seconds: dict[tuple[str, str], Distribution] = {}
@@ -76,17 +79,17 @@ class ServingMetrics:
         """The text that Prometheus reads."""
         from prometheus_client import generate_latest
 
-        return generate_latest(self)  # it asks for `collect` only
+        # It asks for `collect` only.
+        return generate_latest(self) + self.versions.text(self._labels).encode()
 
     def collect(self) -> Iterator[Any]:
-        """Prometheus' families."""
+        """Prometheus' families, but for those by version."""
         from prometheus_client.process_collector import ProcessCollector
 
         for family in [
             *self._traffic(),
             *self._state(),
             *self.variants.families(),
-            *self.versions.families(),
             *ProcessCollector(registry=None).collect(),
         ]:
             family.samples = [
@@ -135,20 +138,14 @@ class ServingMetrics:
     def _state(self) -> list[Any]:
         from prometheus_client.metrics_core import GaugeMetricFamily
 
+        loaded = list(self.models())
         epochs = GaugeMetricFamily("ferryman_model_epoch", "Served epoch.", labels=["model"])
-        infos = GaugeMetricFamily(
-            "ferryman_model_info",
-            "Which version of a model is served.",
-            labels=["model", "version", "digest", "task"],
-        )
-        for model in self.models():
-            found = model.identity
-            epochs.add_metric([found.name], found.epoch)
-            task = model.signature.task
-            infos.add_metric([found.name, str(found.version), found.digest, task], 1)
+        for model, variant in loaded:
+            if variant == CHAMPION:
+                epochs.add_metric([model.identity.name], model.identity.epoch)
         return [
             epochs,
-            infos,
+            model_infos(loaded),
             GaugeMetricFamily(
                 "ferryman_requests_in_flight", "Requests that wait.", value=self.in_flight
             ),
@@ -161,3 +158,18 @@ class ServingMetrics:
                 value=self.log_queue(),
             ),
         ]
+
+
+def model_infos(loaded: Iterable[Loaded]) -> Any:
+    """Prometheus' family of who answers; a candidate is one while it has a share."""
+    from prometheus_client.metrics_core import GaugeMetricFamily
+
+    infos = GaugeMetricFamily(
+        "ferryman_model_info",
+        "Which versions of a model answer, and as what.",
+        labels=["model", "version", "variant", "digest", "task"],
+    )
+    for model, variant in loaded:
+        found, task = model.identity, model.signature.task
+        infos.add_metric([found.name, str(found.version), variant, found.digest, task], 1)
+    return infos

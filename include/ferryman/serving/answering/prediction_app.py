@@ -93,7 +93,7 @@ class PredictionApp:
         self._errors = RequestErrors()
         # Large batches are scored beside the loop, so that one row does not wait for thousands.
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="score")
-        metrics.models = lambda: served.loaded
+        metrics.models = self._loaded.answering
         metrics.variants.weights = lambda: [
             (name, share.traffic.variant, share.traffic.weight)
             for name, share in self._shares.all_live

@@ -21,6 +21,7 @@ from ferryman.errors import DependencyUnavailable
 from ferryman.runtime.log_masks import without_values
 from ferryman.runtime.parent_death import end_with_parent
 from ferryman.runtime.traffic import Traffic
+from ferryman.serving.answering.metrics import model_infos
 from ferryman.serving.answering.tally import Tally
 from ferryman.serving.answering.variant_counts import VariantCounts
 from ferryman.serving.log.finish import Result
@@ -121,7 +122,7 @@ class Shadow:
         elif kind == "figures":
             self._channel.answer(message, {"stage": self._stage, **self._tally.as_json()})
         elif kind == "metrics":
-            self._channel.answer(message, _page(self._counts))
+            self._channel.answer(message, _page(self._counts, self._model))
         elif kind == "flush":
             task = asyncio.get_running_loop().create_task(self._flush(message))
             self._tasks.add(task)
@@ -290,11 +291,11 @@ def _give_journals(predictions: Path) -> None:
         logger.error("%s is not to be written: %s", folder, error)  # the log tells what it loses
 
 
-def _page(counts: VariantCounts) -> str:
+def _page(counts: VariantCounts, model: OnnxModel) -> str:
     """The text that Prometheus reads, as of the front: a shadow is no replica that is scaled."""
     from prometheus_client import generate_latest
 
-    families = counts.families()
+    families = [*counts.families(), model_infos([(model, SHADOW)])]
     for family in families:
         family.samples = [
             sample._replace(labels={**sample.labels, "replica": "front"})
