@@ -88,7 +88,7 @@ def test_answers_and_errors_are_counted_by_version_and_old_versions_are_forgotte
 
 def test_bounds_of_a_version_are_near_one_another_and_its_text_is_prometheus_own() -> None:
     metrics = ServingMetrics("0")
-    metrics.versions.answered('a"b\\c', 1, 0.0625)
+    metrics.versions.answered('a"b\\c', 1, 0.064)
     metrics.versions.answered('a"b\\c', 1, 99.0)
     buckets = {
         float(dict(labels)["le"]): value
@@ -99,4 +99,4 @@ def test_bounds_of_a_version_are_near_one_another_and_its_text_is_prometheus_own
     fine = [bound for bound in bounds if bound < 1.1]
     assert max(above / below for below, above in pairwise(fine)) < 1.05
     assert (fine[0], bounds[-1]) == (0.0000625, float("inf"))
-    assert [min(b for b in bounds if buckets[b] == n) for n in (1, 2)] == [0.0625, float("inf")]
+    assert [min(b for b in bounds if buckets[b] == n) for n in (1, 2)] == [0.064, float("inf")]
