@@ -207,8 +207,12 @@ class ApproveRelease(InlineStep, ApprovalOperator):  # type: ignore[misc] # Airf
             "link": f"{task_page(context['ti'])}/required_actions",
         }
         if self.declared.spec.notify.approval:
-            facts["text"] = str(proposal["subject"])
-            tell_once(load_settings(), self.declared, "approval", context, "approval wanted", facts)
+            facts["text"] = (
+                f"{proposal['subject']}; asked for by {proposal['requester']}, to be answered by "
+                f"{', '.join(asked)} within {self.approval.answer_within}"
+            )
+            title = f"{self.declared.name}: approval wanted"
+            tell_once(load_settings(), self.declared, "approval", context, title, facts)
 
     def _log_refusal(self, error: FerrymanError) -> None:
         self.log.error("%s failed (exit %d): %s", self.step_name, error.exit_code, error.text)

@@ -3,10 +3,12 @@
 import json
 from datetime import timedelta
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from release_fixtures import api, begin, dag_of, head_of, roll_out, template, trained, users, world
 from release_world import Release, candidate
+from rollback_world import alert_channel
 from small_bundles import _small_bundles, free_ports, make_bundle
 
 from ferryman.ledger.ledger import Ledger
@@ -109,19 +111,42 @@ def test_no_answer_in_time_is_a_no(api, begin, world):
     assert head_of(world) == (1, 1)
 
 
-def test_a_cleared_task_asks_again_and_an_earlier_answer_does_not_count(api, begin, world):
-    run = begin("rita")
-    first = run.question(api.olga)
-    assert run.answer(api.olga, "Approve").status_code == 200
-    run.clear(api.rita, "approve")  # before the answer was read
-    run.advance()
-    assert run.states()["approve"] == "awaiting_input"
-    again = run.question(api.olga)
-    assert (again["response_received"], again["body"]) == (False, first["body"])
-    assert head_of(world) == (1, 1)
-    assert run.answer(api.olga, "Approve").status_code == 200
-    assert set(run.advance().values()) == {"success"}
-    assert head_of(world) == (2, 2)
+def test_a_cleared_task_asks_again_and_an_earlier_answer_does_not_count(
+    api, begin, world, settings_from
+):
+    with alert_channel() as (url, told):
+        settings_from(connection_alerts=url)
+        run = begin("rita")
+        [message] = told
+        _check_question(message, run)
+        first = run.question(api.olga)
+        assert run.answer(api.olga, "Approve").status_code == 200
+        run.clear(api.rita, "approve")  # before the answer was read
+        run.advance()
+        assert run.states()["approve"] == "awaiting_input"
+        again = run.question(api.olga)
+        assert (again["response_received"], again["body"]) == (False, first["body"])
+        assert head_of(world) == (1, 1)
+        assert run.answer(api.olga, "Approve").status_code == 200
+        assert set(run.advance().values()) == {"success"}
+        assert head_of(world) == (2, 2)
+    assert told == [message]  # asked again, cleared and answered: told once
+
+
+def _check_question(message, run):
+    """An approver is told who asks, what for, who may answer, and where."""
+    names = ("event", "severity", "model", "dag", "task", "run_id", "version", "requester")
+    assert [message[name] for name in names] == [
+        "approval", "warning", "tiny", "tiny.release", "approve", run.run_id, 2, "rita",
+    ]  # fmt: skip
+    assert message["title"] == "tiny: approval wanted"
+    assert message["text"] == (
+        "Release version 2 of tiny (against epoch 1); asked for by rita, to be answered by olga "
+        "within 1:00:00"
+    )
+    assert (message["approvers"], message["answer_within"]) == (["olga"], "1:00:00")
+    page = f"/dags/tiny.release/runs/{quote(run.run_id)}/tasks/approve/required_actions"
+    assert message["link"].endswith(page)
 
 
 def test_a_yes_that_the_ledger_holds_is_passed_on_where_airflow_lost_it(api, begin, world, capfd):
