@@ -135,6 +135,18 @@ def logged_errors(
             continue  # half a line, or the line of another program
 
 
+def first_time(lines: Iterable[bytes]) -> datetime | None:
+    """When the first event of a JSON log was, aware; None where no line tells it."""
+    for line in lines:
+        try:
+            moment = datetime.fromisoformat(str(json.loads(line)["time"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+        if moment.tzinfo is not None:
+            return moment
+    return None
+
+
 def told_errors(groups: ErrorGroups, most: int) -> dict[str, Any]:
     """The most frequent errors and those that only the newest version has, for a report."""
     versions = groups.versions()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,22 @@ from ferryman.monitoring.error_signatures import (
     NO_VERSION,
     ErrorEvent,
     ErrorGroups,
+    first_time,
     logged_errors,
     told_errors,
 )
+from ferryman.monitoring.looks import first_look, report_file
 from ferryman.runtime.endpoints import endpoint_of
 from ferryman.runtime.files import read_json
 from ferryman.runtime.run_store import ERROR, RESULT, read_result
 from ferryman.settings import Settings
 from ferryman.spec.servers import load_servers
+from ferryman.spec.windows import format_time
 from ferryman.steps.contract import StepContext
 
 _LOG = "server.log"
 _TOLD = 10  # signatures in a report
+_FIRST_LINES = 1000  # of a log, in which its first moment is looked for
 
 logger = logging.getLogger(__name__)
 
@@ -53,24 +58,66 @@ def known_errors(
 
 def server_logs(settings: Settings) -> list[Path]:
     """The logs of the declared servers of this machine, the older file of each first."""
-    found = []
+    return [file for files in _logs_by_server(settings).values() for file in files]
+
+
+def _logs_by_server(settings: Settings) -> dict[str, list[Path]]:
+    found = {}
     for name, server in load_servers(settings.zoo).items():
         root = endpoint_of(settings, name, server).root
-        found += [root / f"{_LOG}.1", root / _LOG]
-    return [file for file in found if file.is_file()]
+        found[name] = [file for file in (root / f"{_LOG}.1", root / _LOG) if file.is_file()]
+    return found
 
 
 def monitored_errors(context: StepContext) -> dict[str, JsonValue]:
     """For the night's report: the errors of the window, and those that only the newest version has.
 
-    A log that cannot be read fails no monitoring; it is said in our own.
+    `limits` says what cannot be known of them. A backfill says what its night said; where no night
+    looked, it reads what came by its moment. A log that cannot be read fails no monitoring; it is
+    said in our own.
     """
-    groups, window = ErrorGroups(), context.window
-    for event in known_errors(
-        context.settings, context.model.name, since=window.start, until=window.end
-    ):
+    moment, window = context.known_until, context.window
+    if moment is not None and (told := _told_that_night(context)) is not None:
+        return told
+    groups, settings = ErrorGroups(), context.settings
+    until = window.end if moment is None else min(window.end, moment)
+    for event in known_errors(settings, context.model.name, since=window.start, until=until):
         groups.add(event)
-    return told_errors(groups, _TOLD)
+    limits = log_limits(settings, window.start)
+    if context.restates:
+        limits.append("errors of steps that have succeeded since are not among these")
+    return {**told_errors(groups, _TOLD), "limits": [*limits]}
+
+
+def log_limits(settings: Settings, start: datetime) -> list[str]:
+    """Which servers' logs of this machine do not reach back to a moment, as sentences."""
+    limits = []
+    for name, files in _logs_by_server(settings).items():
+        began = _log_began(files[0]) if files else None
+        if began is None:
+            limits.append(f"there is no log of server {name} here")
+        elif began > start:
+            limits.append(f"the log of server {name} begins at {format_time(began)}")
+    return limits
+
+
+def _told_that_night(context: StepContext) -> dict[str, JsonValue] | None:
+    """What the report of the window's night says of errors; None where there is none."""
+    root, window = context.settings.monitoring_root, context.window
+    file = report_file(root, context.model.name, window)
+    if first_look(file, window) is None:
+        return None
+    told = read_json(file).get("errors")
+    return told if isinstance(told, dict) else None
+
+
+def _log_began(file: Path) -> datetime | None:
+    try:
+        with file.open("rb") as lines:
+            return first_time(islice(lines, _FIRST_LINES))
+    except OSError as error:
+        logger.warning("the log %s cannot be read: %s", file, error)
+        return None
 
 
 def _of_log(

@@ -1,7 +1,8 @@
 """A backfill of monitoring says what its night said, whatever came since, and moves nothing."""
 
+import json
 import shutil
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,32 @@ def test_a_window_that_no_night_looked_at_is_seen_from_its_end(
     assert found["quality"]["labelled"] == past.told[8]["quality"]["labelled"]
     assert np.isclose(found["quality"]["value"], past.told[8]["quality"]["value"])
     assert not (past.settings.monitoring_root / "tiny").exists()
+
+
+def test_errors_are_those_that_were_known_then(tmp_path: Path, make_bundle: Any) -> None:
+    past = Past(tmp_path, make_bundle, range(7, 8))
+    log = past.settings.serving_root / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for hour, said in ((1, "no place for rows"), (30, "said the day after")):
+        time = (at(7).start + timedelta(hours=hour)).isoformat(timespec="milliseconds")
+        lines.append(json.dumps({"time": time, "level": "ERROR", "message": said}))
+    log.write_text("\n".join(lines) + "\n")
+
+    def told(results: dict[str, Any]) -> tuple[list[str], list[str]]:
+        errors = past.report(results)["errors"]
+        return [one["signature"] for one in errors["top"]], errors["limits"]
+
+    # The night looked when the log was not there: that is what was known.
+    assert told(past.run(7, "then", backfill=True)) == ([], ["there is no log of server main here"])
+    later = "errors of steps that have succeeded since are not among these"
+    begins = "the log of server main begins at 2013-01-08T01:00:00Z"
+    now = told(past.run(7, "now", backfill=True, as_known="now"))
+    assert now == (["no place for rows"], [begins, later])
+    # A window that no night looked at: what was said by its end.
+    assert told(past.run(6, "never", backfill=True)) == ([], [begins, later])
+    shutil.rmtree(past.settings.monitoring_root / "tiny" / "reports")
+    assert told(past.run(7, "end", backfill=True)) == now
 
 
 def test_windows_of_another_year_change_nothing(tmp_path: Path, make_bundle: Any) -> None:
