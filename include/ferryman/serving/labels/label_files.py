@@ -16,6 +16,7 @@ from ferryman.serving.log.frames import Frame, pack_head
 from ferryman.spec.metrics import Task
 
 FOLDER, DAY = "labels", "received="
+DAYS = f"{FOLDER}/{DAY}"  # the folders of days begin so, below the model's
 _DAY_MICROSECONDS = 86_400_000_000
 
 
@@ -29,7 +30,7 @@ class LabelPlace(NamedTuple):
     @property
     def folder(self) -> str:
         """The folder of the day, below that of the log."""
-        return f"{self.model}/{FOLDER}/{DAY}{self.day}"
+        return f"{self.model}/{DAYS}{self.day}"
 
 
 def posted_schema(task: Task) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 
 from ferryman.errors import LostRace
 from ferryman.runtime.object_store import ObjectStore
-from ferryman.serving.labels.label_files import DAY, FOLDER, posted_schema
-from ferryman.serving.log.prediction_log import file_name, open_table
+from ferryman.serving.labels.label_files import DAYS, posted_schema
+from ferryman.serving.log.prediction_log import COMPACT, file_name, sources_of, tables_of
 from ferryman.spec.metrics import Task
 from ferryman.spec.windows import Window
 
@@ -47,18 +47,31 @@ def read_posted(
 
 
 def label_files(places: Sequence[ObjectStore], model: str, window: Window) -> list[str]:
-    """The names of the files that may hold labels which came within a window, sorted."""
-    return sorted({file_name(key) for _, key in _keys(places, model, window)})
+    """The names of the files that may hold labels which came within a window, sorted.
+
+    They are those that servers wrote: of a file that took the place of others, the others' names.
+    """
+    import pyarrow.parquet as pq
+
+    names: set[str] = set()
+    for store, key in _keys(places, model, window):
+        if COMPACT not in key:
+            names.add(file_name(key))
+            continue
+        stream = store.open(key)
+        if stream is None:  # merged again just now: the next look sees it
+            continue
+        with stream:
+            names.update(sources_of(pq.ParquetFile(stream).schema_arrow))
+    return sorted(name for name in names if COMPACT not in name)
 
 
 def _tables(places: Sequence[ObjectStore], model: str, window: Window) -> list[Any]:
-    """Every file's rows; read anew where a file moves while it is read."""
+    """Every file's rows; read anew where a file moves, or is merged, while it is read."""
     for _ in range(_ATTEMPTS):
-        tables = {}
-        for store, key in _keys(places, model, window):
-            tables[key] = open_table(store, key)
-        if all(table is not None for table in tables.values()):
-            return list(tables.values())
+        tables = tables_of({key: store for store, key in _keys(places, model, window)})
+        if tables is not None:
+            return tables
     raise LostRace(f"the labels of {model!r} moved {_ATTEMPTS} times while they were read")
 
 
@@ -70,7 +83,7 @@ def _keys(
     found: dict[str, ObjectStore] = {}
     while datetime(day.year, day.month, day.day, tzinfo=UTC) < last:
         for store in places:
-            for key in store.keys(f"{model}/{FOLDER}/{DAY}{day}"):
+            for key in store.keys(f"{model}/{DAYS}{day}"):
                 if key.endswith(".parquet"):
                     found[key] = store
         day += timedelta(days=1)

@@ -134,24 +134,13 @@ def open_table(store: ObjectStore, key: str, columns: Sequence[str] | None = Non
             ) from error
 
 
-def _tables(
-    stores: Sequence[ObjectStore],
-    model: str,
-    start: datetime,
-    end: datetime,
-    columns: Sequence[str] | None,
-) -> list[Any]:
-    """Every file's rows, in the order of writing; read anew when a file goes while it is read."""
-    for _ in range(_ATTEMPTS):
-        tables = _try_tables(_listed(stores, model, start, end), columns)
-        if tables is not None:
-            return tables
-    raise LostRace(f"the prediction log of {model!r} changed {_ATTEMPTS} times while it was read")
-
-
-def _try_tables(
-    files: Mapping[str, ObjectStore], columns: Sequence[str] | None
+def tables_of(
+    files: Mapping[str, ObjectStore], columns: Sequence[str] | None = None
 ) -> list[Any] | None:
+    """The rows of files, in the order of writing; of merged ones once.
+
+    None where a file went while it was read: then they are to be listed anew.
+    """
     read: dict[str, Any] = {}
     replaced: set[str] = set()
     for key in [key for key in files if COMPACT in key]:
@@ -165,6 +154,21 @@ def _try_tables(
             return None
     # By name: names begin with the time of writing.
     return [read[key] for key in sorted(read.keys() - replaced, key=file_name)]
+
+
+def _tables(
+    stores: Sequence[ObjectStore],
+    model: str,
+    start: datetime,
+    end: datetime,
+    columns: Sequence[str] | None,
+) -> list[Any]:
+    """Every file's rows, in the order of writing; read anew when a file goes while it is read."""
+    for _ in range(_ATTEMPTS):
+        tables = tables_of(_listed(stores, model, start, end), columns)
+        if tables is not None:
+            return tables
+    raise LostRace(f"the prediction log of {model!r} changed {_ATTEMPTS} times while it was read")
 
 
 def _listed(

@@ -1,9 +1,10 @@
-"""Upkeep of the prediction log: finished days in few files, and nothing beyond its time.
+"""Upkeep of the prediction log and of posted labels: finished days in few files, none too old.
 
 Servers write a file a minute. Files of a finished day are merged: the merged file names those that
 it took the place of, and readers pass over what is so named; so no row is ever read twice or not at
 all, wherever the merging is killed. A file holds rows that were logged on one day: what must go
-after a time goes by whole files, however late its events were predicted.
+after a time goes by whole files, however late its events were predicted. `days` says how the
+folders of days begin, below the model's: those of the log, or those of labels.
 """
 
 import fcntl
@@ -31,6 +32,8 @@ from ferryman.serving.log.prediction_log import (
     stamp_of,
 )
 
+DAYS = "date="  # of the prediction log, by the day of events
+
 _LOCK = ".upkeep.lock"
 _SETTLED = timedelta(hours=1)
 _LARGEST_ROWS = 250_000
@@ -41,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OutdatedDay:
-    """Files of one day of events, below `folder`, that hold what was logged too long ago."""
+    """Files of one day, below `folder`, that hold what was logged too long ago."""
 
     folder: str
     keys: tuple[str, ...]
@@ -63,28 +66,30 @@ class _Part:
         self.rows += table.num_rows
 
 
-def find_outdated(store: ObjectStore, model: str, before: datetime) -> list[OutdatedDay]:
-    """Files whose rows were all logged before a moment, by day of events; foreign files never."""
+def find_outdated(
+    store: ObjectStore, model: str, before: datetime, days: str = DAYS
+) -> list[OutdatedDay]:
+    """Files whose rows were all logged before a moment, by day; foreign files never."""
     limit = int(before.timestamp() * 10**9)
-    days: dict[str, list[str]] = {}
-    for key in _parquet(store, model):
+    found: dict[str, list[str]] = {}
+    for key in _parquet(store, model, days):
         stamp = stamp_of(key)
         if stamp is not None and stamp < limit:
-            days.setdefault(key.rpartition("/")[0], []).append(key)
-    return [OutdatedDay(folder, tuple(keys)) for folder, keys in sorted(days.items())]
+            found.setdefault(key.rpartition("/")[0], []).append(key)
+    return [OutdatedDay(folder, tuple(keys)) for folder, keys in sorted(found.items())]
 
 
-def compact(store: ObjectStore, model: str, now: datetime) -> int:
+def compact(store: ObjectStore, model: str, now: datetime, days: str = DAYS) -> int:
     """Merge the files of each finished day; how many files went. To be run by one at a time.
 
     What a killed run had merged and not removed is removed first.
     """
-    days: dict[str, list[str]] = {}
-    for key in _parquet(store, model):
-        if _is_finished(key, now) and stamp_of(key) is not None:
-            days.setdefault(key.rpartition("/")[0], []).append(key)
+    found: dict[str, list[str]] = {}
+    for key in _parquet(store, model, days):
+        if _is_finished(key, days, now) and stamp_of(key) is not None:
+            found.setdefault(key.rpartition("/")[0], []).append(key)
     settled = int((now - _SETTLED).timestamp() * 10**9)
-    return sum(_compact_day(store, keys, settled) for _, keys in sorted(days.items()))
+    return sum(_compact_day(store, keys, settled) for _, keys in sorted(found.items()))
 
 
 @contextmanager
@@ -103,18 +108,20 @@ def upkeep_lock(root: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _parquet(store: ObjectStore, model: str) -> list[str]:
-    return [key for key in store.keys(model) if key.endswith(".parquet") and "/date=" in key]
+def _parquet(store: ObjectStore, model: str, days: str) -> list[str]:
+    start = f"{model}/{days}"
+    below = store.keys(start.rpartition("/")[0])
+    return [key for key in below if key.startswith(start) and key.endswith(".parquet")]
 
 
-def _is_finished(key: str, now: datetime) -> bool:
-    date = key.partition("/date=")[2].partition("/")[0]
+def _is_finished(key: str, days: str, now: datetime) -> bool:
+    date = key.partition(f"/{days}")[2].partition("/")[0]
     end = datetime.fromisoformat(date).replace(tzinfo=UTC) + timedelta(days=1)
     return end + _SETTLED <= now
 
 
 def _compact_day(store: ObjectStore, keys: Sequence[str], settled: int) -> int:
-    """Merge the files of one day of events that were begun before a moment."""
+    """Merge the files of one day that were begun before a moment."""
     merged = [key for key in keys if COMPACT in key]
     if len(keys) < 2:
         return 0
