@@ -4,20 +4,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from monitoring_world import DAY0, Station, day, even, good
 
 from ferryman.errors import IntegrityBroken
-from ferryman.monitoring.logged_days import LoggedDays
-from ferryman.profiles.column_profile import profile_json
+from ferryman.monitoring.logged_days import LoggedDays, summarise
+from ferryman.profiles.column_profile import profile_json, read_profile
+from ferryman.profiles.number_profile import NumberProfile
 from ferryman.runtime.declared_connections import DeclaredConnections
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest
 from ferryman.serving.log.prediction_log import stamp_of
 from ferryman.serving.log.upkeep import compact
 from ferryman.settings import Settings
+from ferryman.spec.data import FeatureSpec
 from ferryman.spec.model import DeclaredModel
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext, StepParams
@@ -87,6 +90,28 @@ def test_a_remembered_day_says_what_its_rows_say_and_is_not_read_again(station: 
     )
     assert (again.count, again.versions, again.scores(2)) == (300, {1}, {})
     assert again.rows(["2024-01-11"]).equals(of_rows.rows(["2024-01-11"]))
+
+
+def test_a_day_is_no_other_when_it_is_read_again() -> None:
+    """What is kept of numbers is rounded: a night and its restatement must see the same."""
+    random, rows = np.random.default_rng(3), 384
+    table = pa.table(
+        {
+            "event_time": pa.array([day(0).start] * rows, pa.timestamp("us", tz="UTC")),
+            "version": [1] * rows,
+            "score": random.random(rows),
+            "humidity": random.normal(60, 15, rows),
+        }
+    )
+    columns = {"humidity": FeatureSpec(type="number")}
+    fresh = summarise(f"{day(0).start:%Y-%m-%d}", table, columns, {}, 100).versions[1]
+    again = read_profile(profile_json(fresh))
+    levels = np.linspace(20, 100, 400)
+    for name in ("humidity", "score"):
+        one, other = fresh[name], again[name]
+        assert isinstance(one, NumberProfile)
+        assert isinstance(other, NumberProfile)
+        assert np.array_equal(one.sketch.shares_below(levels), other.sketch.shares_below(levels))
 
 
 def test_a_day_with_a_further_file_is_restated_and_the_others_are_not_read(
