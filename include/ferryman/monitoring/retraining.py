@@ -104,7 +104,8 @@ def _obstacle(
         return f"the champion already knows the data up to {format_time(champion.cutoff)}"
     since = [window.end - _end(past) for past in earlier if past.asked]
     if since and min(since) < spec.retrain.cool_down:
-        return f"cool-down: a retrain was asked for {min(since).days} days ago"
+        ago = "1 day" if min(since).days == 1 else f"{min(since).days} days"
+        return f"cool-down: a retrain was asked for {ago} ago"
     spent = sum(1 for gap in since if gap < _WEEK)
     if spent >= spec.retrain.per_week:
         return f"budget: {spent} of {spec.retrain.per_week} retrains this week are spent"

@@ -82,7 +82,7 @@ def test_however_much_calls_for_it_the_obstacle_is_told_in_full() -> None:
     first = decide(SPEC, DAY0, CHAMPION, many, [])
     assert first.retrain
     again = decide(SPEC, day(1), CHAMPION, many, [first]).reason
-    assert again.endswith("..., but cool-down: a retrain was asked for 1 days ago")
+    assert again.endswith("..., but cool-down: a retrain was asked for 1 day ago")
     assert again.startswith("person: olga: www")
     assert len(again) == 200
 
