@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ferryman.monitoring.drift_thresholds import Against, quiet_reach
+from ferryman.monitoring.drift_thresholds import Against, quiet_reach, settled
 from ferryman.profiles.two_samples import holm
 from ferryman.spec.monitoring import DriftSpec
 
@@ -107,13 +107,14 @@ def judge(
     p_values = np.asarray([one.p_value for one in judged], dtype=np.float64)
     stands = holm(p_values, spec.significance)
     rate = spec.significance / max(1, len(judged))
+    quiet = settled(earlier, spec, start)
     told = _told(earlier, version, start - spec.window)
     found = []
     for one, is_beyond_chance in zip(judged, stands, strict=True):
         effect, p_value = one.effect or 0.0, one.p_value or 0.0
         if not is_beyond_chance or effect < spec.effect:
             continue
-        reach = 0.0 if one.certain else quiet_reach(one.key, one.against, earlier, spec, rate)
+        reach = 0.0 if one.certain else quiet_reach(one.key, one.against, quiet, spec, rate)
         threshold = max(spec.effect, reach)
         if effect >= threshold:
             before, since = told.get(one.subject, (0.0, ""))

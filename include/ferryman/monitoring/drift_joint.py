@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from ferryman.monitoring.drift_scale import area_shift
 from ferryman.monitoring.joint_rows import Floats, JointRows, joint_rows
 from ferryman.spec.data import FeatureSpec
 
 Places = NDArray[np.int64]
-_DAY_ROWS = 400  # as many of the newest day as of others: more rows are told apart better
+_DAY_ROWS = 800  # as many of the newest day as of others: more rows are told apart better
 _FOLDS = 4
 _LEAST_DAYS = 4
-_ALIKE = 1.5  # times the spread of independent rows, up to which days are such
+_ALIKE = 3.0  # times as far as days of independent rows are told apart, up to which days are such
 _NORMAL_MIDDLE = 0.6745  # the median distance of a normal variate from its mean
 
 
@@ -32,8 +32,8 @@ _NORMAL_MIDDLE = 0.6745  # the median distance of a normal variate from its mean
 class JointDrift:
     """How well newest and earlier rows are told apart.
 
-    area: under the ROC curve, out of fold; effect: on the scale of `drift_scale`; columns: the two
-    that tell most; outcome: `judged`, or why it is not.
+    area: under the ROC curve, out of fold, of answers that are normal; effect: on the scale of
+    `drift_scale`; columns: the two that tell most; outcome: `judged`, or why it is not.
     """
 
     outcome: str
@@ -59,17 +59,18 @@ def tell_apart(
     sums = _sums(made.products, days)
     own = range(1, count + 1)
     # Day 0 is the newest.
-    area = _area(made.products, days, sums, 0, list(own))
+    apart = _apart(made.products, days, sums, 0, list(own))
     by_chance = [
-        _area(made.products, days, sums, day, [other for other in own if other != day])
+        _apart(made.products, days, sums, day, [other for other in own if other != day])
         for day in own
     ]
+    area = float(special.ndtr(apart / np.sqrt(2)))
     return JointDrift(
         "judged",
         area=area,
         effect=area_shift(area),
-        p_value=_beyond(area, by_chance, np.bincount(days), len(made.pairs)),
-        columns=_telling(made, days == 0),
+        p_value=_beyond(apart, by_chance, np.bincount(days), len(made.pairs)),
+        columns=_telling(made, sums),
     )
 
 
@@ -106,17 +107,20 @@ def _sums(rows: Floats, days: Places) -> tuple[Floats, Floats]:
     count = int(days.max()) + 1
     cells = days * _FOLDS + _folds(days)
     many = np.bincount(cells, minlength=count * _FOLDS).astype(np.float64)
-    order = np.argsort(cells, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(many)[:-1]]).astype(np.int64)
-    total = np.add.reduceat(rows[order], np.minimum(starts, len(rows) - 1), axis=0)
-    total[many == 0] = 0
+    chosen = np.zeros((count * _FOLDS, len(rows)))
+    chosen[cells, np.arange(len(rows))] = 1
+    total = chosen @ rows
     return total.reshape(count, _FOLDS, -1), many.reshape(count, _FOLDS)
 
 
-def _area(
+def _apart(
     rows: Floats, days: Places, sums: tuple[Floats, Floats], day: int, others: list[int]
 ) -> float:
-    """The area under the ROC curve of rules that tell a day from others, out of fold."""
+    """How far the classifier's answers for a day lie from those for others, out of fold.
+
+    In standard deviations of an answer. Means are compared, not ranks: a category's indicator less
+    its day's share has a place of its own on every day, by which ranks would tell any day.
+    """
     total, many = sums
     folds = _folds(days)
     new, old = days == day, np.isin(days, others)
@@ -132,35 +136,34 @@ def _area(
         asked = np.flatnonzero((folds == fold) & (new | old))
         middle, weights = (ours + theirs)[told] / 2, (ours - theirs)[told]
         scores[asked] = (rows[np.ix_(asked, told)] - middle) @ weights
-    ranks = stats.rankdata(np.concatenate([scores[new], scores[old]]))
-    ours_count, theirs_count = int(new.sum()), int(old.sum())
-    wins = ranks[:ours_count].sum() - ours_count * (ours_count + 1) / 2
-    return float(wins / (ours_count * theirs_count))
+    groups = scores[new], scores[old]
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    spread = float(np.sqrt(squares / sum(map(len, groups))))
+    return float(groups[0].mean() - groups[1].mean()) / spread if spread > 1e-12 else 0.0
 
 
-def _beyond(area: float, by_chance: list[float], rows: Places, pairs: int) -> float:
+def _beyond(apart: float, by_chance: list[float], rows: Places, pairs: int) -> float:
     """How often a day like the others is told apart as well as this.
 
-    Days that differ no more than days of independent rows do are taken to be such. Of these all
-    folds may choose the one pair that differs most by chance: hence times all pairs. Otherwise the
-    earlier days, each of which had the same choice, tell what chance does.
+    Where days differ hardly more than days of independent rows do, all folds may choose the one
+    pair that differs most by chance: hence times all pairs. Otherwise the earlier days, each of
+    which had the same choice, tell what chance does.
     """
     earlier = int(rows[1:].sum())
     others = np.asarray([earlier, *(earlier - rows[1:])])
-    # The standard deviation of an area between independent rows, as one of its normal place.
-    independent = np.sqrt((rows + others + 1) / (12 * rows * others) * 2 * np.pi)
-    places = special.ndtri(np.clip([area, *by_chance], 1e-6, 1 - 1e-6)) / independent
+    # In standard errors between independent rows.
+    places = np.asarray([apart, *by_chance]) / np.sqrt(1 / rows + 1 / others)
     days = len(by_chance)
-    spread = float(places[1:].std(ddof=1))
-    apart = float(places[0] - np.median(places[1:])) / np.sqrt(1 + 1 / days)
-    # By the middle of their distances: one odd day among the earlier ones does not make all odd.
-    usual = float(np.median(np.abs(places[1:] - np.median(places[1:])))) / _NORMAL_MIDDLE
+    # By the middle one of them: an odd day among the earlier ones does not make all odd.
+    usual = float(np.median(np.abs(places[1:]))) / _NORMAL_MIDDLE
+    beyond = float(places[0] - np.median(places[1:])) / np.sqrt(1 + 1 / days)
     if usual <= _ALIKE:
-        return min(1.0, pairs * float(special.ndtr(-apart)))
-    return float(special.stdtr(days - 1, -apart / spread))
+        return min(1.0, pairs * float(special.ndtr(-beyond / max(1.0, usual))))
+    return float(special.stdtr(days - 1, -beyond / float(places[1:].std(ddof=1))))
 
 
-def _telling(made: JointRows, new: NDArray[np.bool_]) -> tuple[str, ...]:
-    """The two columns whose product differs most between the two groups."""
-    apart = made.products[new].mean(axis=0) - made.products[~new].mean(axis=0)
-    return made.pairs[int(np.argmax(np.abs(apart)))]
+def _telling(made: JointRows, sums: tuple[Floats, Floats]) -> tuple[str, ...]:
+    """The two columns whose product differs most between the newest day and the others."""
+    total, many = (part.sum(axis=1) for part in sums)
+    theirs = total[1:].sum(axis=0) / many[1:].sum()
+    return made.pairs[int(np.argmax(np.abs(total[0] / many[0] - theirs)))]

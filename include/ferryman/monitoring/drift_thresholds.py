@@ -1,6 +1,8 @@
 """How far a comparison goes on the model's own quiet nights: its threshold's lower bound.
 
-A quiet night is one on which that comparison was no finding. Where the newest window is compared
+A quiet night is one on which that comparison was no finding, and which is over for longer than the
+trailing window: a change that begins would otherwise count as quiet until it is told, and raise the
+threshold that it has to reach. Where the newest window is compared
 with the days before it, the effect's own level on quiet nights counts, weekends and storms
 included. Where a trailing window is compared with something fixed, such as the training data, the
 level may grow for good: a bound that grew with it would never tell of a slow change. There it is
@@ -10,7 +12,7 @@ While there are too few nights the declared effect alone counts.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -29,11 +31,19 @@ _LEAST_SPANS = 3
 _DOUBT = 0.3  # how often the spread may be larger than is allowed for
 
 
+def settled(earlier: Sequence["Night"], spec: DriftSpec, start: datetime) -> list["Night"]:
+    """The nights that are over for longer than the trailing window when tonight's newest begins."""
+    return [night for night in earlier if night.ended <= start - spec.window]
+
+
 def quiet_reach(
-    key: str, against: Against, earlier: Sequence["Night"], spec: DriftSpec, rate: float
+    key: str, against: Against, quiet: Sequence["Night"], spec: DriftSpec, rate: float
 ) -> float:
-    """The effect that quiet nights reach at this rate; 0 while there are too few of them."""
-    nights = [night for night in earlier if key in night.effects and key not in night.over]
+    """The effect that a comparison reaches at this rate on nights of `settled`.
+
+    0 while there are too few of them.
+    """
+    nights = [night for night in quiet if key in night.effects and key not in night.over]
     if against == "previous":
         return _level([night.effects[key] for night in nights], rate)
     return _movement(key, nights, spec.window, rate)

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 _VALUES = 3  # of a category that have an indicator
 _RARE = 0.02  # share of rows below which an indicator says nothing
+_EXPECTED = 5  # rows of a day in which two values meet, for their product to have a normal mean
+_TAILS = 20.0  # the fourth moment of a product of numbers is 9 to 15
 _PAIRED = 32  # columns of which products are made: 496 of them
 
 
@@ -54,8 +56,31 @@ def joint_rows(table: Any, days: Places, columns: Mapping[str, FeatureSpec]) -> 
         return None
     singles = np.column_stack([values for _, values in parts])
     left, right = np.asarray(pairs).T
-    products = _standard(singles[:, left] * singles[:, right])
-    return JointRows(products, tuple((parts[one][0], parts[other][0]) for one, other in pairs))
+    means, spreads, tails = (moment[left, right] for moment in _moments(singles))
+    # The mean over a day of what a handful of rows make up follows no normal law.
+    bound = max(_TAILS, float(np.median(np.bincount(days))) / _EXPECTED)
+    even = np.flatnonzero((spreads > 1e-6) & (tails <= bound))
+    if not len(even):
+        return None
+    products = singles[:, left[even]]
+    products *= singles[:, right[even]]
+    products -= means[even]
+    products /= spreads[even]
+    return JointRows(
+        products,
+        tuple((parts[one][0], parts[other][0]) for one, other in (pairs[place] for place in even)),
+    )
+
+
+def _moments(singles: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of the product of every two columns: mean, standard deviation, standardised fourth moment."""
+    first, second, third, fourth = (
+        (singles**power).T @ (singles**power) / len(singles) for power in range(1, 5)
+    )
+    variance = np.maximum(second - first**2, 0)
+    central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
+    tails = np.divide(central, variance**2, out=np.zeros_like(central), where=variance > 1e-12)
+    return first, np.sqrt(variance), tails
 
 
 def _scores(values: Any, days: Places) -> list[Floats]:

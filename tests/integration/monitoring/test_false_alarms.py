@@ -12,6 +12,7 @@ from services.long_tests import seeds
 from ferryman.data.windows.profile import profile_table
 from ferryman.monitoring.drift import compare
 from ferryman.monitoring.drift_findings import Finding, Night, judge, remember
+from ferryman.monitoring.drift_joint import tell_apart
 from ferryman.monitoring.drift_night import compare_columns, compare_joint, newest_and_previous
 from ferryman.profiles.column_profile import profile_json, read_profile
 from ferryman.profiles.comparison import named_in
@@ -62,7 +63,9 @@ def drawn(random: np.random.Generator, place: int, rows: int, spread: float = 0.
     columns["n11"] = np.exp(columns["n11"])
     for size, name in zip((2, 3, 4, 6, 10, 25, 60, 120), WORDS, strict=True):
         weights = np.exp(random.normal(0, spread, size)) / np.arange(1, size + 1)
-        columns[name] = [f"v{i}" for i in random.choice(size, rows, p=weights / weights.sum())]
+        chosen = pa.array(random.choice(size, rows, p=weights / weights.sum()))
+        values = pa.array([f"v{i}" for i in range(size)])
+        columns[name] = values.take(chosen)
     times = pa.array([START + place * DAY] * rows, pa.timestamp("us", tz="UTC"))
     return pa.table({**columns, "event_time": times})
 
@@ -73,11 +76,17 @@ def findings(
     spread: float = 0.0,
     rows: int = 2000,
     change: Callable[[pa.Table, int], pa.Table] = lambda table, _: table,
+    trained: int = 28,
+    columns: dict[str, FeatureSpec] = COLUMNS,
 ) -> list[list[Finding]]:
-    """What each night of a model finds in its columns, after four weeks of training."""
-    random, spec = np.random.default_rng(seed), DriftSpec()
-    trained = [profile_days(drawn(random, 0, rows, spread), COLUMNS) for _ in range(28)]
-    parts = [profile for day in trained for profile in day.values()]
+    """What each night of a model finds in its columns, after so many days of training.
+
+    The rate is that of a model of 20 columns, however many are looked at.
+    """
+    random = np.random.default_rng(seed)
+    spec = DriftSpec(significance=DriftSpec().significance * len(columns) / len(COLUMNS))
+    before = [profile_days(drawn(random, 0, rows, spread), columns) for _ in range(trained)]
+    parts = [profile for day in before for profile in day.values()]
     stored = with_days(profile_json(merged(parts)), parts)
     reference, days = read_profile(stored), {}
     told: list[list[Finding]] = []
@@ -86,9 +95,9 @@ def findings(
         start = START.replace(hour=0) + place * DAY
         window = Window(start=start, end=start + DAY)
         table = change(drawn(random, place, rows, spread), place)
-        days |= profile_days(table, COLUMNS, named_in(reference))
+        days |= profile_days(table, columns, named_in(reference))
         _, compared = compare_columns(
-            reference, days, COLUMNS, window, spec, trained=read_days(stored)
+            reference, days, columns, window, spec, trained=read_days(stored)
         )
         told.append(judge(compared, past, spec, start=start, version=1))
         past.append(remember(compared, told[-1], span=(start, start + DAY), version=1))
@@ -128,16 +137,48 @@ def test_a_shift_of_one_column_is_told_once_on_its_night_and_named(seed: int, si
 
 
 def test_a_small_shift_of_many_rows_is_no_alarm() -> None:
-    told = findings(4, 2, rows=100_000, change=moved(0.03, 0))
+    told = findings(4, 2, rows=100_000, change=moved(0.03, 0), trained=14)
     assert told == [[], []]
+    # What does matter is told of as many rows.
+    assert [
+        one.name for one in findings(4, 1, rows=100_000, change=moved(0.3, 0), trained=1)[0]
+    ] == ["n2"]
+
+
+def turned(table: pa.Table) -> pa.Table:
+    """The same rows, in which the correlation of the first two columns is -0.6 instead of 0.6."""
+    values = np.asarray(table["n1"]) - 1.2 * np.asarray(table["n0"])
+    return table.set_column(table.schema.get_field_index("n1"), "n1", pa.array(values))
+
+
+@pytest.mark.parametrize("seed", [1, 4, 21])
+def test_unlike_days_neither_hide_a_correlation_that_turns_nor_are_told_apart(seed: int) -> None:
+    """On these days ranks of the classifier's answers told a quiet day, or missed the other."""
+    random = np.random.default_rng(seed)
+    *days, newest = (drawn(random, place, 600, spread=0.3) for place in range(8))
+    earlier = pa.concat_tables(days)
+    quiet = tell_apart(newest, earlier, COLUMNS, min_rows=300)
+    assert quiet.p_value is not None
+    assert quiet.p_value > 0.01
+    found = tell_apart(turned(newest), earlier, COLUMNS, min_rows=300)
+    assert found.p_value is not None
+    assert found.effect is not None
+    assert found.p_value < 1e-6
+    assert 0.8 < found.effect < 1.2
+
+
+@pytest.mark.parametrize("seed", seeds(6, 7, 11))
+def test_a_lasting_shift_is_told_within_the_window_of_days_that_are_unlike(seed: int) -> None:
+    told = findings(seed, 38, 0.3, rows=300, change=moved(1.0, 30), columns={"n2": NUMBER})
+    alarms = [place for place, night in enumerate(told) for one in night if one.outcome == "alarm"]
+    assert len(alarms) == 1
+    assert 30 <= alarms[0] <= 36
 
 
 def test_a_correlation_that_turns_is_named_though_no_column_has_changed() -> None:
     random, spec = np.random.default_rng(5), DriftSpec()
     tables = [drawn(random, place, 600) for place in range(8)]
-    turned = np.asarray(tables[-1]["n1"]) - 1.2 * np.asarray(tables[-1]["n0"])
-    place = tables[-1].schema.get_field_index("n1")
-    tables[-1] = tables[-1].set_column(place, "n1", pa.array(turned))
+    tables[-1] = turned(tables[-1])
     start = START.replace(hour=0) + 7 * DAY
     window = Window(start=start, end=start + DAY)
     newest, previous = newest_and_previous(pa.concat_tables(tables), window, spec)

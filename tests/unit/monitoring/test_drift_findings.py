@@ -91,11 +91,22 @@ def past(effects: list[float], key: str) -> list[Night]:
 def test_a_break_must_exceed_what_the_models_quiet_nights_reach() -> None:
     break_ = Comparison("previous", "previous", "x", "x", 0.5, "shift", 1e-9)
     weekends = [0.1, 0.1, 0.1, 0.1, 0.1, 0.6, 0.5] * 4
-    restless = judge([break_], past(weekends, break_.key), SPEC, start=START, version=1)
+    restless = judge([break_], past(weekends + [0.1] * 7, break_.key), SPEC, start=START, version=1)
     assert restless == []
     calm = judge([break_], past([0.02, 0.03] * 14, break_.key), SPEC, start=START, version=1)
     assert [finding.outcome for finding in calm] == ["alarm"]
     assert calm[0].threshold == SPEC.effect
+
+
+def test_the_nights_of_a_change_that_is_not_told_yet_do_not_raise_its_threshold() -> None:
+    for against in ("previous", "training"):
+        change = Comparison("column", against, "x", "x", 0.9, "shift", 1e-9)
+        begun = [0.0, 0.02, 0.01] * 10 + [0.15, 0.3, 0.45, 0.6, 0.75]
+        found = judge([change], past(begun, change.key), SPEC, start=START, version=1)
+        assert [finding.outcome for finding in found] == ["alarm"]
+        # What was so for long before is how the model's nights are.
+        usual = past([0.0, 0.6, 0.9, 0.9, 0.5, 0.1, 0.0, 0.0, 0.0] * 5, change.key)
+        assert judge([change], usual, SPEC, start=START, version=1) == []
 
 
 def test_few_nights_and_nights_with_findings_calibrate_nothing() -> None:
