@@ -33,6 +33,16 @@ def old_runs(runs_root: Path, model: str, before: datetime) -> list[Path]:
     return found
 
 
+def old_backfills(root: Path, model: str, before: datetime) -> list[Path]:
+    """What backfills wrote of a model (<root>/<run>/<model>), where nothing was written since.
+
+    What a killed removal left is among them.
+    """
+    left = root.glob(f"*/{_GOING}{model}")
+    found = (path for path in root.glob(f"*/{model}") if _last_write(path) < before)
+    return sorted([*left, *found])
+
+
 def remove_run(run: Path) -> None:
     """Hide a run's folder in one step, then remove it; killed in between, it stays hidden."""
     hidden = run if run.name.startswith(_GOING) else run.with_name(_GOING + run.name)

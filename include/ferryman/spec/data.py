@@ -61,6 +61,19 @@ class RetentionSpec(Part):
         default=None, description="Published windows older than this; default for ever."
     )
     quarantine: Duration = Field(default=timedelta(days=365), description="Quarantined rows.")
+    scores: Duration = Field(
+        default=timedelta(days=365),
+        description="Scores of batches, unless the result of a run that is kept names them.",
+    )
+    backfills: Duration = Field(
+        default=timedelta(days=90),
+        description="What a backfill of monitoring wrote, unless its run is kept.",
+    )
+    labels: Duration | None = Field(
+        default=None,
+        description="Labels that clients posted, once a night has joined them and they matured; "
+        "default serving.log.keep, or for ever where they teach (label.posted).",
+    )
     apply: bool = Field(
         default=False, description="Whether scheduled maintenance removes, or only reports."
     )

@@ -150,17 +150,20 @@ def _make(
             size=file.stat().st_size,
         )
         context.data_store.create(stored.key, file)
-    signature = model.signature
-    manifest = Manifest(
-        **named,
-        task=signature.task,
-        classes=signature.classes,
-        rows=count,
-        file=stored,
-        code=code_version(context.settings),
-        scored_at=datetime.now(UTC),
-    )
-    context.data_store.create(key, json_bytes(manifest.model_dump(mode="json")))
+        signature = model.signature
+        manifest = Manifest(
+            **named,
+            task=signature.task,
+            classes=signature.classes,
+            rows=count,
+            file=stored,
+            code=code_version(context.settings),
+            scored_at=datetime.now(UTC),
+        )
+        context.data_store.create(key, json_bytes(manifest.model_dump(mode="json")))
+        # Of the same scores, made long ago, maintenance may have removed the file just now.
+        if context.data_store.size(stored.key) is None:
+            context.data_store.create(stored.key, file)
     # Another run may have been quicker: its manifest stands.
     return _known(context, key) or manifest
 

@@ -24,6 +24,7 @@ from ferryman.runtime.run_store import RESULT, read_result, run_folder
 from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.guard import guard
 from ferryman.steps.log_care import LogCare
+from ferryman.steps.old_outputs import OldOutputs
 
 _SHOWN = 200  # things that go, in the result; the report has all
 
@@ -55,11 +56,15 @@ def run(context: StepContext) -> StepResult:
     found = guard(context.settings, context.model.name, context.connections)
     log = LogCare(context, now)
     plan = retention.remove(in_use) if apply else retention.plan(in_use())
-    predictions = log.outdated(apply=apply)
+    logged = [*log.outdated(apply=apply), *log.outdated_labels(apply=apply)]
     merged = log.put_in_order()
-    runs = _runs(context, now - spec.runs, apply=apply)
+    going = _old_runs(context, now - spec.runs)
+    outputs = OldOutputs(context, now, going)
+    made = [*outputs.backfills(apply=apply), *outputs.scores(apply=apply)]
+    runs = _remove_runs(going, now - spec.runs, apply=apply)
     leftovers = _sweep(context, now - GRACE, apply=apply)
-    told = [*plan.goes, *predictions, *runs, *(_leftover(name) for name in leftovers)]
+    told = [*plan.goes, *logged, *made, *runs, *(_leftover(name) for name in leftovers)]
+    plan.stays += [*log.stays, *outputs.stays]
     report = _write_report(context, plan, told, apply=apply)
     return context.result(
         text="; ".join([_text(told, plan, apply=apply), *found]),
@@ -104,8 +109,8 @@ def _in_use(context: StepContext) -> dict[str, str]:
     return needed
 
 
-def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
-    """The folders of old runs, removed where asked; never this run's own.
+def _old_runs(context: StepContext, before: datetime) -> list[Path]:
+    """The folders of runs that go; never this run's own.
 
     The training of a registered version stays, so that its lineage can be told; that of a protected
     one, too, where somebody has deleted it in the registry.
@@ -118,11 +123,14 @@ def _runs(context: StepContext, before: datetime, *, apply: bool) -> list[Item]:
     limit = min(before, datetime.now(UTC) - GRACE)
     found = old_runs(settings.runs_root, model, limit)
     kept = {one.digest for one in Ledger(settings.ledger_url).protected(model)}
-    found = [
+    return [
         folder
         for folder in found
         if folder not in needed and _registered_digest(folder) not in kept
     ]
+
+
+def _remove_runs(found: list[Path], before: datetime, *, apply: bool) -> list[Item]:
     items = [
         Item("run", f"{folder.parent.name}/{folder.name}", _why_run(before)) for folder in found
     ]

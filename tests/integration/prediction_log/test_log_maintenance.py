@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from label_posts import post
 from logged_entries import append, write_entry
 from logged_requests import DAY, NEXT, answered, files
 
 from ferryman.errors import SpecError
+from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 from ferryman.settings import Settings
+from ferryman.spec.windows import day_window
 from ferryman.steps.journey import Journey
+from ferryman.steps.log_care import label_time
 
 if TYPE_CHECKING:
     from ferryman.spec.model import DeclaredModel
@@ -133,3 +137,59 @@ def test_a_place_that_cannot_be_asked_stops_it_before_anything_goes(
     with pytest.raises(SpecError, match="no connection 'nowhere'"):
         home.maintain(apply=True)
     assert home.requests() == ["old"]
+
+
+def test_posted_labels_are_merged_and_go_when_they_were_joined_and_matured(home: Home) -> None:
+    came = datetime.now(UTC).replace(hour=8) - timedelta(days=100)
+    for days, keys in ((0, "ab"), (40, "cd"), (99, "e")):
+        for key in keys:
+            post(home.root, "rain", key, True, came + timedelta(days=days))
+    folders = home.root / "rain" / "labels"
+
+    def count() -> list[int]:
+        return [len(list(folder.iterdir())) for folder in sorted(folders.iterdir())]
+
+    assert count() == [2, 2, 1]
+    told = home.maintain(apply=True)
+    assert told.metrics["merged"] == 4
+    assert count() == [1, 1, 1]
+    assert told.outputs["goes"] == []
+    assert told.outputs["stays"] == {"day of labels: no night has joined all of it": 1}
+    joined, day = JoinedWindows(home.settings.monitoring_root), day_window(came)
+    joined.write_inputs("rain", day, {"files": 1})  # a night, before a dead machine's label came
+    assert home.maintain(apply=True).outputs["goes"] == []
+    joined.write_inputs("rain", day, {"files": 2})
+    [item] = home.maintain().outputs["goes"]
+    assert (item["kind"], item["name"]) == (
+        "day of labels",
+        f"rain/labels/received={came:%Y-%m-%d}",
+    )
+    assert item["why"].endswith("(kept for 90d)")
+    assert count() == [1, 1, 1]
+    assert "removed 1 day of labels(s)" in home.maintain(apply=True).text
+    assert [sum(1 for _ in folder.iterdir()) for folder in sorted(folders.iterdir())][-2:] == [1, 1]
+    assert home.maintain(apply=True).outputs["goes"] == []
+
+
+def test_labels_stay_as_long_as_anybody_asks_for_them(rain: "DeclaredModel") -> None:
+    spec = rain.spec
+    data, log = spec.data, spec.serving.log
+
+    def time_of(posted: bool = False, keep: int = 90, labels: int | None = None) -> Any:
+        given = data.model_copy(
+            update={
+                "label": data.label.model_copy(update={"posted": posted}),
+                "retention": data.retention.model_copy(
+                    update={"labels": None if labels is None else timedelta(days=labels)}
+                ),
+            }
+        )
+        kept = log.model_copy(update={"keep": timedelta(days=keep)})
+        serving = spec.serving.model_copy(update={"log": kept})
+        return label_time(spec.model_copy(update={"data": given, "serving": serving}))
+
+    assert time_of() == timedelta(days=90)
+    assert time_of(keep=3) == timedelta(days=32)  # nights join them for 30 days, and the last one
+    assert time_of(posted=True) is None
+    assert time_of(posted=True, labels=400) == timedelta(days=400)
+    assert time_of(labels=1) == timedelta(days=32)

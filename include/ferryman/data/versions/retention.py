@@ -28,6 +28,9 @@ Kind = Literal[
     "run",
     "temporary file",
     "day of predictions",
+    "day of labels",
+    "scores",
+    "backfill",
 ]
 
 
