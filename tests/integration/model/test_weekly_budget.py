@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from training_line import Line
 
-from ferryman.errors import PolicyRefused
+from ferryman.errors import DependencyUnavailable, PolicyRefused
 from ferryman.ledger.costs import CostTable, StepCost
 from ferryman.spec.loader import load_model
 from ferryman.steps.journey import Journey
@@ -43,3 +43,13 @@ def test_a_training_beyond_the_week_is_refused_and_an_older_one_is_forgotten(lin
     told = [(cost.outcome, cost.step) for cost in kept if cost.run_id == "another"]
     assert told == [("exit 9", "train"), ("done", "train")]
     assert kept[-1].cpu_seconds > 0 and kept[-1].peak_memory > 50 << 20
+
+
+def test_where_nobody_knows_what_was_spent_no_training_begins(line: Line):
+    journey = budgeted(line)
+    (line.settings.home / "file").touch()
+    away = f"sqlite:///{line.settings.home}/file/ledger.db"
+    journey.settings = line.settings.model_copy(update={"ledger_url": away})
+    with pytest.raises(DependencyUnavailable) as found:
+        next(iter(journey.run("train", run_id="away")))
+    assert int(found.value.exit_code) == 6
