@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ferryman.ledger.costs import CostTable, StepCost
+from ferryman.monitoring.diagnosis import Culprit, Diagnosis
 from ferryman.monitoring.groups import GroupFinding
 from ferryman.monitoring.input_statistics import InputStatistics
 from ferryman.monitoring.operations import Operations
@@ -166,6 +167,33 @@ def test_the_newest_night_is_shown_and_nothing_of_it_is_code(server, reports):
     assert text.index('class="bad">worse') < text.index(">AA<")
     linked = server.client.get("/ferryman/models/flights", headers=server.header).text
     assert 'href="flights/monitoring"' in linked
+
+
+def test_the_last_alarm_is_shown_with_its_culprits_and_remedies(server, reports):
+    folder = reports.parent / "diagnoses"
+    write_json(reports / "20130304T0000Z.json", report())
+    assert "Last alarm" not in page(server)
+    unit = Culprit("column", "column temp", 0.9, "F to C", "correct it where the rows come from")
+    other = Culprit("slice", HOSTILE, 0.5, HOSTILE, HOSTILE)
+    run = "http://airflow.example.org/dags/flights.monitoring/runs/r1"
+    said = Diagnosis("flights", "w", [HOSTILE], "the third", [unit, other], "file", run)
+    write_json(folder / "20130303T0000Z.json", {**said.as_json(), "title": "an older alarm"})
+    write_json(folder / "20130304T0000Z.json", said.as_json())
+    text = page(server)
+    assert "an older alarm" not in text
+    assert "<script>alert" not in text
+    for words in ("F to C", "correct it where", 'href="/dags/flights.monitoring/runs/r1"'):
+        assert words in text, words
+    assert text.index("column temp<") < text.index("&lt;script&gt;alert(1)", text.index("F to C"))
+    nothing = Diagnosis("flights", "w", ["an alarm"], None, link="//evil.example.org/")
+    write_json(folder / "20130305T0000Z.json", nothing.as_json())
+    text = page(server)
+    assert "Nothing changed since the training data" in text
+    assert "evil" not in text
+    (folder / "20130306T0000Z.json").write_text("[]")
+    text = page(server)
+    assert "20130306T0000Z.json is no diagnosis" in text
+    assert "98.9%" in text
 
 
 def test_a_model_that_was_not_monitored_and_a_damaged_report_are_told(server, reports):

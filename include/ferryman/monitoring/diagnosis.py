@@ -58,7 +58,8 @@ class Culprit:
 @dataclass(frozen=True)
 class Diagnosis:
     """What is said of a window: its alarms, the last good window (None: none is on record), and
-    the culprits, the likeliest first."""
+    the culprits, the likeliest first. `report` is the file of the window's report, `link` the page
+    of the run that looked, where there is one."""
 
     model: str
     window: str
@@ -66,6 +67,7 @@ class Diagnosis:
     last_good: str | None
     culprits: Sequence[Culprit] = ()
     report: str = ""
+    link: str = ""
 
     @property
     def title(self) -> str:
@@ -92,12 +94,14 @@ class Diagnosis:
             lines.append(f"Remedy: {first.remedy}")
             if others:
                 lines.append("Also: " + "; ".join(_short(one.text) for one in others))
+        if self.link:
+            lines.append(f"Run: {self.link}")
         if self.report:
             lines.append(f"Report: {self.report}")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
-        """{model, window, alarms, last_good, culprits, title, text, report}."""
+        """{model, window, alarms, last_good, culprits, title, text, report, link}."""
         return {
             **asdict(self),
             "alarms": list(self.alarms),

@@ -1,71 +1,29 @@
 """Says what became of a column: another unit, new nulls, new categories, another type, or a move.
 
-A change of unit is a linear map. It is named where the values of before, taken through the map,
-are much nearer to those of now than they were, and near enough to be the same column; of several
-maps that do it the simplest counts: factors of known units before a fitted one. Everything is told
-from profiles, so that no row is read.
+Everything is told from profiles, so that no row is read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from ferryman.monitoring.diagnosis_units import unit_between, unit_beyond
 from ferryman.profiles.category_profile import CategoryProfile
-from ferryman.profiles.column_profile import ColumnProfile
+from ferryman.profiles.column_profile import ColumnProfile, Profile
 from ferryman.profiles.comparison import compare_columns
+from ferryman.profiles.day_profiles import merged
 from ferryman.profiles.number_profile import NumberProfile
-from ferryman.profiles.quantile_sketch import Floats, QuantileSketch
+from ferryman.profiles.quantile_sketch import QuantileSketch
 
 Kind = Literal["type", "unit", "nulls", "categories", "moved"]
 
 LEAST_EFFECT = 0.1  # of the rows that would have to change; less is how days differ
 _LEAST_ROWS = 30
 _UNIT_EFFECT = 0.3  # a unit that is another one moves more
-_GAIN, _NEAR = 0.4, 0.25  # what a map must leave of the distance, and leave at most
-_MARGIN = 0.15  # by which a fitted map must be nearer than a known one
-_ALIKE = 0.05  # known maps that leave so much more than the best are named beside it
-_LEAST_STRETCH = 1.5
-_STRETCH = 1.33  # by which the fitted factor may miss a known one
+_UNSTEADY = 0.25  # how far a good day may lie from the others; beyond it, days are unlike
 _SHOWN = 3
-_SHARES = np.linspace(0.05, 0.95, 37)
-_LEAST_VALUES = 5  # different quantiles; two points lie on a line always
-
-# What the values of before are multiplied by, then moved by. Each stands for its inverse, too.
-_UNITS: Mapping[str, tuple[float, float]] = {
-    "C to F": (1.8, 32.0),
-    "C to K": (1.0, 273.15),
-    "thousandfold, such as km to m": (1000.0, 0.0),
-    "a millionfold": (1e6, 0.0),
-    "a share to percent, or m to cm": (100.0, 0.0),
-    "tenfold": (10.0, 0.0),
-    "minutes to seconds, or hours to minutes": (60.0, 0.0),
-    "hours to seconds": (3600.0, 0.0),
-    "days to hours": (24.0, 0.0),
-    "miles to km": (1.609344, 0.0),
-    "m to feet": (3.28084, 0.0),
-    "inches to cm": (2.54, 0.0),
-    "kg to pounds": (2.204623, 0.0),
-    "knots to km/h": (1.852, 0.0),
-    "the sign turned": (-1.0, 0.0),
-}
-_INVERSE: Mapping[str, str] = {
-    "C to F": "F to C",
-    "C to K": "K to C",
-    "thousandfold, such as km to m": "a thousandth, such as m to km",
-    "a millionfold": "a millionth",
-    "a share to percent, or m to cm": "percent to a share, or cm to m",
-    "tenfold": "a tenth",
-    "minutes to seconds, or hours to minutes": "seconds to minutes, or minutes to hours",
-    "hours to seconds": "seconds to hours",
-    "days to hours": "hours to days",
-    "miles to km": "km to miles",
-    "m to feet": "feet to m",
-    "inches to cm": "cm to inches",
-    "kg to pounds": "pounds to kg",
-    "knots to km/h": "km/h to knots",
-}
 
 
 @dataclass(frozen=True)
@@ -90,24 +48,44 @@ class ColumnMove:
 
 
 def column_moves(
-    before: Mapping[str, ColumnProfile],
-    now: Mapping[str, ColumnProfile],
+    before: Profile,
+    now: Profile,
     *,
-    usual: Mapping[str, float] | None = None,
+    days: Sequence[Profile] | None = None,
+    since: Sequence[Profile] = (),
+    seen: Profile | None = None,
 ) -> list[ColumnMove]:
     """The columns that changed, the largest effect first.
 
-    `usual`: by column, how far one good day lay from the others; what is no larger than twice that
-    is how days differ. Columns that either side lacks, or with fewer than 30 rows, are not judged.
+    `days`: days of before the change by themselves, which tell how unlike days are; None: they are
+    alike. What is no larger than twice what the farthest lies from all of them is how days differ.
+    `since`: days between those and now, which may have changed already; `seen`: what training saw.
+    Columns that either side lacks, or with fewer than 30 rows, are not judged.
     """
-    found = []
+    found, pooled = [], merged(days or [])
     for name in before.keys() & now.keys():
-        move = _move(name, before[name], now[name])
-        if move is not None and (
-            move.kind == "unit" or move.effect > max(LEAST_EFFECT, 2 * (usual or {}).get(name, 0.0))
-        ):
+        good = [day[name] for day in days or [] if name in day]
+        apart = [distance(pooled[name], day) for day in good] if len(good) > 1 else []
+        usual = max(apart, default=0.0 if days is None else 1.0)
+        trained = [seen[name]] if seen and name in seen else []
+        later = [day[name] for day in since if name in day]
+        known = _Known(usual, good, later, [before[name], *trained])
+        move = _move(name, before[name], now[name], known)
+        least = max(LEAST_EFFECT, 2 * max(apart, default=0.0))
+        if move is not None and (move.kind == "unit" or move.effect > least):
             found.append(move)
     return sorted(found, key=lambda one: (-one.effect, one.column))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a column: how far days lie from each other (1: not known), the days, those
+    since, and all that was seen before."""
+
+    usual: float
+    days: Sequence[ColumnProfile]
+    since: Sequence[ColumnProfile]
+    seen: Sequence[ColumnProfile]
 
 
 def distance(before: ColumnProfile, now: ColumnProfile) -> float:
@@ -117,7 +95,7 @@ def distance(before: ColumnProfile, now: ColumnProfile) -> float:
     return max(nulls, found or 0.0)
 
 
-def _move(name: str, before: ColumnProfile, now: ColumnProfile) -> ColumnMove | None:
+def _move(name: str, before: ColumnProfile, now: ColumnProfile, known: _Known) -> ColumnMove | None:
     if min(before.rows, now.rows) < _LEAST_ROWS:
         return None
     if isinstance(before, NumberProfile) != isinstance(now, NumberProfile) and now.count:
@@ -131,7 +109,7 @@ def _move(name: str, before: ColumnProfile, now: ColumnProfile) -> ColumnMove | 
         )
         return ColumnMove(name, "nulls", lost, text)
     if isinstance(before, NumberProfile) and isinstance(now, NumberProfile):
-        return _number_move(name, before, now)
+        return _number_move(name, before, now, known)
     if isinstance(before, CategoryProfile) and isinstance(now, CategoryProfile):
         return _category_move(name, before, now)
     return None
@@ -168,14 +146,21 @@ def _category_move(name: str, before: CategoryProfile, now: CategoryProfile) -> 
     return ColumnMove(name, "moved", effect, text)
 
 
-def _number_move(name: str, before: NumberProfile, now: NumberProfile) -> ColumnMove | None:
+def _number_move(
+    name: str, before: NumberProfile, now: NumberProfile, known: _Known
+) -> ColumnMove | None:
     one, other = before.stored.sketch, now.stored.sketch
-    if one is None or other is None:
-        return None
+    if one is None or other is None or not one.total or not other.total:
+        return None  # what is all null tells no values
     effect = distance(before, now)
     if effect <= LEAST_EFFECT:
         return None
-    found = _unit(one, other, effect) if effect >= _UNIT_EFFECT else None
+    found = None
+    if known.usual <= _UNSTEADY and effect >= _UNIT_EFFECT:
+        found = unit_between(one, other, effect)
+    elif effect >= _UNIT_EFFECT:
+        days, since, seen = map(_sketches, (known.days, known.since, known.seen))
+        found = unit_beyond(other, days or [one], since, seen)
     if found is not None:
         unit, factor, offset = found
         said = f", as if the unit had changed: {unit}" if unit else ""
@@ -194,45 +179,6 @@ def _map(factor: float, offset: float) -> str:
     return (f" x {factor:.4g}" if factor != 1 else "") + moved
 
 
-def _unit(
-    one: QuantileSketch, other: QuantileSketch, effect: float
-) -> tuple[str, float, float] | None:
-    """The name, the factor and the offset of the map that makes of one column the other."""
-    before, now = one.quantiles(_SHARES), other.quantiles(_SHARES)
-    if len(np.unique(before)) < _LEAST_VALUES or len(np.unique(now)) < _LEAST_VALUES:
-        return None
-    factor, offset = (float(part) for part in np.polyfit(before, now, 1))
-    # A map stretches by its factor, whatever else the days differ in.
-    alike = (one for one in _maps() if 1 / _STRETCH < factor / abs(one[1]) < _STRETCH)
-    maps = [("", factor, offset), *alike]
-    left = [_left(one, now, by, moved) for _, by, moved in maps]
-    fitted, best = left[0], int(np.argmin(left[1:])) + 1 if len(left) > 1 else 0
-    bound = min(_NEAR, _GAIN * effect)
-    if best and left[best] <= min(bound, fitted + _MARGIN):
-        order = [int(place) for place in np.argsort(left) if place]
-        near = [maps[place][0] for place in order if left[place] <= left[best] + _ALIKE]
-        return " or ".join(near[:2]), *maps[best][1:]
-    # A fit finds any move: only one that stretches, too, and fits well, is called a unit.
-    stretched = not 1 / _LEAST_STRETCH < factor < _LEAST_STRETCH
-    if fitted <= bound / 2 and factor > 0 and stretched:
-        return "", factor, offset
-    return None
-
-
-def _maps() -> list[tuple[str, float, float]]:
-    """Every known map and its inverse: name, factor, offset."""
-    there = [(unit, factor, offset) for unit, (factor, offset) in _UNITS.items()]
-    back = [
-        (_INVERSE[unit], 1 / factor, -offset / factor)
-        for unit, factor, offset in there
-        if unit in _INVERSE
-    ]
-    return there + back
-
-
-def _left(one: QuantileSketch, now: Floats, factor: float, offset: float) -> float:
-    """What is left of the distance when a map is undone: the largest gap of shares at quantiles."""
-    if factor == 0:
-        return 1.0
-    shares = _SHARES if factor > 0 else 1 - _SHARES
-    return float(np.abs(one.shares_below((now - offset) / factor) - shares).max())
+def _sketches(profiles: Sequence[ColumnProfile]) -> list[QuantileSketch]:
+    stored = [one.stored.sketch for one in profiles if isinstance(one, NumberProfile)]
+    return [one for one in stored if one is not None and one.total]

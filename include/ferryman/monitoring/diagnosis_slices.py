@@ -1,23 +1,24 @@
 """Finds the slice where the loss of late sits, if it sits in one.
 
-A slice is a value of one column, or of two at once. Its excess is what its rows lose beyond what
-they lost before. A slice is named where its loss rose more than that of all other rows did (so that
-what hits every row alike names none), beyond chance at a rate over all slices that were looked at
-(Holm), and where it holds most of all excess. Pairs are searched around the few most
-suspicious values only, and one is named in place of its single value where it explains as much with
-at most two thirds of the rows.
+A slice is a value of one column, or of two at once. Days are unlike: a storm hits every row of a
+day. So what counts is the gap, by which a slice's rows lose more than the other rows of the same
+day, now against before; gaps of good days say how much it moves by itself. A value that comes on
+few days (an icy wind) cannot be told from these days, and is not judged.
 
-Rows of one day are alike: where both sides have four days or more, the error of a mean is at least
-that of its days as clusters.
+A slice is named where its gap rose beyond chance at a rate over all slices that were looked at
+(Holm), and where it holds most of all excess. Pairs are searched around the few most suspicious
+values only, and one is named in place of its single value where it explains as much with at most
+two thirds of the rows.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr  # the normal distribution, without a wrapper's cost
+from scipy.special import ndtr, stdtr  # the distributions, without a wrapper's cost
 
 from ferryman.profiles.two_samples import holm
 
@@ -28,7 +29,9 @@ Parts = tuple[tuple[str, str], ...]  # column and value, of one or two columns
 
 LEAST_SHARE = 0.6  # of all excess
 _LIFT, _NEARLY_ALL = 1.75, 0.9  # so many times its share of the rows, or nearly all excess
-_LEAST_DAYS = 4
+_MATERIAL = 0.02  # of the loss of before: what a slice must add to that of all rows
+_LEAST_DAYS, _OFTEN = 4, 0.5
+_LEAST_OF_DAY = 3  # rows of a slice, and of others, from which on a day has a gap
 _AROUND = 4  # single values that pairs are searched around
 _AS_MUCH = 0.8
 _FEWER = 2 / 3
@@ -41,6 +44,18 @@ class Losses:
 
     values: Floats
     days: Codes
+
+    @cached_property
+    def days_from_0(self) -> Codes:
+        """The days as numbers from 0."""
+        return np.asarray(np.unique(self.days, return_inverse=True)[1], dtype=np.int64)
+
+    def by_day(self, own: Flags) -> tuple[Floats, Floats]:
+        """How many of some rows each day has, and the sum of their losses."""
+        days, size = self.days_from_0, int(self.days_from_0.max()) + 1
+        rows = np.bincount(days[own], minlength=size).astype(np.float64)
+        lost = np.bincount(days[own], weights=self.values[own], minlength=size)
+        return rows, lost.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -56,8 +71,9 @@ class PartedColumn:
 class BadSlice:
     """A slice that holds most of the excess loss.
 
-    columns and values: one or two of each; labelled: its rows now; share: of all excess, with low
-    and high (95 %, of the slice by itself); loss and loss_before: its means.
+    columns and values: one or two of each; labelled: its rows now; loss and loss_before: its means;
+    excess: what it adds to the mean loss of all rows; share: of all excess, with low and high
+    (95 %). Where the other rows lose less than before, it holds all excess.
     """
 
     columns: tuple[str, ...]
@@ -66,6 +82,7 @@ class BadSlice:
     rows_share: float
     loss: float
     loss_before: float
+    excess: float
     share: float
     low: float
     high: float
@@ -89,17 +106,14 @@ def bad_slices(
     least: int,
     rate: float = 0.01,
 ) -> list[BadSlice]:
-    """The slices that explain the excess, that with the largest share first; none where none does.
+    """The slices that explain the excess, the largest first; none where none does.
 
     least: rows that a slice must have on either side; rate: the chance that any is named though
     all rows are hit alike.
     """
     if min(len(before.values), len(now.values)) < 2 * least:
         return []
-    excess = float(now.values.mean() - before.values.mean())
-    if excess <= 0:
-        return []
-    look = _Look(before, now, excess, least)
+    look = _Look(before, now, least)
     masks: dict[Parts, tuple[Flags, Flags]] = {
         ((name, value),): (column.before == code, column.now == code)
         for name, column in columns.items()
@@ -119,7 +133,8 @@ def bad_slices(
     looked = singles + look.all_of(crossed)
     stands = holm(np.asarray([one.p_value for one in looked], dtype=np.float64), rate)
     named = [one for one, sure in zip(looked, stands, strict=True) if sure]
-    return _sharpest([one for one in named if _concentrated(one)])
+    material = _MATERIAL * abs(float(before.values.mean()))
+    return _sharpest([one for one in named if one.excess >= material and _concentrated(one)])
 
 
 def _concentrated(one: BadSlice) -> bool:
@@ -140,15 +155,15 @@ def _sharpest(found: list[BadSlice]) -> list[BadSlice]:
             pair
             for pair in pairs
             if _within(pair, one)
-            and pair.share >= _AS_MUCH * one.share
+            and pair.excess >= _AS_MUCH * one.excess
             and pair.labelled <= _FEWER * one.labelled
         ]
-        best = max(inside, key=lambda pair: pair.share / pair.rows_share, default=one)
+        best = max(inside, key=lambda pair: pair.excess / pair.rows_share, default=one)
         named[best.name] = best
     for pair in pairs:
         if not any(_within(pair, one) for one in singles):
             named[pair.name] = pair
-    return sorted(named.values(), key=lambda one: (-one.share, one.labelled, one.name))
+    return sorted(named.values(), key=lambda one: (-one.excess, one.labelled, one.name))
 
 
 def _within(pair: BadSlice, single: BadSlice) -> bool:
@@ -160,8 +175,11 @@ def _within(pair: BadSlice, single: BadSlice) -> bool:
 class _Look:
     before: Losses
     now: Losses
-    excess: float
     least: int
+
+    @cached_property
+    def excess(self) -> float:
+        return float(self.now.values.mean() - self.before.values.mean())
 
     def all_of(self, masks: Mapping[Parts, tuple[Flags, Flags]]) -> list[BadSlice]:
         made = (self._one(parts, *mask) for parts, mask in masks.items())
@@ -172,39 +190,60 @@ class _Look:
         others = min(len(now) - rows, len(before) - rows_before)
         if min(rows, rows_before) < self.least or others < self.least:
             return None
-        was, was_error = _mean(self.before, before)
-        is_now, error = _mean(self.now, now)
-        rest_was, rest_was_error = _mean(self.before, ~before)
-        rest, rest_error = _mean(self.now, ~now)
-        rose, own = is_now - was, float(np.hypot(was_error, error))
-        apart = rose - (rest - rest_was)
-        spread = float(np.sqrt(own**2 + rest_was_error**2 + rest_error**2))
-        p_value = float(ndtr(-apart / spread)) if spread > 0 else float(apart <= 0)
+        then, late = _gap(self.before, before), _gap(self.now, now)
+        if then is None or late is None:
+            return None
+        apart = late.mean - then.mean
+        error = float(np.hypot(then.error, late.error))
+        many = then.days >= _LEAST_DAYS
+        if many:
+            error = max(error, float(np.sqrt(then.spread * (1 / then.weight + 1 / late.weight))))
+        unlikely = stdtr(then.days - 1, -apart / error) if many else ndtr(-apart / error)
         weight = rows / len(now)
-        ends = [weight * (rose + sign * _SIGMAS * own) / self.excess for sign in (-1, 1)]
+        of_all = max(self.excess, weight * apart, float(np.finfo(np.float64).tiny))
+        share, apart_by = weight * apart / of_all, _SIGMAS * weight * error / of_all
         return BadSlice(
             columns=tuple(column for column, _ in parts),
             values=tuple(value for _, value in parts),
             labelled=rows,
             rows_share=weight,
-            loss=is_now,
-            loss_before=was,
-            share=weight * rose / self.excess,
-            low=ends[0],
-            high=ends[1],
-            p_value=p_value,
+            loss=float(self.now.values[now].mean()),
+            loss_before=float(self.before.values[before].mean()),
+            excess=weight * apart,
+            share=share,
+            low=share - apart_by,
+            high=share + apart_by,
+            p_value=float(unlikely),
         )
 
 
-def _mean(losses: Losses, own: Flags) -> tuple[float, float]:
-    """The mean loss of some rows, and its error: that of rows or of days, whichever is larger."""
-    values, days = losses.values[own], losses.days[own]
-    count, mean = len(values), float(values.mean())
-    variance = float(values.var(ddof=1)) / count if count > 1 else 0.0
-    days = days - days.min()
-    there = int(np.count_nonzero(np.bincount(days)))
-    if there >= _LEAST_DAYS:
-        apart = np.bincount(days, weights=values - mean)
-        clusters = float(np.sum(apart**2)) / count**2 * there / (there - 1)
-        variance = max(variance, clusters)
-    return mean, float(np.sqrt(variance))
+@dataclass(frozen=True)
+class _Gap:
+    """By how much a slice's rows lose more than the other rows of their days.
+
+    mean: over days by weight; error: of the mean, from rows; spread: of days, a unit of weight.
+    """
+
+    mean: float
+    error: float
+    spread: float
+    weight: float
+    days: int
+
+
+def _gap(losses: Losses, own: Flags) -> _Gap | None:
+    """None for a slice that half of the days lack, or that lacks others on them."""
+    rows, lost = losses.by_day(own)
+    other, lost_by_other = losses.by_day(~own)
+    there = (rows >= _LEAST_OF_DAY) & (other >= _LEAST_OF_DAY)
+    days = int(np.count_nonzero(there))
+    if days < max(1.0, _OFTEN * np.count_nonzero(rows + other >= 2 * _LEAST_OF_DAY)):
+        return None
+    rows, lost, other, lost_by_other = (part[there] for part in (rows, lost, other, lost_by_other))
+    gaps, weights = lost / rows - lost_by_other / other, rows * other / (rows + other)
+    weight = float(weights.sum())
+    mean = float(np.sum(weights * gaps)) / weight
+    noise = losses.values[own].var() / rows + losses.values[~own].var() / other
+    error = float(np.sqrt(np.sum(weights**2 * noise))) / weight
+    spread = float(np.sum(weights * (gaps - mean) ** 2)) / (days - 1) if days > 1 else 0.0
+    return _Gap(mean, max(error, np.finfo(np.float64).tiny), spread, weight, days)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -103,7 +104,7 @@ class PolicyLife:
             return None
         if self._policy == "nightly":
             return "every night"
-        self._monitoring_step("monitor", day)
+        self._monitoring_step("monitor", day, {"tell": False})
         decision = self._monitoring_step("decide_retrain", day)
         return str(decision.outputs["reason"]) if decision.outputs["retrain"] else None
 
@@ -123,9 +124,11 @@ class PolicyLife:
         version = int(str(result.outputs["version"]))
         return Renewal(released=version != self._version, version=version, verdict=verdict)
 
-    def _monitoring_step(self, step: str, day: Window) -> StepResult:
+    def _monitoring_step(
+        self, step: str, day: Window, params: Mapping[str, JsonValue] | None = None
+    ) -> StepResult:
         pipeline = PIPELINES["monitoring"]
-        return self._journey.run_one(pipeline, step, f"replay-{day.key}", day, {})
+        return self._journey.run_one(pipeline, step, f"replay-{day.key}", day, params or {})
 
     def _outcome(
         self, day: datetime, renewal: Renewal | None, reason: str, sent: int, started: float

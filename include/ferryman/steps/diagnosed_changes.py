@@ -20,6 +20,7 @@ from ferryman.steps.contract import StepContext
 _SHORT = 12  # of a digest or a commit, for people
 _SHOWN = 3
 _ENGINE = "include/ferryman/"
+_FEEDING = ("data.", "features.", "spec_version")  # keys that decide what the rows are
 _FEWER = 0.5  # rows of the good window, from which on a window's number of rows is a change
 
 
@@ -105,13 +106,15 @@ def _declaration_change(
     by = commits[0].text if commits else f"the model's folder {before[:_SHORT]} -> {now[:_SHORT]}"
     files = sorted({file for one in commits for file in one.files})
     told = "; ".join(keys[:_SHOWN]) or ", ".join(files[:_SHOWN])
+    # What is declared of gates, alarms or expectations moves no column, and no prediction.
+    feeds = was is None or is_now is None or any(key.startswith(_FEEDING) for key in keys)
     return Change(
         "configuration",
         f"commit {commits[0].sha[:_SHORT]}" if commits else "the declaration changed",
         f"{by} changed {told}" if told else f"{by} changed",
         _revert(commits) + f"check it with: ferryman validate; model {model}",
-        0.7,
-        feeds=True,
+        0.7 if feeds else 0.3,
+        feeds=feeds,
         facts={"keys": keys, "files": files, "before": before, "now": now},
     )
 

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from ferryman.errors import SpecError
 from ferryman.evaluation.row_losses import compared_metric, row_losses
 from ferryman.ledger.records import Head
-from ferryman.monitoring.diagnosis import Diagnosis, alarms_of, rank
-from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves, distance
+from ferryman.monitoring.diagnosis import Culprit, Diagnosis, alarms_of, rank
+from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves
 from ferryman.monitoring.diagnosis_slices import BadSlice, Losses, PartedColumn, bad_slices
 from ferryman.monitoring.drift import known_profiles
 from ferryman.monitoring.joined_windows import JoinedWindows
@@ -40,7 +40,6 @@ from ferryman.steps.logged_days import logged_days
 from ferryman.training.labels import encode_labels
 
 _BACK = timedelta(days=14)  # of good days that the days since are compared with
-_USUAL_DAYS = 7
 _MOST_COLUMNS, _MOST_VALUES, _BINS = 20, 20, 4
 
 
@@ -63,15 +62,22 @@ def diagnose_window(context: StepContext, report: Mapping[str, Any] | None = Non
     alarms = alarms_of(found, spec, window)
     if not alarms:
         return Diagnosis(model, str(window), [], None, report=str(file))
-    good = _last_good(context)
-    head = head_then(context)
-    then = (good.content.get("champion") or {}).get("version") if good else None
+    head, origin = head_then(context), context.origin
+    bases: list[_Reported | None] = [*_good_windows(context)] or [None]
+    told = [(base, _culprits(context, head, base)) for base in bases]
+    # The nearer of two that tell as much: less has changed since.
+    good, culprits = max(told, key=lambda one: one[1][0].weight if one[1] else 0.0)
+    since = str(good.window) if good else None
+    return Diagnosis(model, str(window), alarms, since, culprits, str(file), origin)
+
+
+def _culprits(context: StepContext, head: Head | None, good: _Reported | None) -> list[Culprit]:
+    """What changed since a good window, the likeliest culprit first."""
     span = good.window if good else None
+    served = (good.content.get("champion") or {}).get("version") if good else None
     moves = _moves(context, head, span) if head else []
-    changes, day = found_changes(context, span, then), f"{window.start:%Y-%m-%d}"
-    culprits = rank(changes, moves, _slices(context, span), model, day)
-    since = str(span) if span else None
-    return Diagnosis(model, str(window), alarms, since, culprits, str(file))
+    changes, day = found_changes(context, span, served), f"{context.window.start:%Y-%m-%d}"
+    return rank(changes, moves, _slices(context, span), context.model.name, day)
 
 
 def newest_window(root: Path, model: str) -> Window:
@@ -108,17 +114,27 @@ def _reports(root: Path, model: str) -> Iterator[_Reported]:
         yield _Reported(Window(start=ends[0], end=ends[1]), content)
 
 
-def _last_good(context: StepContext) -> _Reported | None:
-    """The newest earlier window in whose report nothing alarms, and in which somebody served."""
-    spec = context.spec.monitor
+def _good_windows(context: StepContext) -> list[_Reported]:
+    """The newest earlier window in whose report nothing alarms, and in which somebody served; then
+    the newest such one before the days that this window's figures reach back over: what broke
+    slowly, or was slowly proved, was there in the first already.
+    """
+    spec, window = context.spec.monitor, context.window
+    reach = max(spec.quality.window, spec.drift.window) + context.spec.data.label.known_after
     good = [
         one
         for one in _reports(context.monitoring_root, context.model.name)
-        if one.window.end <= context.window.start
+        if one.window.end <= window.start
         and one.content.get("champion")
         and not alarms_of(one.content, spec, one.window)
     ]
-    return max(good, key=lambda one: one.window.end, default=None)
+    found: list[_Reported] = []
+    for end in (window.start, window.end - reach):
+        before = [one for one in good if one.window.end <= end]
+        newest = max(before, key=lambda one: one.window.end, default=None)
+        if newest is not None and newest not in found:
+            found.append(newest)
+    return found
 
 
 def _moves(context: StepContext, head: Head, good: Window | None) -> list[ColumnMove]:
@@ -134,30 +150,17 @@ def _moves(context: StepContext, head: Head, good: Window | None) -> list[Column
         named_in(reference),
         least=spec.min_rows,
     )
-    days = answers.profiles()
-    now = merged(_between(days, window).values())
-    before = _between(days, Window(start=start, end=good.end)) if good else {}
-    if not before:
-        return column_moves(reference, now)
-    pooled = merged(before.values())
-    return column_moves(pooled, now, usual=_usual(pooled, before))
+    days, good_end = answers.profiles(), good.end if good else window.start
+    now = merged(_between(days, window.start, window.end))
+    before = _between(days, start, good_end)
+    pooled = merged(before) if good and before else reference
+    since = _between(days, good_end, window.start)
+    return column_moves(pooled, now, days=before, since=since, seen=reference)
 
 
-def _between(days: DayProfiles, span: Window) -> DayProfiles:
-    first, last = f"{span.start:%Y-%m-%d}", f"{span.end:%Y-%m-%d}"
-    return {day: days[day] for day in days if first <= day < last}
-
-
-def _usual(pooled: Profile, days: DayProfiles) -> dict[str, float]:
-    """By column, how far the farthest of the last good days lies from all of them."""
-    last = [days[day] for day in sorted(days)[-_USUAL_DAYS:]]
-    if len(last) < 2:
-        return {}
-    return {
-        name: max(distance(pooled[name], day[name]) for day in last if name in day)
-        for name in pooled
-        if any(name in day for day in last)
-    }
+def _between(days: DayProfiles, start: datetime, end: datetime) -> list[Profile]:
+    """The days that begin in [start, end), oldest first; none where it is empty."""
+    return [days[day] for day in sorted(days) if f"{start:%Y-%m-%d}" <= day < f"{end:%Y-%m-%d}"]
 
 
 def _slices(context: StepContext, good: Window | None) -> list[BadSlice]:

@@ -21,6 +21,7 @@ from ferryman.runtime.messages import StepResult
 from ferryman.spec.windows import Window, format_time
 from ferryman.steps.contract import Reason, StepContext, StepParams
 from ferryman.steps.posted_labels import with_posted
+from ferryman.training.run_keys import code_version
 
 _REJECTED = "quarantine.parquet"
 _SHOWN_REASONS = 5
@@ -56,11 +57,11 @@ def run(context: StepContext) -> StepResult:
     days = _days(context.window)
     sources = open_sources(context.model, context.settings.source_root, context.connections)
     accepted = cast(Params, context.params).accept_leakage
-    workers = min(context.settings.core_count, len(days))
+    workers, code = min(context.settings.core_count, len(days)), code_version(context.settings)
     # Each query runs on one thread (see data.windows.query), so days run side by side instead.
     with _kept_rejects(context), QueryEngine() as engine, ThreadPoolExecutor(workers) as pool:
         ingestion = Ingestion(context.model, sources, engine, accepted=accepted)
-        written = list(pool.map(lambda day: _write(context, ingestion, day), days))
+        written = list(pool.map(lambda day: _write(context, ingestion, day, code), days))
     return _result(context, written)
 
 
@@ -89,7 +90,7 @@ def _days(window: Window) -> list[Window]:
         raise SpecError(str(error), remedy="Give whole days, such as 2013-02-01.") from error
 
 
-def _write(context: StepContext, ingestion: Ingestion, day: Window) -> _Written:
+def _write(context: StepContext, ingestion: Ingestion, day: Window, code: str) -> _Written:
     """Build one day and write it; nobody sees it before it is published."""
     store = SnapshotStore(context.data_store)
     built = ingestion.build(day)
@@ -98,7 +99,7 @@ def _write(context: StepContext, ingestion: Ingestion, day: Window) -> _Written:
         built,
         reason=cast(Params, context.params).reason,
         actor=context.settings.actor,
-        code=context.settings.code_version,
+        code=code,
         parents=[parent.id] if parent else [],
     )
     for text in entry.overrides:

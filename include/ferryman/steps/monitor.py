@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from ferryman.monitoring.declarations import Declarations
 from ferryman.monitoring.looks import LOOKED_AT, report_file, told_look
@@ -18,16 +18,23 @@ from ferryman.steps.monitored_events import monitored_events
 from ferryman.steps.monitored_groups import monitored_groups
 from ferryman.steps.monitored_operations import monitored_operations
 from ferryman.steps.monitored_quality import champion_facts, monitored_quality
+from ferryman.steps.told_diagnosis import told_alarm
 
 
 class Params(LookBack):
     """What kind of run measures."""
 
+    tell: bool = Field(
+        default=True,
+        description="Whether an alarm is diagnosed and people are told; a replay does neither.",
+    )
+
 
 def run(context: StepContext) -> StepResult:
     """Measure the trailing windows that end with this one, and write the report.
 
-    A backfill writes it in a place of its own, by what was known when the night first looked.
+    A backfill writes it in a place of its own, by what was known when the night first looked. An
+    alarm is diagnosed and told, other than of a backfill; that this fails is said in the text.
     """
     now, head = context.known_until or datetime.now(UTC), head_then(context)
     quality, drift = monitored_quality(context, head), monitored_drift(context, head)
@@ -51,9 +58,10 @@ def run(context: StepContext) -> StepResult:
     }
     _keep_declaration(context)
     report = str(_write_report(context, {**outputs, **parts}, now))
+    told = told_alarm(context, {**outputs, **parts})
     return context.result(
-        text="; ".join([quality.text, drift.text, *groups.alarms, *operations.alarms]),
-        outputs={**outputs, "report": report},
+        text="; ".join([quality.text, drift.text, *groups.alarms, *operations.alarms, *told.texts]),
+        outputs={**outputs, "report": report, "diagnosis": told.title},
         metrics={
             **quality.metrics(),
             **events.metrics(),

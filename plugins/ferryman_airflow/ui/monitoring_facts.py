@@ -1,9 +1,12 @@
-"""What a model's monitoring page shows, read from the newest report of `monitor` alone."""
+"""What a model's monitoring page shows: the newest report of `monitor`, and the last diagnosis."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from ferryman.monitoring.diagnosis_place import DIAGNOSES
 from ferryman.runtime.files import read_json
 from ferryman.settings import Settings
 
@@ -30,6 +33,20 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class DiagnosisFacts:
+    """What the last alarm was put down to, the likeliest culprit first; `trouble` where its file is
+    none. `link` is the path of the run's page, or empty."""
+
+    window: str = ""
+    title: str = ""
+    since: str = ""
+    link: str = ""
+    alarms: list[str] = field(default_factory=list)
+    culprits: list[dict[str, str]] = field(default_factory=list)
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
 class MonitoringFacts:
     """The newest report in rows of text, newest days and worst slices first.
 
@@ -46,20 +63,54 @@ class MonitoringFacts:
     operations: list[dict[str, str]] = field(default_factory=list)
     inputs: list[dict[str, str]] = field(default_factory=list)
     picture: Picture | None = None
+    diagnosis: DiagnosisFacts | None = None
     trouble: str = ""
 
 
 def monitoring_facts(settings: Settings, model: str) -> MonitoringFacts:
     """What the newest night said of a model."""
-    files = sorted((settings.monitoring_root / model / "reports").glob("*.json"))
+    folder = settings.monitoring_root / model
+    files = sorted((folder / "reports").glob("*.json"))
     if not files:
         return MonitoringFacts(trouble="Nothing was monitored yet.")
     try:
-        return _facts(read_json(files[-1]))
+        return replace(_facts(read_json(files[-1])), diagnosis=_last_diagnosis(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return MonitoringFacts(
             trouble=f"{files[-1].name} is no report of monitor: {error}"[:_WORDS]
         )
+
+
+def _last_diagnosis(folder: Path) -> DiagnosisFacts | None:
+    files = sorted((folder / DIAGNOSES).glob("*.json"))
+    if not files:
+        return None
+    try:
+        return _diagnosis(read_json(files[-1]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return DiagnosisFacts(trouble=f"{files[-1].name} is no diagnosis: {error}"[:_WORDS])
+
+
+def _diagnosis(said: dict[str, Any]) -> DiagnosisFacts:
+    return DiagnosisFacts(
+        window=_text(said["window"]),
+        title=_text(said["title"]),
+        since=_text(said["last_good"] or "the training data"),
+        link=_own_path(str(said.get("link") or "")),
+        alarms=[_text(one) for one in said["alarms"][:_MOST]],
+        culprits=_rows(said["culprits"], _culprit),
+    )
+
+
+def _culprit(one: dict[str, Any]) -> dict[str, str]:
+    return {name: _text(one[name]) for name in ("name", "text", "remedy")}
+
+
+def _own_path(link: str) -> str:
+    """Airflow's own page below whatever address this page is read at."""
+    path = urlsplit(link).path
+    # Two slashes of either kind would name another host.
+    return path if path.startswith("/") and path[1:2] not in ("/", "\\") else ""
 
 
 def _facts(report: dict[str, Any]) -> MonitoringFacts:

@@ -1,6 +1,7 @@
 """What an alarm comes from is named first: a unit, a commit, a slice; on quiet nights nothing."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from pydantic import SecretStr
 from release_world import _day_tables, candidate
+from rollback_world import alert_channel
 from served_world import TRAINED, ServedWorld, at
 
 from ferryman.data.versions.snapshots import SnapshotEntry
@@ -17,10 +20,10 @@ from ferryman.ledger.records import Candidate, State
 from ferryman.monitoring.declarations import Declarations
 from ferryman.monitoring.diagnosis import Diagnosis
 from ferryman.runtime.declared_connections import DeclaredConnections
-from ferryman.runtime.messages import StepRequest
+from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
 from ferryman.settings import Settings
-from ferryman.steps.contract import StepContext, StepParams
+from ferryman.steps.contract import StepContext, StepParams, run_step
 from ferryman.steps.diagnosed_changes import found_changes
 from ferryman.steps.diagnosed_window import diagnose_window
 from ferryman.steps.told_diagnosis import tell_diagnosis
@@ -42,6 +45,14 @@ class ChangingWorld(ServedWorld):
         snapshot = self._store.write("tiny", at(day), features, known, self.entry)
         self._store.publish("tiny", at(day), snapshot.id, "test")
 
+    def look(self, day: int, **params: Any) -> StepResult:
+        """Run monitor of a day alone, as a run of its own."""
+        folder = run_folder(self.settings.runs_root, "tiny", "monitoring", f"look-{params}")
+        request = self.context(day).request.model_copy(
+            update={"params": params, "run_uri": str(folder)}
+        )
+        return run_step(request, self.model, self.settings, origin="http://airflow/run")
+
     def context(self, day: int) -> StepContext:
         folder = run_folder(self.settings.runs_root, "tiny", "monitoring", f"night-{day}")
         request = StepRequest(
@@ -57,8 +68,19 @@ class ChangingWorld(ServedWorld):
 
 
 @pytest.fixture
-def world(tmp_path: Path, make_bundle: Any) -> ChangingWorld:
-    settings = Settings(home=tmp_path / "home", zoo=tmp_path / "zoo", root=tmp_path)
+def alerts() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    with alert_channel() as channel:
+        yield channel
+
+
+@pytest.fixture
+def world(tmp_path: Path, make_bundle: Any, alerts: tuple[str, Any]) -> ChangingWorld:
+    settings = Settings(
+        home=tmp_path / "home",
+        zoo=tmp_path / "zoo",
+        root=tmp_path,
+        connection_urls={"alerts": SecretStr(alerts[0])},
+    )
     declared = """\
 monitor: {quality: {metric: log_loss, tolerance: 0.05}}
 evaluation: {slices: [{column: carrier}]}
@@ -91,7 +113,9 @@ def in_miles(features: pa.Table) -> pa.Table:
     return features.set_column(place, "distance", pc.multiply(features["distance"], 0.01))
 
 
-def test_a_changed_unit_is_named_with_its_factor(world: ChangingWorld) -> None:
+def test_a_changed_unit_is_named_with_its_factor_and_told_once(
+    world: ChangingWorld, alerts: tuple[str, list[dict[str, Any]]]
+) -> None:
     world.broken = in_miles
     said = first_alarm(world)
     first = said.culprits[0]
@@ -100,10 +124,36 @@ def test_a_changed_unit_is_named_with_its_factor(world: ChangingWorld) -> None:
     assert said.last_good == str(at(BROKEN - 1))
     assert len(said.text.splitlines()) <= 6
     assert "ferryman run ingest --model tiny" in said.text
-    # People are told once, however often the window is looked at.
-    assert [tell_diagnosis(world.context(BROKEN), said) for _ in range(2)] == [True, False]
-    kept = world.settings.monitoring_root / "tiny" / "declarations"
-    assert [file.stem for file in kept.iterdir()] == [world.model.digest]
+    # The night itself told people, of this window alone.
+    [told] = alerts[1]
+    assert (told["title"], told["text"]) == (said.title, said.text)
+    assert told["culprits"] == [one.name for one in said.culprits]
+    kept = Path(told["diagnosis"])
+    day = next(day for day in range(BROKEN, LAST + 1) if at(day).key == kept.stem)
+    # They are told once, however often the window is looked at; a backfill and a replay tell none.
+    again = world.look(day)
+    assert again.outputs["diagnosis"] == said.title
+    assert tell_diagnosis(world.context(day), said) is False
+    kept.unlink()
+    for silent in ({"backfill": True}, {"tell": False}):
+        assert world.look(day, **silent).outputs["diagnosis"] is None
+    assert len(alerts[1]) == 1
+    assert not kept.exists()
+    told_again = world.look(day)
+    assert alerts[1][1]["link"] == "http://airflow/run"
+    assert "Run: http://airflow/run" in alerts[1][1]["text"]
+    assert len(alerts[1][1]["text"].splitlines()) <= 6
+    # What cannot be diagnosed is told in the step's text, and stops nobody.
+    snapshot = world._store.current("tiny", at(day))
+    assert snapshot is not None
+    for file in (world.settings.data_root / "tiny" / "snapshots" / snapshot.id).glob("*.json"):
+        file.write_text("{")
+    kept.unlink()
+    failed = world.look(day)
+    assert "the alarm was not diagnosed: " in failed.text
+    assert (failed.verdict, failed.outputs["diagnosis"]) == (told_again.verdict, None)
+    declared = world.settings.monitoring_root / "tiny" / "declarations"
+    assert [file.stem for file in declared.iterdir()] == [world.model.digest]
 
 
 def test_a_commit_that_changed_a_query_is_named(world: ChangingWorld, tmp_path: Path) -> None:

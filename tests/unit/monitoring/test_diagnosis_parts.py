@@ -11,6 +11,7 @@ from ferryman.monitoring.diagnosis import Change, Diagnosis, alarms_of, rank
 from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves
 from ferryman.monitoring.diagnosis_slices import Losses, PartedColumn, bad_slices
 from ferryman.profiles.category_profile import CategoryProfile
+from ferryman.profiles.day_profiles import merged
 from ferryman.profiles.number_profile import NumberCounter, NumberProfile
 from ferryman.spec.monitoring import MonitorSpec
 from ferryman.spec.windows import Window
@@ -61,8 +62,33 @@ def test_a_move_is_no_unit_and_a_quiet_day_is_no_move() -> None:
     assert warmer is not None
     assert warmer.kind == "moved"
     # What good days do among themselves is no move, either.
-    usual = {"x": 0.4}
-    assert not column_moves({"x": before}, {"x": numbers(random.normal(21, 8, 500))}, usual=usual)
+    days = [{"x": numbers(random.normal(mean, 8, 500))} for mean in (9, 15, 21)]
+    warm = {"x": numbers(random.normal(21, 8, 500))}
+    assert not column_moves({"x": before}, warm, days=days)
+
+
+def test_where_days_are_unlike_a_storm_is_no_unit_and_a_unit_is_told() -> None:
+    random = np.random.default_rng(2)
+
+    def weather(*means: float) -> list[dict[str, NumberProfile]]:
+        return [{"temp": numbers(random.normal(mean, 4, 300))} for mean in means]
+
+    good = weather(58, 66, 71, 62, 74, 55, 69, 65, 60, 72)
+    before = merged(good)
+
+    def found(days: list[dict[str, NumberProfile]]) -> list[tuple[str, str]]:
+        moves = column_moves(before, days[-1], days=good, since=days[:-1])
+        return [(one.kind, one.unit) for one in moves]
+
+    assert found(weather(84)) == []
+    assert found(weather(50, 44)) == []
+    for unit, change in {
+        "F to C": lambda x: (x - 32) / 1.8,
+        "percent to a share, or cm to m": lambda x: x / 100,
+    }.items():
+        means = (67, 60, 70, 64)
+        days = [{"temp": numbers(change(random.normal(mean, 4, 300)))} for mean in means]
+        assert found(days) == [("unit", unit)]
 
 
 def test_nulls_new_values_and_types_are_told() -> None:
