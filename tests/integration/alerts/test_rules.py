@@ -1,5 +1,6 @@
 """The rules, their unit tests and the configurations, judged by Prometheus' own tools."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,6 +52,18 @@ def test_every_alert_says_how_grave_it_is_what_to_do_and_where_to_read() -> None
         anchor = told["runbook_url"].removeprefix("docs/alerts.md#")
         assert anchor == name.lower(), name
         assert anchor in headings, f"docs/alerts.md has no heading {name}"
+
+
+def test_every_metric_of_a_rule_is_one_that_is_told() -> None:
+    """A rule about a metric that was renamed would never fire, whatever its own test says."""
+    sources = [*(ROOT / "include" / "ferryman").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    words = {word for file in sources for word in re.findall(r"[a-z_]+", file.read_text())}
+    for name, rule in _alerts().items():
+        for metric in re.findall(r"\bferryman_[a-z_]+", rule["expr"]):
+            base = re.sub(r"_(total|bucket|count|sum)$", "", metric)
+            # What reports say is named by a prefix and the figure.
+            figure = base.removeprefix("ferryman_monitored_")
+            assert {metric, base, figure} & words, f"{name} asks for {metric}"
 
 
 def test_every_alert_has_a_test_in_which_it_is_quiet_fires_and_resolves() -> None:
