@@ -88,7 +88,7 @@ def _panel(axes: Any, panel: Mapping[str, Any], lines: list[Any]) -> None:
         axes.legend(fontsize=5.5, loc="upper left", frameon=False)
         axes.set_ylabel(unit.strip(), size=7)
         if panel["fieldConfig"]["defaults"].get("min") == 0:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
 
 
 def _stacked(lines: list[Any]) -> list[Any]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from line_candidates import LINE, make_line, share_of
 from lived_nights import Past
-from release_world import _day_tables
+from release_world import _day_tables, declare
 from served_world import TRAINED, at
 from services.prometheus import Prometheus
 from services.request_load import RequestLoad, post
@@ -33,6 +34,10 @@ from ferryman.spec.servers import ServerSpec
 
 RATE = 25.0  # requests a second of each of KEYS
 KEYS = 6
+PARTS = """\
+  fairness: [{column: carrier, metric: false_negative_rate, max_gap: 0.2}]
+evaluation: {slices: [{column: carrier}, {column: hour}]}
+"""
 
 
 @contextmanager
@@ -114,7 +119,9 @@ def prometheus_config(shipped: dict[str, Any], server: str, airflow: str, token:
 
 
 def past_with_profiles(folder: Path, make_bundle: Any, nights: range) -> Past:
-    """Nights whose champion knows what its training data looked like."""
+    """Nights whose champion knows what its training data looked like, by slices and groups."""
+    file = declare(folder / "zoo").file
+    file.write_text(file.read_text() + PARTS)
 
     def made(root: Path, *given: Any, **named: Any) -> Any:
         bundle = make_bundle(root, *given, **named)
@@ -133,12 +140,25 @@ def _worse(_: Any, labels: Any) -> Any:
     return changed
 
 
+def _later(past: Past, day: int) -> None:
+    """A day's answers again: every event is some hours later than events ever were."""
+    features = _day_tables(day)[0]
+    place = features.schema.get_field_index("hour")
+    hours = pc.add(features["hour"], 9)
+    past.world._log(day, features.set_column(place, "hour", hours))
+
+
 def live_on(past: Past, nights: range, ask: Callable[[str], list[Any]]) -> None:
-    """Live further nights, the last day's labels odd; each is seen before the next one begins."""
+    """Live further nights; each is seen before the next one begins.
+
+    The last two days' labels are odd, and in the last night the data have drifted.
+    """
     end = "ferryman_monitored_window_end_timestamp_seconds"
     for day in nights:
         past.world.serve(day, _worse if day >= nights.stop - 2 else None)
         past.world.serve(day + 1)
+        if day == nights[-1]:
+            _later(past, day)
         past.run(day)
         deadline = time.monotonic() + 60
         while not ask(f"{end} == {at(day).end.timestamp():.0f}"):

@@ -34,9 +34,15 @@ pytestmark = [
 ]
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+_INTERVAL = 10  # seconds of a rate
 VALUES = {
     "model-metrics": {"model": "tiny"},
-    "serving": {"server": "main", "model": LINE, "version": ".*", "__rate_interval": "10s"},
+    "serving": {
+        "server": "main",
+        "model": LINE,
+        "version": ".*",
+        "__rate_interval": f"{_INTERVAL}s",
+    },
     "pipeline-runs": {"dag": ".*"},
 }
 _PATIENCE = 60.0  # seconds until every query finds something
@@ -108,7 +114,8 @@ def _await_all(seen: Watched) -> None:
     while time.monotonic() < deadline:
         asked = [(n, expr) for n, expr in asked if not seen.ask(filled(expr, VALUES[n]))]
         if not asked:
-            time.sleep(5)  # so that rates are of a whole interval
+            # Rates are of a whole interval.
+            time.sleep(max(0.0, seen.since + _INTERVAL + 2 - time.time()))
             return
         time.sleep(1)
 
@@ -142,10 +149,18 @@ def test_variables_offer_something(seen: Watched, name: str) -> None:
 
 
 def test_the_rate_by_version_is_that_of_the_load(seen: Watched) -> None:
-    [total] = seen.ask(f'sum(rate(ferryman_version_seconds_count{{model="{LINE}"}}[10s]))')
+    [total] = seen.ask(f'sum(rate(ferryman_version_seconds_count{{model="{LINE}"}}[{_INTERVAL}s]))')
     assert float(total["value"][1]) == pytest.approx(KEYS * RATE, rel=0.05)
     by_version = seen.ask("sum by (version) (ferryman_version_seconds_count)")
     assert {one["metric"]["version"] for one in by_version} == {"1", "7"}
+
+
+def test_an_alarm_of_drift_and_the_outcomes_of_slices_and_groups_are_seen(seen: Watched) -> None:
+    assert seen.ask('ferryman_monitored_drift_alarm{model="tiny"} == 1')
+    found = seen.ask('ferryman_monitored_drift_findings{outcome="alarm"} > 0')
+    assert "previous" in {one["metric"]["kind"] for one in found}
+    judged = seen.ask('sum by (part) (ferryman_monitored_parts{outcome=~"ok|worse"}) > 0')
+    assert {one["metric"]["part"] for one in judged} == {"slices", "groups"}
 
 
 @pytest.mark.parametrize("name", NAMES)
