@@ -106,12 +106,12 @@ def test_requests_errors_and_quantiles_of_each_version_are_those_of_the_load(
     with prometheus.Prometheus(tmp_path / "seen", {"main": f"127.0.0.1:{port}"}) as running:
         quick, bad = ask_all(port, range(KEYS), x=4.0), ask_all(port, range(200), x=-1.0)
         count = "sum by (version) (ferryman_version_seconds_count)"
-        wait_for(lambda: sum(_by_version(running.url, count).values()) == KEYS + 200)
+        wait_for(lambda: sum(_by_version(running.url, count).values()) == KEYS + 200, 60)
         slow = asyncio.run(_load(port, {one.key: one.version for one in quick}))
         answered = Counter(one.version for one in (*quick, *bad, *slow))
         failed = sum(one.variant == "fallback" for one in bad)
         assert set(answered) == {"1", "7"} and failed > 50
-        wait_for(lambda: _by_version(running.url, count) == answered)
+        wait_for(lambda: _by_version(running.url, count) == answered, 60)
         errors = _by_version(running.url, "sum by (version) (ferryman_version_errors_total)")
         assert errors == {"1": 0, "7": failed}
         _compare_rates(running.url, slow)
