@@ -72,6 +72,7 @@ SLOW = (
     "tests/e2e/test_canary_and_rollback.py",
     "tests/e2e/test_in_a_browser.py",
     "tests/e2e/test_later_trainings.py",
+    "tests/e2e/test_monitoring_and_retraining.py",
     "tests/integration/model/test_keras_trainer.py",
     "tests/integration/model/test_keras_workers.py",
     "tests/integration/serving/test_killed_server_alert.py",

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 READY_WITHIN = 420.0  # seconds for start and life on a busy two-core machine; a quiet one needs 90
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that ends the stack comes last."""
+    items.sort(key=lambda item: "test_life_of_flights" in item.nodeid)
+
+
 @dataclass
 class RunningStack:
     """The launcher's process, what it printed, and a client for its Airflow."""
