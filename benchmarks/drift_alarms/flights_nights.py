@@ -1,6 +1,5 @@
 """Real nights: the flights of 2013 from the sample data, with the weather at their airport."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,15 @@ _QUERY = """
     FROM read_parquet(?) AS flown JOIN read_parquet(?) AS reports USING (origin, time_hour)
 """
 TRAINED, LIVED = 28, 28  # days
+NOTHING = "nothing"
+# The column, what is taken from it, its new unit, and a shift in its standard deviations.
+CHANGES = {
+    "distance +0.3 sd": ("distance", 0.0, 1.0, 0.3),
+    "distance +1 sd": ("distance", 0.0, 1.0, 1.0),
+    "temp +1 sd": ("temp", 0.0, 1.0, 1.0),
+    "distance in km": ("distance", 0.0, 1.609, 0.0),
+    "temp in Celsius": ("temp", 32.0, 5 / 9, 0.0),
+}
 
 
 def day_of(moment: datetime) -> Day:
@@ -42,25 +50,36 @@ def day_of(moment: datetime) -> Day:
     return Day(rows.set_column(place, "event_time", times), np.zeros(0), np.zeros(0))
 
 
-def nights(
-    begin: datetime, spec: DriftSpec, column: str | None = None, by: float = 0.0, count: int = LIVED
-) -> Iterator[tuple[int, list[Any]]]:
-    """The findings of each night after four weeks of training; a column may move from the middle.
+def planted(table: Any, stored: dict[str, Any], change: str) -> Any:
+    """A day's flights with one of CHANGES; `stored`: the profile of the training data."""
+    column, zero, factor, by = CHANGES[change]
+    values = (table[column].to_numpy(zero_copy_only=False) - zero) * factor
+    moved = pa.array(values + by * float(stored[column]["std"]))
+    return table.set_column(table.schema.get_field_index(column), column, moved)
 
-    `by` is in standard deviations of the column in the training data.
+
+def nights(begin: datetime, spec: DriftSpec) -> dict[str, list[tuple[int, Any]]]:
+    """Four weeks after four of training: what was found, and on which night, for each change.
+
+    Night 0 is that of the change, in the middle; what was before has the name "".
     """
     trained = [profile_days(day_of(begin + k * DAY).table, COLUMNS) for k in range(TRAINED)]
     stored = reference_of(trained)
     life = Life(stored, spec, COLUMNS)
-    for place in range(count):
-        start = begin + (TRAINED + place) * DAY
+    found: dict[str, list[tuple[int, Any]]] = {"": []}
+    lives = {"": life}
+    for place in range(-LIVED // 2, LIVED // 2):
+        start = begin + (TRAINED + LIVED // 2 + place) * DAY
+        if place == 0:
+            lives = {NOTHING: life, **{change: life.parted() for change in CHANGES}}
         day = day_of(start)
-        if column is not None and place >= count // 2:
-            spread = float(stored[column]["std"])
-            moved = pa.array(day.table[column].to_numpy(zero_copy_only=False) + by * spread)
-            at = day.table.schema.get_field_index(column)
-            day = Day(day.table.set_column(at, column, moved), day.scores, day.labels)
-        yield place, life.live(day, Window(start=start, end=start + DAY))
+        for change, own in lives.items():
+            table = planted(day.table, stored, change) if change in CHANGES else day.table
+            told = own.live(
+                Day(table, day.scores, day.labels), Window(start=start, end=start + DAY)
+            )
+            found.setdefault(change, []).extend((place, one) for one in told)
+    return found
 
 
 def begins() -> list[datetime]:

@@ -1,7 +1,7 @@
 """A model's nights, one after the other, through the very comparisons that `monitor` makes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -70,6 +70,17 @@ class Life:
         span = (window.start, window.end)
         self.nights.append(remember(compared, found, span=span, version=1, scores=scores))
         return found
+
+    def parted(self) -> "Life":
+        """The same life up to now; what comes is each one's own."""
+        return replace(
+            self,
+            nights=list(self.nights),
+            _profiles=dict(self._profiles),
+            _scores=dict(self._scores),
+            _tables=list(self._tables),
+            _residuals=list(self._residuals),
+        )
 
     def _log(self, day: Day, window: Window) -> None:
         self._profiles |= profile_days(day.table, self.columns, named_in(read_profile(self.stored)))

@@ -33,6 +33,7 @@ from ferryman.spec.monitoring import DriftSpec
 
 Outcome = Literal[
     "stable",
+    "partly_compared",
     "drifted",
     "new_categories",
     "all_null",
@@ -52,14 +53,17 @@ DRIFTED = frozenset({"drifted", "new_categories", "all_null", "constant", "wrong
 class ColumnDrift:
     """One column's comparison.
 
-    outcome: `stable` and `drifted` speak for themselves; `new_categories` is drift that values
-    which were not there before account for; `all_null` and `constant` are columns that lost all
-    values, or all variety, and had them before; `wrong_type` is text where numbers are declared;
-    `no_rows`, `too_few_rows`, `too_few_days` and `no_reference` could not be judged, and
+    outcome: `stable` and `drifted` speak for themselves; `partly_compared` has not drifted as far
+    as can be seen, but a change among values too rare to be kept by name might be as large as the
+    declared effect; `new_categories` is drift that values which were not there before account for;
+    `all_null` and `constant` are columns that lost all values, or all variety, and had them before;
+    `wrong_type` is text where numbers are declared; `no_rows`, `too_few_rows`, `too_few_days` and
+    `no_reference` could not be judged, and
     `not_logged` is a column that the prediction log is not to keep.
     psi: population stability index (None where not judged); p_value: of the test, not yet corrected
     for the number of columns; nulls: their share now; new_values: up to ten categories that were
-    not there before; effect: the largest change (see `drift_scale`), effect_name: of what.
+    not there before; effect: the largest change (see `drift_scale`), effect_name: of what;
+    together: the share of the reference's rows with values too rare to be kept by name.
     """
 
     column: str
@@ -72,6 +76,11 @@ class ColumnDrift:
     effect: float | None = None
     effect_name: str = ""
     text: str = ""
+    together: float = 0.0
+
+    def unmoved(self, least: float) -> Outcome:
+        """What to call it where it has not drifted, as far as can be seen."""
+        return "partly_compared" if normal_shift(self.together) >= least else "stable"
 
     @property
     def drifted(self) -> bool:
@@ -191,7 +200,7 @@ def _compare_column(
     effect = effects[effect_name]
     p_value = two_sample_p(counts.reference, counts.by_day, spread)
     moved = effect >= least and p_value < rate
-    return ColumnDrift(
+    told = ColumnDrift(
         column=name,
         outcome=_outcome(counts, effects, least) if moved else "stable",
         rows=rows,
@@ -202,7 +211,9 @@ def _compare_column(
         effect=effect,
         effect_name=effect_name,
         text=_text(name, counts, effect_name),
+        together=counts.together,
     )
+    return told if moved else replace(told, outcome=told.unmoved(least))
 
 
 def _effects(counts: ColumnCounts) -> dict[str, float]:

@@ -28,7 +28,8 @@ class ColumnCounts:
     reference: [bins]; by_day: [days, bins]; moved: the share of rows with a value that would have
     to move to make one side the other (Kolmogorov's distance of numbers, total variation of
     categories); constant: whether one value is all that is left; told: what has changed, in words;
-    new_rows: rows with values that were not there before, and up to ten of these.
+    new_rows: rows with values that were not there before, and up to ten of these; together: the
+    share of the reference's rows whose values are too rare to be kept by name, and count as one.
     """
 
     reference: Floats
@@ -38,6 +39,7 @@ class ColumnCounts:
     told: str
     new_values: list[str] = field(default_factory=list)
     new_rows: float = 0.0
+    together: float = 0.0
 
     @property
     def current(self) -> Floats:
@@ -99,6 +101,7 @@ def _category_counts(
         told=_most_changed(names, bins.rows[:-1], by_day.sum(axis=0)[:-1]),
         new_values=new_values[:_SHOWN],
         new_rows=float(new_rows),
+        together=before.other / max(1, before.count),
     )
 
 

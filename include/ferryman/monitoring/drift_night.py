@@ -147,10 +147,13 @@ def compare_concept(labelled: Residuals, window: Window, spec: DriftSpec) -> lis
     return [_concept("training", lasting), _concept("previous", sudden)]
 
 
-def upheld(columns: Sequence[ColumnDrift], findings: Sequence[Finding]) -> list[ColumnDrift]:
+def upheld(
+    columns: Sequence[ColumnDrift], findings: Sequence[Finding], least: float
+) -> list[ColumnDrift]:
     """The columns as the night found them: `drifted` only where a finding says so.
 
-    A column of which only the newest window has changed is drifted too.
+    A column of which only the newest window has changed is drifted too. `least`: the declared
+    effect.
     """
     found: dict[str, Finding] = {}
     for finding in findings:
@@ -160,7 +163,8 @@ def upheld(columns: Sequence[ColumnDrift], findings: Sequence[Finding]) -> list[
     for column in columns:
         own = found.get(column.column)
         if own is None:
-            told.append(replace(column, outcome="stable") if column.drifted else column)
+            left = column.unmoved(least) if column.drifted else column.outcome
+            told.append(replace(column, outcome=left))
         elif column.drifted:
             told.append(column)
         else:

@@ -74,9 +74,10 @@ def joint_rows(table: Any, days: Places, columns: Mapping[str, FeatureSpec]) -> 
 
 def _moments(singles: Floats) -> tuple[Floats, Floats, Floats]:
     """Of the product of every two columns: mean, standard deviation, standardised fourth moment."""
-    first, second, third, fourth = (
-        (singles**power).T @ (singles**power) / len(singles) for power in range(1, 5)
-    )
+    powers = [singles]
+    for _ in range(3):
+        powers.append(powers[-1] * singles)
+    first, second, third, fourth = (power.T @ power / len(singles) for power in powers)
     variance = np.maximum(second - first**2, 0)
     central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
     tails = np.divide(central, variance**2, out=np.zeros_like(central), where=variance > 1e-12)

@@ -118,7 +118,8 @@ def monitored_drift(context: StepContext, head: Head | None) -> MonitoredDrift:
     )
     history.write(model, window, night)
     unjudged = {one.key: one.outcome for one in comparisons if one.effect is None}
-    return MonitoredDrift(upheld(columns, findings), findings, unjudged, spec.significance)
+    told = upheld(columns, findings, spec.effect)
+    return MonitoredDrift(told, findings, unjudged, spec.significance)
 
 
 def _first(earlier: Sequence[Any], head: Head, context: StepContext) -> Any:

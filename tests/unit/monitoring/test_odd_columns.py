@@ -20,6 +20,7 @@ START = datetime(2013, 2, 1, tzinfo=UTC)
 SPEC = DriftSpec(min_rows=100)
 NUMBERS = {"x": [float(i % 100) for i in range(2000)]}
 WORDS = {"x": ["a", "b", "c", "d"] * 500}
+MANY = {"x": [f"w{i % 1000}" for i in range(2000)]}
 
 
 def logged(values: Any, days: int = 1) -> pa.Table:
@@ -51,6 +52,10 @@ def outcome(before: Any, now: Any, kind: FeatureSpec) -> str:
         (WORDS, [f"w{i}" for i in range(10_000)], CATEGORY, "new_categories"),
         (WORDS, [1, 2, 3] * 100, CATEGORY, "new_categories"),
         (WORDS, ["a", "b", "c", "d"] * 75, CATEGORY, "stable"),
+        # 872 of 1000 values count as one: others of that sort would not be seen.
+        (MANY, [f"w{i}" for i in range(1000)], CATEGORY, "partly_compared"),
+        (MANY, ["w1"] * 300, CATEGORY, "constant"),
+        ({"x": ["a"] * 1998 + MANY["x"][:2]}, ["a"] * 299 + ["w1"], CATEGORY, "stable"),
     ],
 )
 def test_odd_columns(before: Any, now: Any, kind: FeatureSpec, expected: str) -> None:
