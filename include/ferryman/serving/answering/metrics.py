@@ -4,6 +4,8 @@ Counting happens on the path of every answer, so it is a dictionary and a few wh
 library that writes Prometheus' text is loaded when somebody asks for the page.
 """
 
+import asyncio
+import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -74,6 +76,11 @@ class ServingMetrics:
         """Record rows that the prediction log lost; from any thread."""
         with self._lock:
             self._dropped += rows
+
+    async def written_page(self) -> bytes:
+        """The text that Prometheus reads; what writes it is loaded beside the loop, once."""
+        await asyncio.to_thread(importlib.import_module, "prometheus_client")
+        return self.page()
 
     def page(self) -> bytes:
         """The text that Prometheus reads."""

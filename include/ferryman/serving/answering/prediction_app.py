@@ -308,7 +308,7 @@ class PredictionApp:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
     async def _metrics_page(self) -> bytes:
-        return self._metrics.page() if self._page is None else await self._page()
+        return await (self._page or self._metrics.written_page)()
 
     def _request_id(self, given: Mapping[bytes, bytes]) -> bytes:
         """The client's own id where it is a plain one, so that its log and ours meet."""

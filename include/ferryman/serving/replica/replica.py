@@ -161,7 +161,7 @@ class Replica:
 
     async def _page(self) -> bytes:
         """The page of all replicas, or this one's own while there is no front."""
-        return await self._link.page() or self._parts.metrics.page()
+        return await self._link.page() or await self._parts.metrics.written_page()
 
     def _state(self) -> Message:
         served = self._parts.served
@@ -177,7 +177,7 @@ class Replica:
         if kind == "ping":
             return True
         if kind == "metrics":
-            return self._parts.metrics.page().decode()
+            return (await self._parts.metrics.written_page()).decode()
         if kind == "flush":
             if not await asyncio.to_thread(self._parts.log.flush):
                 why = self._parts.log.problem or "it takes too long"
