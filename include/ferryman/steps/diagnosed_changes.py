@@ -4,6 +4,7 @@ Told from the ledger, the catalogue of snapshots, the kept recipes and declarati
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from ferryman.data.versions.catalogue_entry import CatalogueEntry
@@ -13,10 +14,11 @@ from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Candidate, Op, State
 from ferryman.monitoring.declarations import Declarations, changed_keys
 from ferryman.monitoring.diagnosis import Change
-from ferryman.spec.windows import Window, format_time
+from ferryman.spec.windows import Window, day_window, format_time
 from ferryman.steps.code_changes import Commit, commits_between
 from ferryman.steps.contract import StepContext
 
+_MOMENT = timedelta(microseconds=1)
 _SHORT = 12  # of a digest or a commit, for people
 _SHOWN = 3
 _ENGINE = "include/ferryman/"
@@ -34,7 +36,9 @@ def found_changes(
     if good is None:
         return []
     store = SnapshotStore(context.data_store)
-    pair = [store.current(context.model.name, one) for one in (good, context.window)]
+    # A window of several days stands for its last one.
+    days = [day_window(one.end - _MOMENT) for one in (good, context.window)]
+    pair = [store.current(context.model.name, day) for day in days]
     found: list[Change] = []
     if pair[0] is not None and pair[1] is not None:
         found += _of_snapshots(context, pair[0].entry, pair[1].entry)

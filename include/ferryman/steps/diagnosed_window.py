@@ -15,29 +15,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ferryman.errors import SpecError
-from ferryman.evaluation.row_losses import compared_metric, row_losses
 from ferryman.ledger.records import Head
 from ferryman.monitoring.diagnosis import Culprit, Diagnosis, alarms_of, rank
 from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves
 from ferryman.monitoring.diagnosis_slices import BadSlice, Losses, PartedColumn, bad_slices
 from ferryman.monitoring.drift import known_profiles
-from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.labels import first_predictions
 from ferryman.monitoring.looks import report_file
-from ferryman.monitoring.quality_windows import day_numbers
 from ferryman.profiles.column_profile import Profile
 from ferryman.profiles.comparison import named_in
 from ferryman.profiles.day_profiles import DayProfiles, merged
 from ferryman.runtime.bundle import REFERENCE
 from ferryman.runtime.files import read_json
-from ferryman.runtime.score_column import score_array
 from ferryman.spec.windows import Window
 from ferryman.steps.contract import StepContext
 from ferryman.steps.diagnosed_changes import found_changes
+from ferryman.steps.diagnosed_losses import days_of, labelled_rows, losses_of, weighed
 from ferryman.steps.known_then import head_then
 from ferryman.steps.logged_answers import logged_answers
 from ferryman.steps.logged_days import logged_days
-from ferryman.training.labels import encode_labels
 
 _BACK = timedelta(days=14)  # of good days that the days since are compared with
 _MOST_COLUMNS, _MOST_VALUES, _BINS = 20, 20, 4
@@ -77,6 +73,8 @@ def _culprits(context: StepContext, head: Head | None, good: _Reported | None) -
     served = (good.content.get("champion") or {}).get("version") if good else None
     moves = _moves(context, head, span) if head else []
     changes, day = found_changes(context, span, served), f"{context.window.start:%Y-%m-%d}"
+    if span is not None:
+        changes = [weighed(context, change, span.end - _BACK) for change in changes]
     return rank(changes, moves, _slices(context, span), context.model.name, day)
 
 
@@ -128,6 +126,10 @@ def _good_windows(context: StepContext) -> list[_Reported]:
         and one.content.get("champion")
         and not alarms_of(one.content, spec, one.window)
     ]
+    # A version without labels of its own was quiet because nobody knew better.
+    good = [
+        one for one in good if (one.content.get("champion_quality") or {}).get("value") is not None
+    ] or good
     found: list[_Reported] = []
     for end in (window.start, window.end - reach):
         before = [one for one in good if one.window.end <= end]
@@ -167,15 +169,10 @@ def _slices(context: StepContext, good: Window | None) -> list[BadSlice]:
     """Where the loss of the labels that came since the good window sits."""
     if good is None:
         return []
-    train, model = context.spec.train, context.model.name
     start, end = good.end - _BACK, context.window.end
-    store = JoinedWindows(context.monitoring_root)
-    spans = [(start, good.end), (good.end, end)]
     joined = [
-        store.read(model, first, last, task=train.task, classes=train.classes)
-        for first, last in spans
+        labelled_rows(context, first, last) for first, last in ((start, good.end), (good.end, end))
     ]
-    joined = [table.filter(pc.is_valid(table["label"])) for table in joined]
     least = context.spec.monitor.groups.min_labels or context.spec.evaluation.min_rows
     if min(table.num_rows for table in joined) < 2 * least:
         return []
@@ -211,16 +208,12 @@ class _Side:
 
     @classmethod
     def of(cls, context: StepContext, joined: Any, logged: Any, keys: Any) -> "_Side":
-        train = context.spec.train
-        metric = compared_metric(train.task, context.spec.monitor.quality.metric, "log_loss")
-        labels = encode_labels(joined["label"].to_pandas(), train)
-        losses = row_losses(train.task, metric, labels, score_array(joined["score"]))
+        losses = losses_of(context, joined)
         found = pc.index_in(joined["entity_key"], value_set=keys)
         known = np.isfinite(losses) & pc.is_valid(found).to_numpy(zero_copy_only=False)
         rows = pa.array(np.flatnonzero(known))
         taken = logged.take(found.take(rows))
-        days = day_numbers(joined["event_time"].take(rows))
-        return cls(Losses(losses[known], np.asarray(days, dtype=np.int64)), _cells(taken))
+        return cls(Losses(losses[known], days_of(joined.take(rows))), _cells(taken))
 
 
 def _cells(taken: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 from release_world import _day_tables, candidate
@@ -37,8 +38,17 @@ class ChangingWorld(ServedWorld):
     broken: Any = None
     entry = SnapshotEntry(reason="test", actor="test")
 
+    version = 2
+
     def _log(self, day: int, features: pa.Table) -> None:
         super()._log(day, self.broken(features) if self.broken and day >= BROKEN else features)
+        if self.version != 2:
+            folder = self.settings.predictions_root / "tiny" / f"date={at(day).start:%Y-%m-%d}"
+            [file] = folder.glob("*.parquet")
+            table = pq.read_table(file, partitioning=None)
+            place = table.schema.get_field_index("version")
+            own = pa.array([self.version] * len(table), table.schema.field("version").type)
+            pq.write_table(table.set_column(place, table.schema.field(place), own), file)
 
     def _publish(self, day: int, features: pa.Table, labels: pa.Table | None) -> None:
         known = _day_tables(0)[1].slice(0, 0) if labels is None else labels
@@ -235,9 +245,8 @@ def test_changes_of_code_declaration_and_rows_are_told_of_snapshots(world: Chang
     assert found_changes(world.context(3), at(3), 2) == []
 
 
-def test_a_version_that_serves_in_place_of_another_is_told(
-    world: ChangingWorld, make_bundle: Any
-) -> None:
+def release(world: ChangingWorld, make_bundle: Any) -> None:
+    """Put version 3, a weaker one, in the place of version 2."""
     ledger = Ledger(world.settings.ledger_url)
     later = {"cutoff": "2013-01-08T00:00:00Z"}
     given = {**candidate(world.settings, 3, make_bundle), **later}
@@ -247,6 +256,34 @@ def test_a_version_that_serves_in_place_of_another_is_told(
     ledger.advance(op.op_id, State.GATED, evidence, base_epoch=1)
     ledger.advance(op.op_id, State.STAGED, {})
     ledger.commit(op.op_id, 1)
+
+
+def test_a_release_that_is_worse_is_named_with_both_losses(
+    world: ChangingWorld, make_bundle: Any
+) -> None:
+    random = np.random.default_rng(4)
+
+    def worse(_: pa.Table, truth: Any) -> Any:
+        if world.version == 2:  # this day was answered by it
+            release(world, make_bundle)
+            world.version = 3
+        return np.where(random.random(len(truth)) < 0.3, ~truth, truth)
+
+    for day in range(FIRST, LAST + 1):
+        world.serve(day, worse if day >= BROKEN else None)
+        if day >= BROKEN - 1:
+            world.night(day, FIRST if day == BROKEN - 1 else None)
+    said = diagnose_window(world.context(LAST))
+    first = said.culprits[0]
+    assert (first.kind, first.name) == ("version", "version 3")
+    assert "version 3 serves in place of 2: released" in first.text
+    assert "of the version before" in first.text
+
+
+def test_a_version_that_serves_in_place_of_another_is_told(
+    world: ChangingWorld, make_bundle: Any
+) -> None:
+    release(world, make_bundle)
     [change] = found_changes(world.context(TRAINED), at(TRAINED - 1), 2)
     assert (change.kind, change.name) == ("version", "version 3")
     assert "version 3 serves in place of 2: released" in change.text

@@ -9,6 +9,7 @@ import pytest
 from ferryman.monitoring.declarations import changed_keys
 from ferryman.monitoring.diagnosis import Change, Diagnosis, alarms_of, rank
 from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves
+from ferryman.monitoring.diagnosis_release import weighed_release
 from ferryman.monitoring.diagnosis_slices import Losses, PartedColumn, bad_slices
 from ferryman.profiles.category_profile import CategoryProfile
 from ferryman.profiles.day_profiles import merged
@@ -140,6 +141,24 @@ def test_the_slice_is_named_and_what_hits_all_names_none() -> None:
     assert both == ["carrier=UA, hour=6"]
     assert [sides(seed, lambda carrier, _: 0.3 + 0 * carrier) for seed in range(5)] == [[]] * 5
     assert [sides(seed, lambda carrier, _: 0 * carrier) for seed in range(5)] == [[]] * 5
+
+
+def test_a_release_is_weighed_by_the_losses_of_both_versions() -> None:
+    change = Change("version", "version 3", "version 3 serves", "ferryman rollback", 0.6)
+    random = np.random.default_rng(3)
+
+    def rows(days: int, more: float) -> Losses:
+        day = np.repeat(np.arange(days), 200)
+        noise = 0.05 * random.normal(size=days)[day]
+        return Losses(random.gamma(1, 0.3, len(day)) + noise + more, day)
+
+    worse = weighed_release(change, rows(8, 0.0), rows(4, 0.3))
+    assert worse.weight > 0.6
+    assert "its loss is 0.5" in worse.text
+    same = weighed_release(change, rows(8, 0.0), rows(4, 0.0))
+    assert same.weight < 0.6
+    assert "which is how days differ" in same.text
+    assert weighed_release(change, rows(8, 0.0), rows(1, 3.0)) == change  # one day tells nothing
 
 
 def test_a_cause_stands_before_what_it_causes() -> None:
