@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from services.long_tests import is_long
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ SLOW = (
 
 # The same examples in every run, as of the seeds: what is found anew belongs to `make test-long`,
 # and then into the test as an @example.
-settings.register_profile("same", derandomize=True)
+# A busy machine is no failure.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("default" if is_long() else "same")
 
 
