@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import RunningServer
 from release_world import ROWS, candidate
+from running_server import RunningServer
 from served_world import ServedWorld, at
 
 from ferryman.errors import (

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunningServer, starting
+from running_server import RunningServer, starting
 from small_disk import disk_of
 
 from ferryman.errors import DependencyUnavailable

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import RunningServer, starting
+from running_server import RunningServer, starting
 from services.s3_server import S3Server
 from small_disk import disk_of
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
-from conftest import RunningServer
+from running_server import RunningServer
 
 from ferryman.data.versions.snapshots import SnapshotEntry, SnapshotStore
 from ferryman.monitoring.joined_windows import JoinedWindows

@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +144,20 @@ def test_a_trial_ends_with_its_front(start_server: Any, make_bundle: Any, wait_f
     front = psutil.Process(int(server.deployer.status().process))
     threading.Thread(target=_check_and_lose, args=(server, good), daemon=True).start()
 
-    def trials() -> list[psutil.Process]:
-        # By its niceness: from then on its end is seen to.
-        return [one for one in front.children() if "try" in one.cmdline() and one.nice() > 0]
+    held: list[psutil.Process] = []
 
-    wait_for(trials)
-    trial = trials()[0]
-    trial.suspend()  # a stopped one cannot see to its own end
+    def hold() -> bool:
+        for one in front.children():
+            # One that ends while it is looked at is followed by another.
+            with suppress(psutil.NoSuchProcess):
+                # By its niceness: from then on its end is seen to.
+                if "try" in one.cmdline() and one.nice() > 0:
+                    one.suspend()  # a stopped one cannot see to its own end
+                    held.append(one)
+        return bool(held)
+
+    wait_for(hold)
+    trial = held[0]
     front.kill()
     wait_for(lambda: not trial.is_running() or trial.status() == psutil.STATUS_ZOMBIE)
     # The replica starts another front: it is there before all are ended.
@@ -157,5 +165,7 @@ def test_a_trial_ends_with_its_front(start_server: Any, make_bundle: Any, wait_f
 
 
 def _check_and_lose(server: Any, bundle: Any) -> None:
+    """Try again and again, until the front is away."""
     with pytest.raises(DependencyUnavailable):
-        server.client.check("tiny", str(bundle.folder), bundle.digest)
+        while True:
+            server.client.check("tiny", str(bundle.folder), bundle.digest)
