@@ -31,6 +31,7 @@ LEAST_SHARE = 0.6  # of all excess
 _LIFT, _NEARLY_ALL = 1.75, 0.9  # so many times its share of the rows, or nearly all excess
 _MATERIAL = 0.02  # of the loss of before: what a slice must add to that of all rows
 _LEAST_DAYS, _OFTEN = 4, 0.5
+_DRAWN = 10  # days that the spread of other slices counts as
 _LEAST_OF_DAY = 3  # rows of a slice, and of others, from which on a day has a gap
 _AROUND = 4  # single values that pairs are searched around
 _AS_MUCH = 0.8
@@ -108,17 +109,22 @@ def bad_slices(
 ) -> list[BadSlice]:
     """The slices that explain the excess, the largest first; none where none does.
 
+    Beside the first those that the rows outside of it show by themselves: what overlaps a bad slice
+    looks bad, too.
+
     least: rows that a slice must have on either side; rate: the chance that any is named though
     all rows are hit alike.
     """
     if min(len(before.values), len(now.values)) < 2 * least:
         return []
-    look = _Look(before, now, least)
     masks: dict[Parts, tuple[Flags, Flags]] = {
         ((name, value),): (column.before == code, column.now == code)
         for name, column in columns.items()
         for code, value in enumerate(column.names)
     }
+    gaps = (_gap(before, mask) for mask, _ in masks.values())
+    spreads = [one.spread for one in gaps if one is not None and one.days >= _LEAST_DAYS]
+    look = _Look(before, now, least, float(np.median(spreads)) if spreads else None)
     singles = look.all_of(masks)
     first = sorted(singles, key=lambda one: one.p_value)[:_AROUND]
     crossed: dict[Parts, tuple[Flags, Flags]] = {}
@@ -129,12 +135,23 @@ def bad_slices(
             if other[0] != column:
                 key = tuple(sorted([(column, value), other]))
                 crossed[key] = (own[0] & mask[0], own[1] & mask[1])
-    # All that was looked at counts, with the pairs that a wider search would have made of them.
     looked = singles + look.all_of(crossed)
     stands = holm(np.asarray([one.p_value for one in looked], dtype=np.float64), rate)
     named = [one for one, sure in zip(looked, stands, strict=True) if sure]
     material = _MATERIAL * abs(float(before.values.mean()))
-    return _sharpest([one for one in named if one.excess >= material and _concentrated(one)])
+    found = _sharpest([one for one in named if one.excess >= material and _concentrated(one)])
+    if len(found) < 2:
+        return found
+    bad = {**masks, **crossed}[tuple(zip(found[0].columns, found[0].values, strict=True))]
+    rest = {
+        name: PartedColumn(one.names, one.before[~bad[0]], one.now[~bad[1]])
+        for name, one in columns.items()
+    }
+    sides = [
+        Losses(side.values[~own], side.days[~own])
+        for side, own in zip((before, now), bad, strict=True)
+    ]
+    return [found[0], *bad_slices(rest, sides[0], sides[1], least=least, rate=rate)]
 
 
 def _concentrated(one: BadSlice) -> bool:
@@ -163,7 +180,14 @@ def _sharpest(found: list[BadSlice]) -> list[BadSlice]:
     for pair in pairs:
         if not any(_within(pair, one) for one in singles):
             named[pair.name] = pair
-    return sorted(named.values(), key=lambda one: (-one.excess, one.labelled, one.name))
+    # What suffers only where another slice does is told by that one.
+    whole = {one.name for one in named.values() if len(one.columns) == 1}
+    kept = [one for one in named.values() if len(one.columns) == 1 or not _parts(one) & whole]
+    return sorted(kept, key=lambda one: (-one.excess, one.labelled, one.name))
+
+
+def _parts(one: BadSlice) -> set[str]:
+    return {f"{c}={v}" for c, v in zip(one.columns, one.values, strict=True)}
 
 
 def _within(pair: BadSlice, single: BadSlice) -> bool:
@@ -176,6 +200,7 @@ class _Look:
     before: Losses
     now: Losses
     least: int
+    spread: float | None  # of a usual slice from day to day; None of too few days
 
     @cached_property
     def excess(self) -> float:
@@ -195,10 +220,15 @@ class _Look:
             return None
         apart = late.mean - then.mean
         error = float(np.hypot(then.error, late.error))
-        many = then.days >= _LEAST_DAYS
-        if many:
-            error = max(error, float(np.sqrt(then.spread * (1 / then.weight + 1 / late.weight))))
-        unlikely = stdtr(then.days - 1, -apart / error) if many else ndtr(-apart / error)
+        freedom = 0
+        if self.spread is not None:
+            if then.days < _LEAST_DAYS:
+                return None
+            # Of a few days alone a slice's spread is poorly known: it is drawn to that of others.
+            freedom = then.days - 1 + _DRAWN
+            spread = (then.spread * (then.days - 1) + self.spread * _DRAWN) / freedom
+            error = max(error, float(np.sqrt(spread * (1 / then.weight + 1 / late.weight))))
+        unlikely = stdtr(freedom, -apart / error) if freedom else ndtr(-apart / error)
         weight = rows / len(now)
         of_all = max(self.excess, weight * apart, float(np.finfo(np.float64).tiny))
         share, apart_by = weight * apart / of_all, _SIGMAS * weight * error / of_all

@@ -60,14 +60,24 @@ def diagnose_window(context: StepContext, report: Mapping[str, Any] | None = Non
         return Diagnosis(model, str(window), [], None, report=str(file))
     head, origin = head_then(context), context.origin
     bases: list[_Reported | None] = [*_good_windows(context)] or [None]
-    told = [(base, _culprits(context, head, base)) for base in bases]
+    of_loss = bool(alarms_of(_of_labels(found), spec, window))
+    told = [(base, _culprits(context, head, base, of_loss=of_loss)) for base in bases]
     # The nearer of two that tell as much: less has changed since.
     good, culprits = max(told, key=lambda one: one[1][0].weight if one[1] else 0.0)
     since = str(good.window) if good else None
     return Diagnosis(model, str(window), alarms, since, culprits, str(file), origin)
 
 
-def _culprits(context: StepContext, head: Head | None, good: _Reported | None) -> list[Culprit]:
+def _of_labels(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The report without what labels have no part in: a slice explains a loss, no other drift."""
+    findings = (report.get("drift") or {}).get("findings", [])
+    concept = [one for one in findings if one.get("kind") == "concept"]
+    return {**report, "drift": {"findings": concept}, "slow": []}
+
+
+def _culprits(
+    context: StepContext, head: Head | None, good: _Reported | None, *, of_loss: bool
+) -> list[Culprit]:
     """What changed since a good window, the likeliest culprit first."""
     span = good.window if good else None
     served = (good.content.get("champion") or {}).get("version") if good else None
@@ -75,7 +85,8 @@ def _culprits(context: StepContext, head: Head | None, good: _Reported | None) -
     changes, day = found_changes(context, span, served), f"{context.window.start:%Y-%m-%d}"
     if span is not None:
         changes = [weighed(context, change, span.end - _BACK) for change in changes]
-    return rank(changes, moves, _slices(context, span), context.model.name, day)
+    slices = _slices(context, span) if of_loss else []
+    return rank(changes, moves, slices, context.model.name, day)
 
 
 def newest_window(root: Path, model: str) -> Window:

@@ -143,6 +143,22 @@ def test_the_slice_is_named_and_what_hits_all_names_none() -> None:
     assert [sides(seed, lambda carrier, _: 0 * carrier) for seed in range(5)] == [[]] * 5
 
 
+def test_a_bad_day_is_no_slice() -> None:
+    random, sides_of, losses = np.random.default_rng(5), [], []
+    for days, storms in ((14, ()), (7, (2, 3))):
+        day = np.repeat(np.arange(days), 300)
+        storm = np.isin(day, storms)
+        # An icy wind blows on two days only, or hardly ever; these days are bad for everybody.
+        wind = np.where(storm, random.integers(0, 2, len(day)), random.random(len(day)) < 0.002)
+        losses.append(Losses(random.gamma(1, 0.3, len(day)) + 0.8 * storm, day))
+        sides_of.append((wind.astype(np.int64), random.integers(0, 3, len(day))))
+    columns = {
+        "wind": PartedColumn(("still", "icy"), sides_of[0][0], sides_of[1][0]),
+        "carrier": PartedColumn(("AA", "B6", "UA"), sides_of[0][1], sides_of[1][1]),
+    }
+    assert bad_slices(columns, *losses, least=5) == []
+
+
 def test_a_release_is_weighed_by_the_losses_of_both_versions() -> None:
     change = Change("version", "version 3", "version 3 serves", "ferryman rollback", 0.6)
     random = np.random.default_rng(3)
