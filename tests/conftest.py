@@ -75,6 +75,7 @@ SLOW = (
     "tests/e2e/test_monitoring_and_retraining.py",
     "tests/integration/model/test_keras_trainer.py",
     "tests/integration/model/test_keras_workers.py",
+    "tests/integration/monitoring/test_planted_culprits.py",
     "tests/integration/serving/test_killed_server_alert.py",
     "tests/integration/monitoring/test_batch_killed.py",
     "tests/integration/monitoring/test_false_alarms.py",
