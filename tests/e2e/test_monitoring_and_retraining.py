@@ -96,6 +96,9 @@ def test_a_unit_that_changed_is_alarmed_retrained_and_served(nights, record_prop
     assert "humidity" in report["drifted"]
     assert "drift" in decision["causes"]
     assert decision["probe"]["outcome"] == "helps"
+    alert = nights.words("monitoring", run).partition(f"ALERT {NAME} ")[2]
+    assert "Changed since" in alert
+    assert "column humidity" in alert
     record_property("drift", report["drift"]["text"])
     record_property("decision", decision["reason"])
     [training] = until(lambda: nights.runs("training", run_type="asset_triggered"))
