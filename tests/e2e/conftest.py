@@ -27,7 +27,7 @@ from ferryman_airflow.stack.settings import StackSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-READY_WITHIN = 420.0  # seconds for start and life on a busy two-core machine; a quiet one needs 90
+READY_WITHIN = 600.0  # seconds for start and life on a busy two-core machine; a quiet one needs 90
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
