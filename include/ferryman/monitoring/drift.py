@@ -46,6 +46,7 @@ Outcome = Literal[
     "not_logged",
 ]
 _LEAST_DAYS = 4
+_RARE = {"nulls": -1, "unseen": -2}  # bins of their own
 DRIFTED = frozenset({"drifted", "new_categories", "all_null", "constant", "wrong_type"})
 
 
@@ -142,7 +143,7 @@ def compare_days(  # noqa: PLR0913 - both sides, what is watched, and how days d
             others = None if quiet is None else [day[name] for day in quiet if name in day]
             spread = _spread(before, own, others, (trained or {}).get(name))
             found.append(
-                _compare_column(name, (before, own), spread, rate, spec.effect)
+                _compare_column(name, (before, own), (spread, others), rate, spec.effect)
                 if spread.days or others is None
                 else ColumnDrift(name, "too_few_days", rows)
             )
@@ -183,11 +184,12 @@ def _spread(
 def _compare_column(
     name: str,
     sides: tuple[ColumnProfile, Sequence[ColumnProfile]],
-    spread: DaySpread,
+    usual: tuple[DaySpread, Sequence[ColumnProfile] | None],
     rate: float,
     least: float,
 ) -> ColumnDrift:
     before, days = sides
+    spread, quiet = usual
     rows = sum(day.rows for day in days)
     counts = count_column(before, days)
     if counts is None:
@@ -199,6 +201,11 @@ def _compare_column(
     effect_name = max(effects, key=lambda effect: effects[effect])
     effect = effects[effect_name]
     p_value = two_sample_p(counts.reference, counts.by_day, spread)
+    # How values differ from day to day must not hide nulls, or new values, that no day had.
+    for rare in [rare for rare in _RARE if effects[rare] >= least]:
+        sure = _rare_p(before, counts, days if quiet is None else quiet, _RARE[rare])
+        if sure < p_value:
+            effect_name, effect, p_value = rare, effects[rare], sure
     moved = effect >= least and p_value < rate
     told = ColumnDrift(
         column=name,
@@ -214,6 +221,25 @@ def _compare_column(
         together=counts.together,
     )
     return told if moved else replace(told, outcome=told.unmoved(least))
+
+
+def _rare_p(
+    before: ColumnProfile, counts: ColumnCounts, quiet: Sequence[ColumnProfile], place: int
+) -> float:
+    """The p-value of the share of one bin alone, times all tests; `quiet`: days that tell of it.
+
+    1 where there are fewer than four of them.
+    """
+    bins = bins_of(before)
+    usual = bins.by_day([day for day in quiet if bins.fits(day)])
+    if len(usual) < _LEAST_DAYS:
+        return 1.0
+    one, days, others = (
+        np.column_stack([table.sum(axis=1) - table[:, place], table[:, place]])
+        for table in (counts.reference[None, :], counts.by_day, usual)
+    )
+    spread = day_spread(others, strict=len(days) == 1)
+    return min(1.0, (1 + len(_RARE)) * two_sample_p(one[0], days, spread))
 
 
 def _effects(counts: ColumnCounts) -> dict[str, float]:

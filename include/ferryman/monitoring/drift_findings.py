@@ -19,6 +19,7 @@ from ferryman.profiles.two_samples import holm
 from ferryman.spec.monitoring import DriftSpec
 
 Kind = Literal["column", "joint", "prediction", "concept", "previous"]
+_APART = frozenset({"nulls", "unseen"})  # how far values move on quiet nights says nothing of them
 _WORSE = 2.0  # times the effect that was told: another alarm
 
 
@@ -47,7 +48,8 @@ class Comparison:
     @property
     def key(self) -> str:
         """Names the comparison from night to night."""
-        return f"{self.kind} {self.against} {self.subject}"
+        apart = f" {self.effect_name}" if self.effect_name in _APART else ""
+        return f"{self.kind} {self.against} {self.subject}{apart}"
 
 
 @dataclass(frozen=True)

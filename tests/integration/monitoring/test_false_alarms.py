@@ -136,6 +136,39 @@ def test_a_shift_of_one_column_is_told_once_on_its_night_and_named(seed: int, si
     assert "mean" in told[since][0].text
 
 
+def spoiled(name: str, value: str | None, share: float) -> Callable[[pa.Table, int], pa.Table]:
+    """From the 20th night on the first rows of a column have another value, or none."""
+
+    def change(table: pa.Table, place: int) -> pa.Table:
+        if place < 20:
+            return table
+        values = table[name].to_pylist()
+        count = int(share * len(values))
+        kind = table.schema.field(name).type
+        made = pa.array([value] * count + values[count:], kind)
+        return table.set_column(table.schema.get_field_index(name), name, made)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"), [("n2", None, "3.0% nulls"), ("c2", "new", "never seen before")]
+)
+def test_nulls_and_new_values_are_told_however_unlike_days_are(
+    name: str, value: str | None, said: str
+) -> None:
+    columns = {name: COLUMNS[name]}
+    told = findings(1, 22, 0.3, rows=600, change=spoiled(name, value, 0.03), columns=columns)
+    alarms = [
+        (place, finding.name)
+        for place, night in enumerate(told)
+        for finding in night
+        if finding.outcome == "alarm"
+    ]
+    assert alarms == [(20, name)]
+    assert said in told[20][0].text
+
+
 def test_a_small_shift_of_many_rows_is_no_alarm() -> None:
     told = findings(4, 2, rows=100_000, change=moved(0.03, 0), trained=14)
     assert told == [[], []]
