@@ -97,16 +97,17 @@ class Answer:
 
 
 class Users:
-    """Requests to the public port, each of another entity, until the block is left."""
+    """Requests to the public port, each of another entity, at least one."""
 
     def __init__(self, settings: Settings, rows: list[dict[str, Any]], pause: float = 0.02) -> None:
         self.answers: list[Answer] = []
         self._stop = threading.Event()
         self._settings, self._rows, self._pause = settings, rows, pause
-        self._thread = threading.Thread(target=self._ask)
+        self._thread = threading.Thread(target=self._ask, daemon=True)
 
     def __enter__(self) -> "Users":
         self._thread.start()
+        until(lambda: self.answers, pause=0.01)
         return self
 
     def __exit__(self, *_: object) -> None:
