@@ -62,10 +62,19 @@ class LedgerReader:
         with transaction(self._engine) as connection:
             return committed_head(connection, op_id)
 
-    def released(self, model: str, digest: str) -> Op | None:
-        """The newest commit of a digest, even when newer versions followed; None if never."""
-        commits = self._commits(model)
-        return next((op for op in reversed(commits) if op.candidate.digest == digest), None)
+    def released(self, model: str, digest: str, version: int | None = None) -> Op | None:
+        """The newest commit of a digest, even when newer versions followed; None if never.
+
+        With `version`, that of this version alone: trained anew, the same bytes are another one.
+        """
+        return next(
+            (
+                op
+                for op in reversed(self._commits(model))
+                if op.candidate.digest == digest and version in (None, op.candidate.version)
+            ),
+            None,
+        )
 
     def commit_of_epoch(self, model: str, epoch: int) -> Op | None:
         """The commit that made an epoch."""

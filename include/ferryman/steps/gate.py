@@ -46,7 +46,7 @@ def run(context: StepContext) -> StepResult:
     barred = ledger.is_quarantined(model, candidate.digest)
     if barred is not None:
         raise PolicyRefused(f"{model} version {candidate.version} is quarantined: {barred}")
-    released = ledger.released(model, candidate.digest)
+    released = _released(ledger, model, candidate)
     if released is not None:
         return _already_done(context, released)
     _check_registered(context, candidate)
@@ -127,6 +127,16 @@ def _waits_for_a_word(context: StepContext, candidate: Candidate) -> StepResult:
 
 def _is_older(candidate: Candidate, head: Head | None) -> bool:
     return head is not None and head.order_key >= candidate.order_key
+
+
+def _released(ledger: Ledger, model: str, candidate: Candidate) -> Op | None:
+    """The commit that leaves nothing to do: the candidate's own, or its bytes' while they serve.
+
+    Bytes that served long ago may be trained anew, as when a change is taken back: they are judged.
+    """
+    head = ledger.head(model)
+    serves = head is not None and head.digest == candidate.digest
+    return ledger.released(model, candidate.digest, None if serves else candidate.version)
 
 
 def _already_done(context: StepContext, op: Op) -> StepResult:

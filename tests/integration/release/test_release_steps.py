@@ -129,6 +129,22 @@ def test_an_older_cut_off_is_superseded(world: World) -> None:
     assert world.ledger.ops("tiny")[-1].state is State.SUPERSEDED
 
 
+def test_bytes_that_served_before_and_are_trained_anew_are_judged(world: World) -> None:
+    world.release(2).run_all()
+    given = candidate(world.settings, 4, world.make_bundle)
+    first = candidate(world.settings, 1, world.make_bundle)
+    assert given["digest"] == first["digest"] and given["cutoff"] > first["cutoff"]
+    registry = MlflowRegistry(world.settings.mlflow_uri, world.settings.mlflow_artifacts)
+    made = registry.register("tiny", given["run_key"], given["digest"], given["bundle"], {})
+    with pytest.raises(GateRefused, match="log_loss"):
+        Release(world.settings, "anew", {**given, "version": made.version}).run("gate")
+    assert world.state() == AT_SECOND
+    # While its bytes serve, there is nothing to do for a version that was trained anew.
+    serves = candidate(world.settings, 2, world.make_bundle)
+    twin = {**serves, "version": 9, "sequence": 9, "cutoff": given["cutoff"]}
+    assert Release(world.settings, "twin", twin).run("gate").text == "already done (epoch 2)"
+
+
 def test_a_worse_candidate_is_rejected_and_no_file_can_help_it(world: World) -> None:
     world.release(2).run_all()
     settings, registry = world.settings, world.settings
