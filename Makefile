@@ -27,7 +27,7 @@ test: $(READY) lint types layers ## lint, types, layers, then every test that is
 	$(PYTEST) tests/e2e -m "not slow"
 
 test-slow: $(READY) ## races, kills, a replayed year, rollouts in the running stack and in a browser
-	$(PYTEST) tests/integration -m slow $(TWO) --durations=10
+	$(PYTEST) tests/dags tests/integration -m slow $(TWO) --durations=10
 	$(PYTEST) tests/e2e -m slow
 
 test-long: $(READY) ## every test of chance with all its seeds (make test: the first of each)
