@@ -41,8 +41,8 @@ evaluation: {slices: [{column: carrier}, {column: hour}]}
 
 
 @contextmanager
-def served_load(folder: Path) -> Iterator[str]:
-    """A server of `line` whose candidate has half of the requests, under load; its address."""
+def served_load(folder: Path) -> Iterator[tuple[str, list[RequestLoad]]]:
+    """A server of `line` whose candidate has half of the requests; its address, and its load."""
     port, admin_port = free_ports(2)
     settings = Settings(home=folder, serving_port=port, serving_admin_port=admin_port)
     server = ServerSpec(replicas=2)
@@ -55,11 +55,13 @@ def served_load(folder: Path) -> Iterator[str]:
             client.load(LINE, version=1, epoch=1, **where)
             client.expose(LINE, share_of(candidate, lease=300.0), str(candidate.folder))
             path = f"/v1/models/{LINE}:predict"
+            loads = []
             for key in range(KEYS):
                 body = f'{{"instances": [{{"x": 1.0, "k": {key}}}]}}'.encode()
                 load = stack.enter_context(RequestLoad("127.0.0.1", port, post(path, body)))
                 load.become(connections=1, rate=RATE)
-            yield f"127.0.0.1:{port}"
+                loads.append(load)
+            yield f"127.0.0.1:{port}", loads
     finally:
         deployer.stop()
 
@@ -167,10 +169,12 @@ def live_on(past: Past, nights: range, ask: Callable[[str], list[Any]]) -> None:
 
 
 @contextmanager
-def watched(folder: Path, config: Callable[[str], Any]) -> Iterator[Prometheus]:
+def watched(
+    folder: Path, config: Callable[[str], Any]
+) -> Iterator[tuple[Prometheus, list[RequestLoad]]]:
     """A Prometheus that reads a server under load, and what else `config` says of its address."""
     with (
-        served_load(folder / "served") as server,
+        served_load(folder / "served") as (server, loads),
         Prometheus(folder / "prometheus", {}, config(server)) as prometheus,
     ):
-        yield prometheus
+        yield prometheus, loads

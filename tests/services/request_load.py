@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 
 _LONGEST = 30.0  # seconds that an answer may take
 
@@ -53,6 +54,11 @@ class RequestLoad:
         times = sorted(took for at, took in list(self._answers) if at > since)
         return times[min(len(times) - 1, int(len(times) * (1 - share)))]
 
+    def between(self, since: float, until: float) -> int:
+        """How many answers came in a time, of seconds as `time.time` counts them."""
+        past = time.time() - time.monotonic()
+        return sum(since < at + past <= until for at, _ in list(self._answers))
+
     async def _run(self) -> None:
         clients: list[asyncio.Task[None]] = []
         while not self._ended:
@@ -87,6 +93,8 @@ class RequestLoad:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
         if streams is not None:
             streams[1].close()
+            with suppress(OSError):  # the server was quicker
+                await streams[1].wait_closed()
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(self._request)
