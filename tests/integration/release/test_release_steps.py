@@ -41,6 +41,7 @@ class World:
         self.make_bundle = make_bundle
         self.deployer = ProcessDeployer(settings)
         self.ledger = Ledger(settings.ledger_url)
+        self.registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
 
     def release(
         self, version: int, run_id: str = "r", changes: dict[str, Any] | None = None
@@ -51,8 +52,7 @@ class World:
     def state(self) -> tuple[Any, ...]:
         """Epoch, version, alias, served: what "unchanged" means."""
         head = self.ledger.head("tiny")
-        registry = MlflowRegistry(self.settings.mlflow_uri, self.settings.mlflow_artifacts)
-        alias = registry.get_alias("tiny", CHAMPION)
+        alias = self.registry.get_alias("tiny", CHAMPION)
         with ServingClient(main_endpoint(self.settings)) as client:
             served = client.status("tiny") or {}
         return (
@@ -134,8 +134,7 @@ def test_bytes_that_served_before_and_are_trained_anew_are_judged(world: World) 
     given = candidate(world.settings, 4, world.make_bundle)
     first = candidate(world.settings, 1, world.make_bundle)
     assert given["digest"] == first["digest"] and given["cutoff"] > first["cutoff"]
-    registry = MlflowRegistry(world.settings.mlflow_uri, world.settings.mlflow_artifacts)
-    made = registry.register("tiny", given["run_key"], given["digest"], given["bundle"], {})
+    made = world.registry.register("tiny", given["run_key"], given["digest"], given["bundle"], {})
     with pytest.raises(GateRefused, match="log_loss"):
         Release(world.settings, "anew", {**given, "version": made.version}).run("gate")
     assert world.state() == AT_SECOND
@@ -147,12 +146,11 @@ def test_bytes_that_served_before_and_are_trained_anew_are_judged(world: World) 
 
 def test_a_worse_candidate_is_rejected_and_no_file_can_help_it(world: World) -> None:
     world.release(2).run_all()
-    settings, registry = world.settings, world.settings
+    settings = world.settings
     given = candidate(settings, 4, world.make_bundle)
-    registry = MlflowRegistry(settings.mlflow_uri, settings.mlflow_artifacts)
     worse = world.make_bundle(settings.bundles_root, 1.0)
     given.update(digest=worse.digest, bundle=str(worse.folder), version=4)
-    registry.register("tiny", given["run_key"], worse.digest, given["bundle"], {})
+    world.registry.register("tiny", given["run_key"], worse.digest, given["bundle"], {})
     release = Release(settings, "worse", given)
     with pytest.raises(GateRefused) as first:
         release.run("gate")
@@ -273,8 +271,7 @@ def test_a_flipped_byte_stops_a_release(world: World) -> None:
 def test_what_moved_by_hand_is_put_back(world: World) -> None:
     """The ledger is the truth: an alias moved elsewhere, a server that forgot."""
     world.release(2).run_all()
-    registry = MlflowRegistry(world.settings.mlflow_uri, world.settings.mlflow_artifacts)
-    registry.set_alias("tiny", CHAMPION, 1)
+    world.registry.set_alias("tiny", CHAMPION, 1)
     world.deployer.stop()
     (world.settings.serving_root / "served.json").unlink()
     world.deployer.start()
