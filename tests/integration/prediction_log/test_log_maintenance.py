@@ -11,9 +11,15 @@ import pytest
 from label_posts import post
 from logged_entries import append, write_entry
 from logged_requests import DAY, NEXT, answered, files
+from pydantic import SecretStr
+from services import s3_server
+from services.s3_server import KEY, SECRET, S3Server
 
-from ferryman.errors import SpecError
+from ferryman.errors import PolicyRefused, SpecError
 from ferryman.monitoring.joined_windows import JoinedWindows
+from ferryman.runtime.declared_connections import DeclaredConnections
+from ferryman.runtime.prediction_places import prediction_places
+from ferryman.serving.labels.label_reading import read_posted
 from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
@@ -193,3 +199,36 @@ def test_labels_stay_as_long_as_anybody_asks_for_them(rain: "DeclaredModel") -> 
     assert time_of(posted=True) is None
     assert time_of(posted=True, labels=400) == timedelta(days=400)
     assert time_of(labels=1) == timedelta(days=32)
+
+
+def test_labels_that_no_server_brings_are_kept_and_removed_in_a_bucket(
+    home: Home, s3: S3Server
+) -> None:
+    s3.connection("lake/log")
+    where = f"s3://{KEY}:{SECRET}@lake/log?endpoint={s3.url}&region=us-east-1"
+    home.settings = home.settings.model_copy(
+        update={"predictions_connection": "out", "connection_urls": {"out": SecretStr(where)}}
+    )
+    places = prediction_places(home.settings, DeclaredConnections(home.settings))
+    came = datetime.now(UTC).replace(hour=8) - timedelta(days=100)
+    day = day_window(came)
+    for key in "ab":
+        post(home.root, "rain", key, True, came)
+
+    def known() -> list[str]:
+        rows, _ = read_posted(places, "rain", day, "binary")
+        return sorted(rows["entity_key"].to_pylist())
+
+    s3.methods, s3.faults = ("PUT",), [s3_server.fine, s3_server.refused]
+    with pytest.raises(PolicyRefused):
+        home.maintain(apply=True)
+    assert known() == ["a", "b"]  # one here, one there
+    assert home.maintain(apply=True).metrics["merged"] == 2
+    assert not list(home.root.glob("rain/labels/*/*"))
+    assert len(places[1].keys("rain/labels")) == 1
+    assert known() == ["a", "b"]
+    JoinedWindows(home.settings.monitoring_root).write_inputs("rain", day, {"files": 2})
+    [item] = home.maintain().outputs["goes"]
+    assert (item["kind"], known()) == ("day of labels", ["a", "b"])
+    home.maintain(apply=True)
+    assert places[1].keys("rain/labels") == known() == []
