@@ -30,7 +30,13 @@ def token(server: ServerOption = MAIN) -> None:
     from ferryman.spec.servers import find_server
 
     settings = load_settings()
-    endpoint = endpoint_of(settings, server, find_server(settings.zoo, server))
+    declared = find_server(settings.zoo, server)
+    if declared.place == "kubernetes" and not settings.predictions_connection:
+        raise SpecError(
+            f"pods of server {server!r} take no labels: their log ends with them",
+            remedy="Let FERRYMAN_PREDICTIONS_CONNECTION lead to s3://BUCKET/PREFIX, and ask again.",
+        )
+    endpoint = endpoint_of(settings, server, declared)
     make_label_token(endpoint.root)
     sys.stdout.write(endpoint.label_token_file.read_text().strip() + "\n")
 

@@ -1,5 +1,6 @@
 """`ferryman labels`: the token is made once, a file of labels is posted."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ def test_the_token_is_made_once(ferryman: Command, tmp_path: Path) -> None:
     assert ferryman("labels", "token") == first
     file = tmp_path / "home0" / "serving" / "labels.token"
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_pods_whose_log_ends_with_them_get_no_token(
+    ferryman: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods = {"image": f"registry.example/f@sha256:{'a' * 64}", "bundles": "lake"}
+    declared = {"spec_version": 1, "servers": {"pods": {"place": "kubernetes", "kubernetes": pods}}}
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "servers.yaml").write_text(json.dumps(declared))
+    monkeypatch.setenv("FERRYMAN_ZOO", str(tmp_path / "zoo"))
+    refused = ferryman("labels", "token", "--server", "pods", code=2)
+    assert "pods of server 'pods' take no labels: their log ends with them" in refused
+    assert not list((tmp_path / "home0").rglob("labels.*"))
+    monkeypatch.setenv("FERRYMAN_PREDICTIONS_CONNECTION", "lake")
+    assert len(ferryman("labels", "token", "--server", "pods").strip()) >= 32
 
 
 def test_a_file_of_labels_is_posted(

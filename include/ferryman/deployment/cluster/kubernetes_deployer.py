@@ -1,5 +1,6 @@
 """Deploys a server to a cluster: pods behind a Service, kept by the cluster itself."""
 
+import logging
 from dataclasses import replace
 
 from ferryman.deployment.cluster.connection import Cluster, connect
@@ -19,6 +20,8 @@ from ferryman.spec.serving import MAIN
 _MOST = 100
 _ATTEMPTS = 5
 
+logger = logging.getLogger(__name__)
+
 
 def declared_workload(
     settings: Settings,
@@ -28,7 +31,8 @@ def declared_workload(
 ) -> Workload:
     """What a declared server is made of, before any release; SpecError (exit 2) if it is none.
 
-    It takes labels where `ferryman labels token` has made a token for it.
+    It takes labels where `ferryman labels token` has made a token for it, and its log is brought
+    away: what only a pod has, nobody else ever reads.
     """
     spec = server or find_server(settings.zoo, name)
     if spec.kubernetes is None:
@@ -37,14 +41,17 @@ def declared_workload(
             remedy="Declare place: kubernetes, or use `ferryman serve`.",
         )
     known = connections or DeclaredConnections(settings)
-    log = settings.predictions_connection
+    log, digest = settings.predictions_connection, read_label_digest(settings.server_root(name))
+    if digest and not log:
+        logger.warning("pods of %s take no labels: FERRYMAN_PREDICTIONS_CONNECTION is unset", name)
+        digest = ""
     return Workload(
         name,
         spec,
         known.get(spec.kubernetes.bundles),
         predictions=known.get(log) if log else None,
         public_key=_key(settings),
-        label_digest=read_label_digest(settings.server_root(name)),
+        label_digest=digest,
     )
 
 
