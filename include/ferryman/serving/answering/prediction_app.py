@@ -255,8 +255,12 @@ class PredictionApp:
                 self._accounts.broken(call, error)
                 raise
             call = _fall_back(call, error)
-            scores = await self._score(call)
-            answer = await beside(dialects.answer, request, call.asked, call.model, scores)
+            try:
+                scores = await self._score(call)
+                answer = await beside(dialects.answer, request, call.asked, call.model, scores)
+            except Exception as also:
+                self._accounts.broken(call, also)
+                raise
         return call, answer, scores
 
     async def _take_labels(
