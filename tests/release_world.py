@@ -181,7 +181,8 @@ class Release:
 class Users:
     """Requests to the public port from a thread, each of another entity; answers are counted.
 
-    `variants` counts answers by x-model-variant, `failed` those that were no 200.
+    `variants` counts answers by x-model-variant, `failed` those that were no 200. When the block
+    ends, a version that answered one row in two ways is an error: one of the answers was another's.
     """
 
     def __init__(self, settings: Settings, rows: list[dict[str, Any]], pause: float = 0.01) -> None:
@@ -189,6 +190,7 @@ class Users:
         self.versions: Counter[str] = Counter()
         self.failed = 0
         self.answered = threading.Event()  # once
+        self._told: dict[tuple[str, int], tuple[float, float]] = {}  # the least and the greatest
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._ask, args=(settings, rows, pause))
 
@@ -196,21 +198,31 @@ class Users:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        mixed = {one: told for one, told in self._told.items() if told[1] - told[0] > 1e-5}
+        assert kind or not mixed, mixed
+
+    def _keep(self, version: str, row: int, score: float) -> None:
+        least, greatest = self._told.get((version, row), (score, score))
+        self._told[version, row] = (min(least, score), max(greatest, score))
 
     def _ask(self, settings: Settings, rows: list[dict[str, Any]], pause: float) -> None:
         with httpx.Client(base_url=settings.serving_url, trust_env=False) as http:
             for number in count():
                 if self._stop.wait(pause):
                     return
-                asked = {"instances": [rows[number % len(rows)]]}
+                row = number % len(rows)
+                asked = {"instances": [rows[row]]}
                 headers = {"x-entity-key": f"user {number}"}
                 answer = http.post("/v1/models/tiny:predict", json=asked, headers=headers)
                 self.failed += answer.status_code != 200
                 self.variants[answer.headers.get("x-model-variant", "")] += 1
-                self.versions[answer.headers.get("x-model-version", "")] += 1
+                version = answer.headers.get("x-model-version", "")
+                self.versions[version] += 1
+                if answer.status_code == 200:
+                    self._keep(version, row, answer.json()["predictions"][0])
                 self.answered.set()
 
 

@@ -8,12 +8,13 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crash_driver import KILLED
-from release_world import candidate, copy_world
+from release_world import Users, candidate, copy_world
 
 from ferryman.deployment.process.process_deployer import ProcessDeployer
 from ferryman.errors import ExitCode
@@ -86,10 +87,16 @@ def test_every_crash_point_ends_in_the_same_state(
     worlds = _worlds(template, tmp_path, free_ports, [*[CANARY] * len(PLANS), BROKEN])
     plans = [*PLANS, ENDINGS]
     deployers = [ProcessDeployer(settings) for settings in worlds]
+    rows = make_bundle(worlds[0].bundles_root, 0.1).rows
     try:
         with ThreadPoolExecutor(4) as threads:
             assert all(threads.map(ProcessDeployer.start, deployers))
-        codes = _crash_and_rerun(worlds, plans, tmp_path, make_bundle)
+        with ExitStack() as stack:  # beside those of the driver, who die with each attempt
+            users = [stack.enter_context(Users(settings, rows, 0.1)) for settings in worlds]
+            codes = _crash_and_rerun(worlds, plans, tmp_path, make_bundle)
+        for asked in users:
+            assert asked.failed == 0 and asked.versions.keys() <= {"1", "2"}
+            assert asked.versions["1"] > 10
         for number, (settings, plan) in enumerate(zip(worlds[:-1], PLANS, strict=True)):
             assert codes[number] == [*[KILLED] * len(plan), 0], plan
             assert _final_state(settings) == EXPECTED, plan

@@ -21,6 +21,7 @@ from ledger_world import REASON
 from line_candidates import LINE
 from line_users import Seen, User, spread
 from line_world import LineWorld, Made, takes
+from release_racer import promote
 from services.long_tests import seeds
 
 from ferryman.ledger.records import TRAFFIC, Op, State
@@ -175,20 +176,60 @@ class Stopped:
             self.process.wait()
 
 
-def test_a_release_that_slept_before_its_alias_does_not_undo_a_newer_one(world: LineWorld) -> None:
-    point = "ferryman.registry.mlflow_registry:MlflowRegistry.set_alias:1"
-    stopped = Stopped(world, world.register(3), point, exposure=False)
-    try:
-        head = world.ledger.head(LINE)
-        assert head is not None and (head.epoch, head.version, world.alias()) == (3, 3, 2)
-        world.serve(world.register(4))
-        assert world.agreed() and world.alias() == 4
-        stopped.go_on()
-        assert stopped.wait() == 0
-    finally:
-        stopped.end()
-    assert world.agreed() and (world.epoch, world.alias()) == (4, 4)
+COMMITS = "ferryman.ledger.ledger:Ledger.commit:1"
+LOADS = "ferryman.serving.client:ServingClient.load:1"
+NAMES = "ferryman.registry.mlflow_registry:MlflowRegistry.set_alias:1"
+
+
+def test_an_orphan_writes_nothing_behind_the_attempt_that_took_its_place(world: LineWorld) -> None:
+    for day, point in enumerate((COMMITS, LOADS, NAMES), start=3):
+        made = world.register(day)
+        with many_users(world) as versions:
+            orphan = Stopped(world, made, point, exposure=False)
+            try:
+                promote(world, made.candidate, exposure=False)
+                assert world.agreed() and (world.epoch, world.alias()) == (day, day)
+                rows, begun = world.ledger.history(LINE), len(versions)
+                orphan.go_on()
+                assert orphan.wait() == 0
+            finally:
+                orphan.end()
+            await_answers(versions, begun + 20)
+        assert set(versions[begun + 1 :]) == {day}  # one was on its way
+        assert world.ledger.history(LINE) == rows
+        assert world.agreed() and (world.epoch, world.alias()) == (day, day)
+        assert [op.candidate.version for op in world.ledger.ops(LINE)] == [*range(1, day + 1)]
     assert world.ledger.verify() == []
+
+
+def test_a_release_that_slept_before_its_alias_does_not_undo_a_newer_one(world: LineWorld) -> None:
+    # In its door to the server it is late by an epoch, before the alias by a name.
+    for first, (point, served) in ((3, (NAMES, 3)), (5, (LOADS, 4))):
+        with many_users(world) as versions:
+            stopped = Stopped(world, world.register(first), point, exposure=False)
+            try:
+                head, told = world.ledger.head(LINE), world.client.status(LINE)
+                assert head is not None and told is not None
+                assert (head.version, told["version"], world.alias()) == (first, served, first - 1)
+                world.serve(world.register(first + 1))
+                assert world.agreed() and world.alias() == first + 1
+                begun, woken = len(versions), time.monotonic()
+                stopped.go_on()
+                assert stopped.wait() == 0
+                assert world.agreed() and time.monotonic() - woken < 60
+            finally:
+                stopped.end()
+            await_answers(versions, begun + 20)
+        assert set(versions[begun + 1 :]) == {first + 1}
+        assert (world.epoch, world.alias()) == (first + 1, first + 1)
+    assert world.ledger.verify() == []
+
+
+def await_answers(versions: list[int], wanted: int) -> None:
+    until = time.monotonic() + 30
+    while len(versions) < wanted:
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
