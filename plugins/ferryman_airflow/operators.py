@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, TriggerRule
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 from pydantic import JsonValue
 
 from ferryman.errors import FerrymanError, Superseded
@@ -87,6 +87,10 @@ class InlineStep(BaseOperator):  # type: ignore[misc] # Airflow is untyped here
         except Superseded as error:
             self.log.info("%s", error)
             raise AirflowSkipException(error.text) from None
+        except AirflowTaskTimeout:  # whose own words are the id of a process
+            text = f"{self.step_name} was ended at its limit of {self.execution_timeout} (h:mm:ss)"
+            self.log.error("%s", text)
+            raise AirflowTaskTimeout(text) from None
         except FerrymanError as error:
             self.log.error("%s failed (exit %d): %s", self.step_name, error.exit_code, error.text)
             self.log.error("Remedy: %s", error.remedy)

@@ -1,6 +1,6 @@
 """A real DAG with real steps, run in this process: no scheduler, no server."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -50,3 +50,21 @@ def test_a_wrong_param_fails_the_task_with_text_and_remedy(ingest, tmp_path, cap
     assert "did you mean 'window_start'?" in log
     assert "Remedy: Params of this DAG: accept_leakage, window_end, window_start." in log
     assert not (tmp_path / "data").exists()
+
+
+def test_a_step_over_its_limit_says_so_and_publishes_nothing(ingest, tmp_path, capfd):
+    from ferryman.data.versions.snapshots import SnapshotStore
+    from ferryman.runtime.local_object_store import LocalObjectStore
+
+    # The first one has imported all there is, so that no import is cut.
+    assert _states(ingest.test(run_conf={"window_start": "2013-02-01"}))["ingest"] == "success"
+    ingest.task_dict["ingest"].execution_timeout = timedelta(seconds=0.02)
+    run = ingest.test(run_conf={"window_start": "2013-02-02"})
+    assert _states(run) == {"ingest": "failed", "validate": "upstream_failed"}
+    assert "ingest was ended at its limit of 0:00:00.020000 (h:mm:ss)" in "".join(
+        capfd.readouterr()
+    )
+    store = SnapshotStore(LocalObjectStore(tmp_path / "data"))
+    assert [one.window for one in store.published("flights")] == [
+        day_window(datetime(2013, 2, 1, tzinfo=UTC))
+    ]
