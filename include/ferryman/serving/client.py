@@ -174,8 +174,12 @@ class ServingClient:
 
 
 def _refuse_bad_rows(model: str, response: httpx.Response) -> None:
-    """DataRejected (exit 3) with the row and the field that a server has found fault with."""
-    if response.status_code == 400:
+    """DataRejected (exit 3) with the row and the field that a server has found fault with.
+
+    Asking again gives no answer to a row that the model has none to: that is a 500 with its row.
+    """
+    names_a_row = response.status_code == 500 and b'"row"' in response.content
+    if response.status_code == 400 or names_a_row:
         answer = response.json()
         where = [f"{key} {answer[key]}" for key in ("row", "field") if key in answer]
         place = f"{', '.join(where)}: " if where else ""

@@ -18,7 +18,7 @@ from ferryman.serving.answering.prediction_app import PredictionApp
 from ferryman.serving.log.writer import PredictionLog
 from ferryman.serving.models.onnx_model import OnnxModel
 from ferryman.serving.models.pace import Pace
-from ferryman.serving.models.rows import RowError
+from ferryman.serving.models.rows import NoScore
 from ferryman.serving.models.served_models import Pointer
 from ferryman.serving.sockets import direct_protocol
 from ferryman.serving.sockets.direct_protocol import MAX_HEAD, DirectProtocol
@@ -161,7 +161,7 @@ class _Overflowing(OnnxModel):
 
     def run(self, feed: Any, size: int) -> Any:
         if max(float(cells.max()) for cells in feed.values() if cells.dtype != np.object_) > 1e6:
-            raise RowError("the model gives no finite score for this row", row=0)
+            raise NoScore("the model gives no finite score for this row", row=0)
         return super().run(feed, size)
 
 
@@ -171,7 +171,7 @@ def test_a_row_that_the_model_cannot_answer_is_refused_the_usual_way(app: Counti
         model.__class__ = _Overflowing
     good, bad = _request(_body(app)), _request(_body(app, 1e7), more="x-request-id: far\r\n")
     answers = _talk(app, [b"".join([good, bad, good, bad])], 4)
-    assert [status for status, _, _ in answers] == [200, 400, 200, 400]
+    assert [status for status, _, _ in answers] == [200, 500, 200, 500]
     assert answers[1][1]["x-request-id"] == "far" and "finite" in answers[1][2]["error"]
     # What came after the first bad one in the same packet waited for it, the usual way.
     assert app.usual == 3

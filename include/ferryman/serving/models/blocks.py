@@ -42,6 +42,10 @@ class RowError(Exception):
         self.field = field
 
 
+class NoScore(RowError):
+    """Rows are as the model's schema wants them, and the model has no answer to them."""
+
+
 class NumberBlock:
     """Columns of numbers, side by side; null becomes NaN."""
 

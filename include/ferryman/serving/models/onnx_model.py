@@ -14,7 +14,7 @@ from ferryman.runtime.files import read_json
 from ferryman.runtime.onnx_library import load_onnxruntime
 from ferryman.serving.models.labels import CHAMPION
 from ferryman.serving.models.pace import Pace, measure_pace
-from ferryman.serving.models.rows import RowError, Rows, RowSchema
+from ferryman.serving.models.rows import NoScore, RowError, Rows, RowSchema
 
 # A number a row; of a multiclass model a list a row, one probability a class in their order.
 Scores = list[float] | list[list[float]]
@@ -71,7 +71,7 @@ class OnnxModel:
         return head
 
     def score(self, rows: Rows) -> Scores:
-        """The answer for each row; RowError where the model gives no finite number.
+        """The answer for each row; NoScore where the model gives no finite number.
 
         By task: the label's probability; a probability a class; the value.
         """
@@ -82,12 +82,12 @@ class OnnxModel:
         try:
             answers: Any = self._session.run(self._outputs, feed)[0]
         except Exception as error:  # onnxruntime's errors share no narrower base
-            raise RowError(f"the model cannot score these rows: {type(error).__name__}") from error
+            raise NoScore(f"the model cannot score these rows: {type(error).__name__}") from error
         if not self.classes and answers.ndim == 2:
             answers = answers[:, -1]
         wanted = (size, self.classes) if self.classes else (size,)
         if answers.shape != wanted:
-            raise RowError(f"the model answers {answers.shape}, not {self.classes} classes a row")
+            raise NoScore(f"the model answers {answers.shape}, not {self.classes} classes a row")
         # One product in place of isfinite(): it is NaN where any answer is NaN or infinite.
         flat = answers.ravel()
         if not math.isfinite(np.vdot(flat, flat)):
@@ -105,7 +105,7 @@ class OnnxModel:
         finite = np.isfinite(answers).all(axis=1)
         if not finite.all():  # else many large answers, each of them finite
             index = int(np.flatnonzero(~finite)[0])
-            raise RowError("the model gives no finite score for this row", row=index)
+            raise NoScore("the model gives no finite score for this row", row=index)
 
 
 def _open_session(folder: Path, graph: str, threads: int) -> Any:

@@ -10,10 +10,19 @@ from typing import Any
 
 from ferryman.errors import SpecError
 from ferryman.runtime.bundle import Block, Signature
-from ferryman.serving.models.blocks import MAX_TEXT, CellBlock, RowError, cell_block
+from ferryman.serving.models.blocks import MAX_TEXT, CellBlock, NoScore, RowError, cell_block
 from ferryman.serving.models.times import WANTED, read_time
 
-__all__ = ["ENTITY_KEY", "EVENT_TIME", "MAX_ROWS", "MAX_TEXT", "RowError", "RowSchema", "Rows"]
+__all__ = [
+    "ENTITY_KEY",
+    "EVENT_TIME",
+    "MAX_ROWS",
+    "MAX_TEXT",
+    "NoScore",
+    "RowError",
+    "RowSchema",
+    "Rows",
+]
 
 ENTITY_KEY = "entity_key"
 EVENT_TIME = "event_time"

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from ferryman.serving.models.rows import RowError
+from ferryman.serving.models.rows import NoScore, RowError
 from ferryman.serving.protocols.requests import JSON, Answer
 
 Message = MutableMapping[str, Any]
@@ -27,8 +27,11 @@ class Refusal(Exception):
 
 
 def bad_row(error: RowError) -> Refusal:
-    """A 400 that names the row and the column where they are known."""
-    refusal = Refusal(400, error.text)
+    """What names the row and the column where they are known.
+
+    A 400, or a 500 where the rows are good and the model has no answer to them.
+    """
+    refusal = Refusal(500 if isinstance(error, NoScore) else 400, error.text)
     if error.row is not None:
         refusal.content["row"] = error.row
     if error.field is not None:

@@ -80,7 +80,8 @@ class QueueScorer:
             response = self._post(body)
         except httpx.TransportError as error:
             return self._failed(request, type(error).__name__)
-        if response.status_code >= 500:
+        told = _content(response) if response.status_code >= 400 else {}
+        if response.status_code >= 500 and "row" not in told:  # else the model has no answer to it
             return self._failed(request, f"status {response.status_code}")
         predictions = _predictions(response)
         if predictions is None and response.status_code < 400:
@@ -88,7 +89,6 @@ class QueueScorer:
         self._tries.pop(request.entry, None)
         if predictions is not None:
             return _answer(request, predictions, response.headers)
-        told = _content(response)
         text = str(told.get("error", response.reason_phrase))
         where = {key: told[key] for key in ("row", "field") if key in told}
         return refuse(request.entry, request.id, response.status_code, text, **where)
