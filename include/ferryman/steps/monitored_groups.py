@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from ferryman.evaluation.intervals import draw
 from ferryman.evaluation.measures import Measures, make_measures
+from ferryman.evaluation.row_losses import compared_metric, row_losses
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import Candidate, Head
 from ferryman.monitoring.groups import (
@@ -26,6 +27,7 @@ from ferryman.monitoring.groups import (
 from ferryman.monitoring.joined_windows import JoinedWindows
 from ferryman.monitoring.labels import first_predictions
 from ferryman.monitoring.quality_windows import day_numbers
+from ferryman.monitoring.recent_slices import DayLosses, DayRule, Recent, recent_worsening
 from ferryman.runtime.score_column import score_array
 from ferryman.spec.evaluation import SliceSpec
 from ferryman.spec.metrics import LOWER_IS_BETTER
@@ -171,10 +173,11 @@ def _slices(
     spec = context.spec
     candidate = _candidate(context, head)
     before = evaluated_rows(context, candidate) if candidate else None
+    parts = [part for declared in spec.evaluation.slices for part in _parts(declared, rows, before)]
+    days = _by_day(context, parts, rows, before)
     looks = [
-        look
-        for part in spec.evaluation.slices
-        for look in _looks(context, part, measures, rows, before)
+        replace(_look(context, part, measures, rows, before), recent=recent)
+        for part, recent in zip(parts, days, strict=True)
     ]
     metric, declared = spec.monitor.quality.metric, spec.monitor.groups
     return judge_slices(
@@ -195,19 +198,41 @@ def _candidate(context: StepContext, head: Head) -> Candidate | None:
     return next(own, None)
 
 
-def _looks(
-    context: StepContext,
-    declared: SliceSpec,
-    measures: Measures,
-    rows: _Rows,
-    before: EvaluatedRows | None,
-) -> list[SliceLook]:
-    column = declared.column
+def _parts(declared: SliceSpec, rows: _Rows, before: EvaluatedRows | None) -> list[SlicePart]:
+    column, nothing = declared.column, np.zeros(0, dtype=np.intp)
     if column not in rows.frame.columns:
-        return [SliceLook(column, "(not logged)", 0, 0, None, None)]
+        return [SlicePart(column, "(not logged)", nothing, nothing)]
     earlier = before.frame[column] if before and column in before.frame.columns else None
-    parts = slice_parts(declared, rows.frame[column], earlier)
-    return [_look(context, part, measures, rows, before) for part in parts]
+    return slice_parts(declared, rows.frame[column], earlier)
+
+
+def _by_day(
+    context: StepContext, parts: Sequence[SlicePart], rows: _Rows, before: EvaluatedRows | None
+) -> list[Recent]:
+    """What each slice's rows lose beyond the other rows of their days."""
+    task, metric = context.spec.train.task, context.spec.monitor.quality.metric
+    loss = compared_metric(task, metric, "log_loss")
+    now = DayLosses(row_losses(task, loss, rows.labels, rows.scores), rows.days[rows.places])
+    then, labels = None, rows.labels
+    if before is not None:
+        labels = before.labels
+        then = DayLosses(row_losses(task, loss, labels, before.scores), before.days)
+    flags = [
+        (
+            _flags(part.before, 0 if before is None else len(before.days)),
+            _flags(part.now, len(rows.frame))[rows.places],
+        )
+        for part in parts
+    ]
+    tolerance = context.spec.monitor.groups.tolerance
+    rule = DayRule.of(loss, metric, tolerance, _least(context), labels)
+    return recent_worsening(then, now, flags, rule)
+
+
+def _flags(places: npt.NDArray[np.intp], rows: int) -> npt.NDArray[np.bool_]:
+    flags = np.zeros(rows, dtype=np.bool_)
+    flags[places] = True
+    return flags
 
 
 def _look(

@@ -67,6 +67,24 @@ def test_a_planted_bad_slice_is_caught_and_named(world: ServedWorld) -> None:
     assert "AA" in next(one["text"] for one in found["groups"] if one["value"] == "(gap)")
 
 
+def test_a_slice_that_is_bad_on_the_newest_days_is_told(world: ServedWorld) -> None:
+    random = np.random.default_rng(2)
+
+    def spoil(features: pa.Table, truth: Any) -> Any:
+        bad = np.array(features["carrier"].to_pylist()) == "AA"
+        return np.where(bad, random.random(len(truth)) < 0.5, truth)
+
+    for day in range(FIRST, LAST + 1):
+        world.serve(day, spoil if day > LAST - 3 else None)
+    found = world.night(LAST + 1, FIRST + 1)
+    carriers = [one for one in found["slices"] if one["column"] == "carrier"]
+    assert of(carriers, "worse") == [("carrier", "AA")]
+    [told] = [one for one in carriers if one["value"] == "AA"]
+    assert told["recent"]["days"] == 3
+    assert told["recent"]["gap"] > told["recent"]["gap_before"] + 0.05
+    assert "worse on its newest 3 days" in told["text"]
+
+
 def test_a_small_group_is_not_enough_data(world: ServedWorld) -> None:
     def few(features: pa.Table, truth: Any) -> Any:
         rare = np.array(features["carrier"].to_pylist()) == "B6"
