@@ -44,7 +44,7 @@ class MemoryBench:
         return sorted((epoch, value) for (metric, epoch), value in kept.items() if metric == name)
 
     def finished(self, run: str) -> bool:
-        return self._memory.runs[run].finished
+        return self._memory.runs[run].status == "FINISHED"
 
 
 class MlflowBench:
@@ -197,3 +197,26 @@ def test_a_run_is_read_back_and_found_by_a_tag(bench: Bench) -> None:
     assert tracker.search("rain", "data", "f") == []
     assert tracker.search("hail", "data", "d") == []
     assert tracker.read("0" * 32) is None
+
+
+def test_a_run_that_fails_is_told_and_runs_on_when_it_is_tried_again(bench: Bench) -> None:
+    tracker = bench.tracker
+    runs = {name: tracker.start("rain", name, "k", {}).id for name in ("failed", "killed", "done")}
+    other = tracker.start("snow", "elsewhere", "k", {}).id
+    assert [facts.id for facts in tracker.unfinished("rain")] == list(runs.values())
+    tracker.fail(runs["failed"], "no luck")
+    tracker.fail(runs["killed"], "x" * 9000, killed=True)
+    tracker.finish(runs["done"])
+    told = {name: tracker.read(run) for name, run in runs.items()}
+    status = {name: facts.status for name, facts in told.items() if facts}
+    assert status == {"failed": "FAILED", "killed": "KILLED", "done": "FINISHED"}
+    assert bench.kept(runs["failed"])["tags"]["ferryman.failed"] == "no luck"
+    assert tracker.unfinished("rain") == tracker.unfinished("hail") == []
+    for name, run in runs.items():
+        assert tracker.start("rain", name, "k", {}).id == run
+    assert [facts.id for facts in tracker.unfinished("rain")] == [runs["failed"], runs["killed"]]
+    assert "ferryman.failed" not in bench.kept(runs["failed"])["tags"]
+    tracker.finish(runs["failed"])
+    tracker.fail(runs["failed"], "it was done again, and failed")
+    assert bench.finished(runs["failed"])
+    assert [facts.id for facts in tracker.unfinished("snow")] == [other]

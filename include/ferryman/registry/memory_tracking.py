@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun, TrackedTrial
+from ferryman.registry.tracking import (
+    EPOCH,
+    FAILED_TAG,
+    RUN_ID_TAG,
+    RunFacts,
+    TrackedRun,
+    TrackedTrial,
+)
 
 
 @dataclass
@@ -18,7 +25,7 @@ class MemoryRun:
     metrics: dict[str, float] = field(default_factory=dict)
     epochs: dict[tuple[str, int], float] = field(default_factory=dict)
     datasets: dict[str, str] = field(default_factory=dict)
-    finished: bool = False
+    status: str = "RUNNING"
     trials: dict[int, TrackedTrial] = field(default_factory=dict)
 
 
@@ -37,6 +44,9 @@ class MemoryTracker:
         if key not in self.runs:
             uri = (self._folder / str(len(self.runs))).as_uri()
             self.runs[key] = MemoryRun(TrackedRun(key, uri))
+        if self.runs[key].status != "FINISHED":
+            self.runs[key].status = "RUNNING"
+            self.runs[key].tags.pop(FAILED_TAG, None)
         self.runs[key].tags.update(tags)
         self.runs[key].tags[RUN_ID_TAG] = run_id
         return self.runs[key].run
@@ -93,20 +103,33 @@ class MemoryTracker:
 
     def finish(self, run: str) -> None:
         """Mark the run as finished."""
-        self.runs[run].finished = True
+        self.runs[run].status = "FINISHED"
+
+    def fail(self, run: str, reason: str, *, killed: bool = False) -> None:
+        """Mark the run as failed, or as killed, and why; not one that is finished."""
+        if self.runs[run].status == "FINISHED":
+            return
+        self.runs[run].status = "KILLED" if killed else "FAILED"
+        self.runs[run].tags[FAILED_TAG] = reason
 
     def read(self, run: str) -> RunFacts | None:
         """What is remembered of a run, or None."""
         kept = self.runs.get(run)
         if kept is None:
             return None
-        status = "FINISHED" if kept.finished else "RUNNING"
-        return RunFacts(run, kept.tags[RUN_ID_TAG], status, None, dict(kept.tags))
+        return RunFacts(run, kept.tags[RUN_ID_TAG], kept.status, None, dict(kept.tags))
 
     def search(self, experiment: str, tag: str, value: str) -> list[RunFacts]:
         """The runs of an experiment with a tag of this value, oldest first."""
+        return [facts for facts in self._all(experiment) if facts.tags.get(tag) == value]
+
+    def unfinished(self, experiment: str) -> list[RunFacts]:
+        """The runs that nobody has ended, oldest first."""
+        return [facts for facts in self._all(experiment) if facts.status == "RUNNING"]
+
+    def _all(self, experiment: str) -> list[RunFacts]:
         found = (self.read(run) for run in self.runs if run.startswith(f"{experiment}-"))
-        return [facts for facts in found if facts is not None and facts.tags.get(tag) == value]
+        return [facts for facts in found if facts is not None]
 
     def _place(self, run: str) -> Path:
         return self._folder / self.runs[run].run.artifacts.rpartition("/")[2]

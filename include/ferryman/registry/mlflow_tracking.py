@@ -36,7 +36,15 @@ from ferryman.registry.mlflow_connection import (
 )
 from ferryman.registry.mlflow_trials import MlflowTrials
 from ferryman.registry.registry import RUN_KEY_TAG
-from ferryman.registry.tracking import EPOCH, RUN_ID_TAG, RunFacts, TrackedRun, TrackedTrial
+from ferryman.registry.tracking import (
+    EPOCH,
+    FAILED_TAG,
+    RUN_ID_TAG,
+    TRIAL_TAG,
+    RunFacts,
+    TrackedRun,
+    TrackedTrial,
+)
 from ferryman.runtime.files import SCRATCH
 
 # MLflow's limits for one value.
@@ -45,6 +53,7 @@ _MAX_PARAM = 6000
 # And for one batch: of params and of tags one each, of metrics the larger one.
 _MAX_NAMES = 100
 _MAX_METRICS = 1000
+_ENDED_EARLY = {"FAILED", "KILLED"}
 
 
 class MlflowTracker:
@@ -80,6 +89,10 @@ class MlflowTracker:
                 client.log_batch(
                     run.info.run_id, tags=[RunTag(key, value) for key, value in own.items()]
                 )
+                if run.info.status in _ENDED_EARLY:
+                    client.update_run(run.info.run_id, status="RUNNING")
+                    if FAILED_TAG in run.data.tags:
+                        client.delete_tag(run.info.run_id, FAILED_TAG)
             return TrackedRun(id=run.info.run_id, artifacts=run.info.artifact_uri)
 
     def log(
@@ -174,6 +187,15 @@ class MlflowTracker:
         with mlflow_errors(self._uri):
             connect(self._uri).set_terminated(run, "FINISHED")
 
+    def fail(self, run: str, reason: str, *, killed: bool = False) -> None:
+        """Mark the run as failed, or as killed, unless it is finished; the reason is its tag."""
+        with mlflow_errors(self._uri):
+            client = connect(self._uri)
+            if client.get_run(run).info.status == "FINISHED":
+                return
+            client.set_tag(run, FAILED_TAG, reason[:_MAX_TAG])
+            client.set_terminated(run, "KILLED" if killed else "FAILED")
+
     def read(self, run: str) -> RunFacts | None:
         """What is remembered of a run, or None where it is not there, or was deleted."""
         with mlflow_errors(self._uri):
@@ -187,6 +209,15 @@ class MlflowTracker:
 
     def search(self, experiment: str, tag: str, value: str) -> list[RunFacts]:
         """The runs of an experiment with a tag of this value, oldest first."""
+        return self._search(experiment, f"tags.`{tag}` = '{quoted(value)}'")
+
+    def unfinished(self, experiment: str) -> list[RunFacts]:
+        """The runs and trials of Ferryman that nobody has ended, oldest first."""
+        own = {RUN_ID_TAG, TRIAL_TAG}  # of others' runs in the experiment nothing is known
+        found = self._search(experiment, "attributes.status = 'RUNNING'")
+        return [facts for facts in found if own & facts.tags.keys()]
+
+    def _search(self, experiment: str, asked: str) -> list[RunFacts]:
         with mlflow_errors(self._uri):
             client = connect(self._uri)
             place = client.get_experiment_by_name(experiment)
@@ -197,7 +228,7 @@ class MlflowTracker:
             while True:
                 page = client.search_runs(
                     [place.experiment_id],
-                    filter_string=f"tags.`{tag}` = '{quoted(value)}'",
+                    filter_string=asked,
                     run_view_type=ViewType.ACTIVE_ONLY,
                     order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
                     max_results=1000,

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 RUN_ID_TAG = "ferryman.run_id"
 TRIAL_TAG = "ferryman.trial"
+FAILED_TAG = "ferryman.failed"  # why a run ended before its time
 EPOCH = "epoch/"  # before the name of a figure that is kept for each epoch
 
 
@@ -54,7 +55,7 @@ class Tracker(Protocol):
     ) -> TrackedRun:
         """The tracked run of a Ferryman run, made now if there is none; its tags are brought up.
 
-        A rerun after a kill finds the run again by run id and run key.
+        A rerun after a failure or a kill finds the run again by run id and run key, and it runs on.
         """
         ...
 
@@ -101,10 +102,21 @@ class Tracker(Protocol):
         """Mark the run as finished."""
         ...
 
+    def fail(self, run: str, reason: str, *, killed: bool = False) -> None:
+        """Mark the run as failed, or as killed, unless it is finished.
+
+        The reason is kept as its tag FAILED_TAG until the run goes on.
+        """
+        ...
+
     def read(self, run: str) -> RunFacts | None:
         """What is remembered of a run, or None where it is not there (any more)."""
         ...
 
     def search(self, experiment: str, tag: str, value: str) -> list[RunFacts]:
         """The runs of an experiment with a tag of this value, oldest first."""
+        ...
+
+    def unfinished(self, experiment: str) -> list[RunFacts]:
+        """The runs and trials of Ferryman that nobody has ended, oldest first."""
         ...

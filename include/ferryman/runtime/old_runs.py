@@ -69,6 +69,11 @@ def old_drills(bundles_root: Path, model: str, before: datetime) -> list[Path]:
     return sorted(path for path in folders if path.is_dir() and _last_write(path) < before)
 
 
+def is_idle(run: Path, before: datetime) -> bool:
+    """Whether nothing was written in a run's folder since, or there is none."""
+    return not run.is_dir() or _last_write(run) < before
+
+
 def _last_write(run: Path) -> datetime:
     times = [path.lstat().st_mtime for path in (run, *run.rglob("*"))]
     return datetime.fromtimestamp(max(times), UTC)

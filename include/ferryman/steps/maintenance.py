@@ -1,6 +1,7 @@
 """Removes what no kept version, run, release, pin or legal hold needs; by default it only says so.
 
-The prediction log is put in order besides, which removes no row of it. What is in use
+The prediction log is put in order besides, which removes no row of it; runs of MLflow that nobody
+goes on with are marked as failed or killed. What is in use
 is asked of registry and ledger; where either gives no answer, nothing is removed. Bundles are never
 removed, but for those of killed drills; what the ledger protects is looked after (see guard) before
 anything goes.
@@ -25,6 +26,7 @@ from ferryman.steps.contract import StepContext, StepParams
 from ferryman.steps.guard import guard
 from ferryman.steps.log_care import LogCare
 from ferryman.steps.old_outputs import OldOutputs
+from ferryman.steps.unfinished_runs import end_unfinished
 
 _SHOWN = 200  # things that go, in the result; the report has all
 
@@ -54,6 +56,7 @@ def run(context: StepContext) -> StepResult:
 
     in_use()  # where nobody answers, nothing is touched
     found = guard(context.settings, context.model.name, context.connections)
+    ended = end_unfinished(context, now - GRACE)
     log = LogCare(context, now)
     plan = retention.remove(in_use) if apply else retention.plan(in_use())
     logged = [*log.outdated(apply=apply), *log.outdated_labels(apply=apply)]
@@ -67,7 +70,7 @@ def run(context: StepContext) -> StepResult:
     plan.stays += [*log.stays, *outputs.stays]
     report = _write_report(context, plan, told, apply=apply)
     return context.result(
-        text="; ".join([_text(told, plan, apply=apply), *found]),
+        text="; ".join([_text(told, plan, apply=apply), *_ended(ended), *found]),
         verdict="done",
         outputs={
             "applied": apply,
@@ -81,6 +84,7 @@ def run(context: StepContext) -> StepResult:
             "stays": len(plan.stays),
             "bytes": _bytes(told),
             "merged": merged,
+            "ended": ended,
         },
         artifacts={"report": str(report)},
     )
@@ -183,6 +187,10 @@ def _write_report(context: StepContext, plan: Plan, told: list[Item], *, apply: 
 
 def _shown(item: Item) -> dict[str, JsonValue]:
     return {"kind": item.kind, "name": item.name, "why": item.why, "bytes": item.size}
+
+
+def _ended(count: int) -> list[str]:
+    return [f"{count} unfinished training run(s) ended in MLflow"] if count else []
 
 
 def _bytes(items: list[Item]) -> int:

@@ -32,6 +32,7 @@ from ferryman.steps.training_budget import refuse_over_budget
 from ferryman.steps.training_data import choose_datasets
 from ferryman.steps.training_record import (
     TRAINING,
+    ended_if_it_fails,
     lock_digest,
     refuse_changed_folder,
     start_run,
@@ -110,7 +111,8 @@ def run(context: StepContext) -> StepResult:
     if training.person:
         told["asked_by"] = training.person
     tracked = start_run(context, tracker, training.recipe, told, training.override)
-    fitted = _fit(context, training, frame)
+    with ended_if_it_fails(tracker, tracked):
+        fitted = _fit(context, training, frame)
     metrics: dict[str, float | None] = {
         "train_rows": len(frame),
         "fit_seconds": fitted.seconds,

@@ -5,15 +5,16 @@ All of it is there before the fit begins, so that of a training that fails is kn
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pydantic import JsonValue
 
 from ferryman.data.versions.dataset_catalogue import Override
-from ferryman.errors import LostRace
+from ferryman.errors import FerrymanError, LostRace
 from ferryman.registry.environment import environment_files
 from ferryman.registry.mlflow_tracking import MlflowTracker
-from ferryman.registry.tracking import TrackedRun
+from ferryman.registry.tracking import TrackedRun, Tracker
 from ferryman.runtime.files import json_bytes
 from ferryman.settings import Settings
 from ferryman.spec.durations import format_duration
@@ -59,6 +60,16 @@ def start_run(
         tags["ferryman.accepted_leakage"] = override.reason
         tags["ferryman.accepted_leakage_by"] = override.actor
     tracked = tracker.start(spec.name, context.request.run_id, recipe.run_key, tags)
+    with ended_if_it_fails(tracker, tracked):
+        _remember(context, tracker, tracked, recipe)
+    return tracked
+
+
+def _remember(
+    context: StepContext, tracker: MlflowTracker, tracked: TrackedRun, recipe: Recipe
+) -> None:
+    """Log what was declared, what is read, and the files that a training is done again from."""
+    spec = context.spec
     declared: dict[str, JsonValue] = {
         "seed": recipe.seed,
         "framework": spec.train.framework,
@@ -77,7 +88,24 @@ def start_run(
         f"{folder}/{name}": file for folder in folders for name, file in folders[folder].items()
     }
     tracker.log_files(tracked.id, files)
-    return tracked
+
+
+@contextmanager
+def ended_if_it_fails(tracker: Tracker, tracked: TrackedRun) -> Iterator[None]:
+    """End the tracked run, with the reason, where the block does not end well.
+
+    What of a process is killed outright is ended by maintenance (steps.unfinished_runs), or goes on
+    when the step is tried again.
+    """
+    try:
+        yield
+    except BaseException as error:
+        try:
+            killed = not isinstance(error, Exception)  # an interrupt, a task's time that is over
+            tracker.fail(tracked.id, f"{type(error).__name__}: {error}", killed=killed)
+        except FerrymanError as away:
+            logger.warning("the run %s stays unfinished: %s", tracked.id, away.text)
+        raise
 
 
 def lock_digest(settings: Settings) -> str:
