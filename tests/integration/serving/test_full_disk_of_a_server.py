@@ -1,9 +1,12 @@
 """The disk of a server is full when a release comes: it is refused, and the old one stays."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pyarrow.parquet as pq
 import pytest
 from running_server import RunningServer, starting
 from small_disk import disk_of
@@ -44,3 +47,32 @@ def test_a_pointer_that_cannot_be_written_stays_the_old_one(
     assert server.client.predict("tiny", first.rows).epoch == 1
     server.load(second, 2)
     assert server.client.predict("tiny", second.rows).epoch == 2
+
+
+def test_answers_go_on_where_the_log_has_no_room(
+    server: RunningServer, make_bundle: Any, tmp_path: Path
+) -> None:
+    bundle, ballast = make_bundle(server.settings.bundles_root), tmp_path / "disk" / "ballast"
+    server.load(bundle, 1)
+    with pytest.raises(OSError, match="No space left"), ballast.open("wb", 0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    right = pytest.approx(bundle.outputs * 100, abs=1e-5)
+    asked, until = 0, time.monotonic() + 30
+    while not dropped(server) and time.monotonic() < until:
+        assert server.client.predict("tiny", bundle.rows * 100).scores == right
+        asked += 1
+    lost = dropped(server)
+    assert 0 < lost <= asked * len(bundle.rows) * 100
+    ballast.unlink()
+    assert server.client.predict("tiny", bundle.rows).epoch == 1
+    server.client.flush()
+    files = server.settings.predictions_root.glob("tiny/*/*.parquet")
+    assert sum(pq.ParquetFile(file).metadata.num_rows for file in files) >= len(bundle.rows)
+    assert dropped(server) == lost
+
+
+def dropped(server: RunningServer) -> float:
+    page = httpx.get(f"{server.endpoint.url}/metrics", trust_env=False).text
+    name = "ferryman_prediction_log_dropped_total{"
+    return sum(float(one.rpartition(" ")[2]) for one in page.splitlines() if one.startswith(name))

@@ -2,6 +2,7 @@
 
 import sqlite3
 import stat
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ferryman.errors import (
     SpecError,
     Superseded,
 )
-from ferryman.ledger import engine
+from ferryman.ledger import appending, engine
 from ferryman.ledger.ledger import PROMOTE, Ledger
 from ferryman.ledger.records import Candidate, OrderKey, State
 
@@ -292,6 +293,30 @@ def test_cut_offs_of_any_zone_are_one_order() -> None:
     texts = [OrderKey("2013-02-01T00:00:00Z", n).text for n in (2, 10, 999)]
     assert texts == sorted(texts)
     assert OrderKey.parse(texts[1]) == OrderKey("2013-02-01T00:00:00Z", 10)
+
+
+def test_a_clock_that_is_a_day_off_decides_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=1)
+
+    with monkeypatch.context() as ahead:
+        ahead.setattr(appending, "datetime", Ahead)
+        release(ledger, make_candidate(1, 1), 0)
+    release(ledger, make_candidate(2, 2), 1)  # a day earlier by its own clock
+    with monkeypatch.context() as ahead:
+        ahead.setattr(appending, "datetime", Ahead)
+        op = staged(ledger, make_candidate(1, 3), 2)
+        with pytest.raises(Superseded, match="version 2"):
+            ledger.commit(op.op_id, 2)
+    first, second = (ledger.commit_of_epoch(MODEL, epoch) for epoch in (1, 2))
+    assert first is not None and second is not None and first.at > second.at
+    head = ledger.head(MODEL)
+    assert head is not None and (head.epoch, head.version) == (2, 2)
+    assert ledger.verify() == []
 
 
 def test_file_is_not_world_writable(ledger: Ledger, file: Path) -> None:

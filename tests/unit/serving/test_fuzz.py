@@ -8,6 +8,7 @@ import pytest
 from asking import HEADERS, JSON, ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 from served_here import ServedHere
 
 from ferryman.serving.answering.metrics import ServingMetrics
@@ -99,3 +100,19 @@ def test_no_damaged_request_makes_the_server_fail(app: Any, data: st.DataObject)
 )
 def test_no_path_or_method_makes_the_server_fail(app: Any, path: str, method: str) -> None:
     assert ask(app, path, [b""], method=method).status in (200, 400, 404, 405)
+
+
+def test_what_users_send_becomes_no_label(app: Any) -> None:
+    for number in range(30):
+        for path in (f"/v1/models/m{number}:predict", f"/v2/models/tiny/versions/{number}/infer"):
+            ask(app, path, [b'{"instances": []}'], [(b"x-entity-key", b"key %d" % number)])
+    ask(app, PATHS[0], [b'{"instances": [{"carrier": "of a user", "hour": 1}]}'])
+    page = ask(app, "/metrics", [], method="GET").body.decode()
+    labels = [
+        sample.labels
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    ]
+    assert {each["model"] for each in labels if "model" in each} == {"tiny", "unknown"}
+    assert {each["version"] for each in labels if "version" in each} <= {"3"}
+    assert "of a user" not in page and "key 1" not in page
