@@ -71,8 +71,9 @@ class RetentionSpec(Part):
     )
     labels: Duration | None = Field(
         default=None,
-        description="Labels that clients posted, once a night has joined them and they matured; "
-        "default serving.log.keep, or for ever where they teach (label.posted).",
+        description="Labels that clients posted, once they matured and, where there is a monitor, "
+        "a night has joined them; default serving.log.keep, or for ever where they teach "
+        "(label.posted).",
     )
     apply: bool = Field(
         default=False, description="Whether scheduled maintenance removes, or only reports."

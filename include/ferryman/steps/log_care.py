@@ -36,6 +36,7 @@ class LogCare:
         ]
         self._joined = JoinedWindows(context.settings.monitoring_root)
         self._label_time = label_time(context.spec)
+        self._is_monitored = is_monitored(context.spec)
         self.stays: list[Item] = []
 
     def outdated(self, *, apply: bool) -> list[Item]:
@@ -53,7 +54,7 @@ class LogCare:
     def outdated_labels(self, *, apply: bool) -> list[Item]:
         """The days of labels that came too long ago, and that a night has joined; removed if asked.
 
-        The others stay, and are told as such.
+        The others stay, and are told as such; without a `monitor` declared, age alone counts.
         """
         keep = self._label_time
         items: list[Item] = []
@@ -63,7 +64,7 @@ class LogCare:
         for place in self._places:
             for day in find_outdated(place, self._model, self._now - keep, LABEL_DAYS):
                 size = sum(place.size(key) or 0 for key in day.keys)
-                if not self._was_joined(day):
+                if self._is_monitored and not self._was_joined(day):
                     stays = "no night has joined all of it"
                     self.stays.append(Item("day of labels", day.folder, stays, size))
                     continue
@@ -108,3 +109,16 @@ def label_time(spec: ModelSpec) -> timedelta | None:
         return None
     needed = max(spec.monitor.quality.matures, spec.data.label.known_after) + 2 * DAY
     return max(given or spec.serving.log.keep, needed)
+
+
+def is_monitored(spec: ModelSpec) -> bool:
+    """Whether a declaration has a `monitor`: only then must a night have joined what goes."""
+    monitor, quality = spec.monitor, spec.monitor.quality
+    # What is filled in for a regression that says nothing.
+    is_filled_in = (
+        spec.train.task == "regression"
+        and monitor.model_fields_set == {"quality"}
+        and quality.model_fields_set == {"metric"}
+        and quality.metric == "rmse"
+    )
+    return "monitor" in spec.model_fields_set and not is_filled_in

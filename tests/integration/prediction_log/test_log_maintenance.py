@@ -1,5 +1,6 @@
 """The step `maintenance` and the prediction log: what it says, removes, merges and brings away."""
 
+import re
 import shutil
 import tempfile
 import time
@@ -24,9 +25,10 @@ from ferryman.serving.log.journal import Journal
 from ferryman.serving.log.prediction_log import read_predictions
 from ferryman.serving.models.onnx_model import Identity, OnnxModel
 from ferryman.settings import Settings
+from ferryman.spec.loader import load_model
 from ferryman.spec.windows import day_window
 from ferryman.steps.journey import Journey
-from ferryman.steps.log_care import label_time
+from ferryman.steps.log_care import is_monitored, label_time
 
 if TYPE_CHECKING:
     from ferryman.spec.model import DeclaredModel
@@ -46,6 +48,12 @@ class Home:
     def root(self) -> Path:
         """The folder of the log."""
         return self.settings.predictions_root
+
+    def monitor(self) -> None:
+        """Declare that nights look at the model."""
+        file = self.declared.file
+        file.write_text(file.read_text() + "monitor: {quality: {matures: 30d}}\n")
+        self.declared = load_model(self.declared.folder)
 
     def log(self, request: str, days_ago: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file of one request, as a server wrote it some days ago."""
@@ -146,6 +154,7 @@ def test_a_place_that_cannot_be_asked_stops_it_before_anything_goes(
 
 
 def test_posted_labels_are_merged_and_go_when_they_were_joined_and_matured(home: Home) -> None:
+    home.monitor()
     came = datetime.now(UTC).replace(hour=8) - timedelta(days=100)
     for days, keys in ((0, "ab"), (40, "cd"), (99, "e")):
         for key in keys:
@@ -177,6 +186,21 @@ def test_posted_labels_are_merged_and_go_when_they_were_joined_and_matured(home:
     assert home.maintain(apply=True).outputs["goes"] == []
 
 
+def test_only_what_is_declared_makes_labels_wait_for_nights(rain: "DeclaredModel") -> None:
+    text = rain.file.read_text()
+    assert not is_monitored(rain.spec)
+    other = text.replace("task: binary", "task: regression")
+    assert other != text
+    other = re.sub(r"(?m)^gates:.*\n(?: .*\n)*", "gates: {thresholds: {rmse: {max: 3}}}\n", other)
+    for said, is_declared in (
+        ("", False),
+        ("monitor: {quality: {metric: mae}}\n", True),
+        ("monitor: {drift: {window: 2d}}\n", True),
+    ):
+        rain.file.write_text(other + said)
+        assert is_monitored(load_model(rain.folder).spec) is is_declared, said
+
+
 def test_labels_stay_as_long_as_anybody_asks_for_them(rain: "DeclaredModel") -> None:
     spec = rain.spec
     data, log = spec.data, spec.serving.log
@@ -201,9 +225,26 @@ def test_labels_stay_as_long_as_anybody_asks_for_them(rain: "DeclaredModel") -> 
     assert time_of(labels=1) == timedelta(days=32)
 
 
+def test_labels_of_a_model_that_nobody_monitors_go_by_their_age(home: Home) -> None:
+    now = datetime.now(UTC).replace(hour=8)
+    for days, key in ((100, "a"), (100, "b"), (80, "c")):
+        post(home.root, "rain", key, True, now - timedelta(days=days))
+    folders = home.root / "rain" / "labels"
+    old = f"received={now - timedelta(days=100):%Y-%m-%d}"
+    [item] = home.maintain().outputs["goes"]
+    assert (item["kind"], item["name"]) == ("day of labels", f"rain/labels/{old}")
+    assert item["why"].endswith("(kept for 90d)")
+    assert (folders / old).is_dir()
+    assert "removed 1 day of labels(s)" in home.maintain(apply=True).text
+    assert not list((folders / old).glob("*.parquet"))
+    assert len(list(folders.glob("*/*.parquet"))) == 1
+    assert home.maintain(apply=True).outputs["goes"] == []
+
+
 def test_labels_that_no_server_brings_are_kept_and_removed_in_a_bucket(
     home: Home, s3: S3Server
 ) -> None:
+    home.monitor()
     s3.connection("lake/log")
     where = f"s3://{KEY}:{SECRET}@lake/log?endpoint={s3.url}&region=us-east-1"
     home.settings = home.settings.model_copy(
