@@ -4,7 +4,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import yaml
 
 from ferryman.catalog import find_model
@@ -82,6 +83,16 @@ def until(
         assert time.monotonic() < deadline, f"waited in vain {told()}"
         time.sleep(pause)
     return found
+
+
+def process_of(stack: Any, dag: str, run_id: str, task: str) -> psutil.Process | None:
+    """The process in which a task runs now; its parent supervises it. None where there is none."""
+    known = [one["id"] for one in stack.api.tasks(dag, run_id) if one["task_id"] == task]
+    for process in psutil.Process(stack.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if known and f"airflow worker -- {known[0]}" in process.cmdline():
+                return process
+    return None
 
 
 @dataclass(frozen=True)
@@ -174,9 +185,13 @@ class RainReleases:
         return run_folder(self.settings.runs_root, "rain", "training", name).name
 
     def versions(self) -> set[int]:
+        """The numbers of the versions that are registered."""
+        return {one.version for one in self.registered()}
+
+    def registered(self) -> list[Any]:
         """The versions that are registered."""
         registry = MlflowRegistry(self.settings.mlflow_uri, self.settings.mlflow_artifacts)
-        return {one.version for one in registry.versions("rain")}
+        return list(registry.versions("rain"))
 
     def api(self, person: str) -> Any:
         """Airflow as somebody who is logged in; to be closed."""

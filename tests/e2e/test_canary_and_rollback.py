@@ -10,13 +10,13 @@ import time
 import httpx
 import psutil
 import pytest
-from rain_releases import CONSTANT, ZOO, RainReleases, Users, declare, until
+from rain_releases import CONSTANT, ZOO, RainReleases, Users, declare, process_of, until
 from rollback_world import alert_channel
 
 from ferryman.ledger.records import DRILL, PROMOTE, State
 
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
 ]
 
@@ -168,8 +168,20 @@ def test_a_release_outlives_its_killed_triggerer_and_scheduler(releases, stack, 
         with _HeldLauncher(stack):
             _kill(stack, "scheduler")
             time.sleep(2)  # the fault itself: so long nobody schedules
+        supervised = until(
+            lambda: process_of(stack, "rain.release", "killed", "commit"), timeout=180
+        )
+        supervisor = supervised.parent()
+        with _HeldLauncher(stack):
+            until(lambda: releases.head()[0] > epoch, pause=0.005)
+            _kill(stack, "scheduler")
+            supervisor.kill()  # and its task, in the midst of its commit, lives on
+            record_property("the task of the commit", releases.state("killed", "commit"))
+            time.sleep(2)
+        until(lambda: releases.state("killed", "commit") == "success", timeout=240)
         assert set(releases.states("killed").values()) == {"success"}
     assert users.failed == []
+    assert _answers_of_two(users) == {}
     epoch_now, version = releases.head()
     assert releases.served() == (epoch_now, version)
     assert epoch_now == epoch + 1
@@ -205,6 +217,14 @@ def _last(releases):
 
 def _ended(stack, dag, run_id):
     return stack.api.run(dag, run_id)["state"] in ("success", "failed")
+
+
+def _answers_of_two(users):
+    """What one version told of one row in more than one way: an answer was another's."""
+    told = {}
+    for one in users.answers:
+        told.setdefault((one.version, one.row), set()).add(round(one.score, 4))
+    return {one: scores for one, scores in told.items() if max(scores) - min(scores) > 2e-4}
 
 
 class _HeldLauncher:
