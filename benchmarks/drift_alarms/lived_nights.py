@@ -20,6 +20,7 @@ from ferryman.monitoring.drift_night import (
     compare_scores,
     first_scores,
 )
+from ferryman.monitoring.drift_units import compare_units
 from ferryman.profiles.column_profile import Profile, profile_json, read_profile
 from ferryman.profiles.comparison import named_in
 from ferryman.profiles.day_profiles import merged, profile_days
@@ -58,6 +59,8 @@ class Life:
             self.spec,
             trained=read_days(self.stored),
         )
+        reference = read_profile(self.stored)
+        compared += compare_units(reference, self._profiles, self.columns, window, self.spec)
         compared += compare_scores(first, self._scores, window, self.spec)
         if self.joint and len(self._tables) > 1:
             earlier = pa.concat_tables(self._tables[:-1])

@@ -8,6 +8,8 @@ through the map they must be those of some good day.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +42,9 @@ _UNITS: Mapping[str, tuple[float, float]] = {
     "inches to cm": (2.54, 0.0),
     "kg to pounds": (2.204623, 0.0),
     "knots to km/h": (1.852, 0.0),
+    "m/s to km/h": (3.6, 0.0),
+    "m/s to mph": (2.236936, 0.0),
+    "inHg to hPa": (33.86389, 0.0),
     "the sign turned": (-1.0, 0.0),
 }
 _INVERSE: Mapping[str, str] = {
@@ -57,7 +62,18 @@ _INVERSE: Mapping[str, str] = {
     "inches to cm": "cm to inches",
     "kg to pounds": "pounds to kg",
     "knots to km/h": "km/h to knots",
+    "m/s to km/h": "km/h to m/s",
+    "m/s to mph": "mph to m/s",
+    "inHg to hPa": "hPa to inHg",
 }
+
+
+class Unit(NamedTuple):
+    """A known map: what is now = before x factor + offset."""
+
+    name: str
+    factor: float
+    offset: float
 
 
 def unit_between(
@@ -72,7 +88,7 @@ def unit_between(
         return None
     factor, offset = (float(part) for part in np.polyfit(before, now, 1))
     # A map stretches by its factor, whatever else the days differ in.
-    alike = (one for one in _maps() if 1 / _STRETCH < factor / abs(one[1]) < _STRETCH)
+    alike = (one for one in known_units() if 1 / _STRETCH < factor / abs(one[1]) < _STRETCH)
     maps = [("", factor, offset), *alike]
     left = [_left(one, now, by, moved) for _, by, moved in maps]
     fitted, best = left[0], int(np.argmin(left[1:])) + 1 if len(left) > 1 else 0
@@ -116,7 +132,7 @@ def unit_beyond(
     looked = [newest, *(values for values in others if is_beyond(values))]
     left = [
         (_left_of_days(days, looked, by, moved), name, by, moved)
-        for name, by, moved in _maps()
+        for name, by, moved in known_units()
         if np.mean(np.abs((newest - moved) / by - (low + high) / 2) <= (high - low) / 2) > 0.9
     ]
     near = sorted(one for one in left if one[0] <= _LIKE_A_DAY)
@@ -138,15 +154,16 @@ def _left_of_days(
     return float(np.mean(list(nearest)))
 
 
-def _maps() -> list[tuple[str, float, float]]:
-    """Every known map and its inverse: name, factor, offset."""
-    there = [(unit, factor, offset) for unit, (factor, offset) in _UNITS.items()]
+@cache
+def known_units() -> tuple[Unit, ...]:
+    """Every known map and its inverse."""
+    there = [Unit(unit, factor, offset) for unit, (factor, offset) in _UNITS.items()]
     back = [
-        (_INVERSE[unit], 1 / factor, -offset / factor)
+        Unit(_INVERSE[unit], 1 / factor, -offset / factor)
         for unit, factor, offset in there
         if unit in _INVERSE
     ]
-    return there + back
+    return (*there, *back)
 
 
 def _left(one: QuantileSketch, now: Floats, factor: float, offset: float) -> float:

@@ -36,6 +36,7 @@ Outcome = Literal[
     "partly_compared",
     "drifted",
     "new_categories",
+    "unit",
     "all_null",
     "constant",
     "wrong_type",
@@ -47,7 +48,7 @@ Outcome = Literal[
 ]
 _LEAST_DAYS = 4
 _RARE = {"nulls": -1, "unseen": -2}  # bins of their own
-DRIFTED = frozenset({"drifted", "new_categories", "all_null", "constant", "wrong_type"})
+DRIFTED = frozenset({"drifted", "new_categories", "unit", "all_null", "constant", "wrong_type"})
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class ColumnDrift:
     outcome: `stable` and `drifted` speak for themselves; `partly_compared` has not drifted as far
     as can be seen, but a change among values too rare to be kept by name might be as large as the
     declared effect; `new_categories` is drift that values which were not there before account for;
-    `all_null` and `constant` are columns that lost all values, or all variety, and had them before;
-    `wrong_type` is text where numbers are declared; `no_rows`, `too_few_rows`, `too_few_days` and
-    `no_reference` could not be judged, and
-    `not_logged` is a column that the prediction log is not to keep.
+    `unit` is a column that came in another unit (see `drift_units`); `all_null` and `constant` are
+    columns that lost all values, or all variety, and had them before; `wrong_type` is text where
+    numbers are declared; `no_rows`, `too_few_rows`, `too_few_days` and `no_reference` could not be
+    judged, and `not_logged` is a column that the prediction log is not to keep.
     psi: population stability index (None where not judged); p_value: of the test, not yet corrected
     for the number of columns; nulls: their share now; new_values: up to ten categories that were
     not there before; effect: the largest change (see `drift_scale`), effect_name: of what;

@@ -4,7 +4,7 @@ A comparison is an alarm where its effect reaches its threshold and it stands at
 false-alarm rate over all comparisons (Holm, 1979). The threshold is the declared effect, or what
 the model's own quiet nights reach at that rate, whichever is larger (see `drift_thresholds`). What
 was told stays told: one change is one alarm, until it doubles, is gone for a while, or the
-champion changes.
+champion changes. A column that has another unit has moved, too; that it has is told once.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ferryman.monitoring.drift_thresholds import Against, quiet_reach, settled
 from ferryman.profiles.two_samples import holm
 from ferryman.spec.monitoring import DriftSpec
 
-Kind = Literal["column", "joint", "prediction", "concept", "previous"]
+Kind = Literal["column", "joint", "prediction", "concept", "previous", "unit"]
 _APART = frozenset({"nulls", "unseen"})  # how far values move on quiet nights says nothing of them
 _WORSE = 2.0  # times the effect that was told: another alarm
 
@@ -28,10 +28,10 @@ class Comparison:
     """One thing that was compared on a night.
 
     kind: `column` is a column against the training data, `previous` a column of the newest window
-    against the days before it; `joint`, `prediction` and `concept` are of either sort, which
-    `against` tells. subject: what is told of at most once. effect, p_value: None where it could
-    not be judged, with the reason as outcome. certain: a change so plain that how much quiet
-    nights vary does not matter.
+    against the days before it; `unit` one that came in another unit; `joint`, `prediction` and
+    `concept` are of either sort, which `against` tells. subject: what is told of at most once.
+    effect, p_value: None where it could not be judged, with the reason as outcome. certain: a
+    change so plain that how much quiet nights vary does not matter.
     """
 
     kind: Kind
@@ -106,12 +106,14 @@ def judge(
 ) -> list[Finding]:
     """What a night that begins at `start` has found; `earlier`: nights before it, oldest first."""
     judged = [one for one in comparisons if one.effect is not None and one.p_value is not None]
+    judged.sort(key=lambda one: one.kind != "unit")
     p_values = np.asarray([one.p_value for one in judged], dtype=np.float64)
     stands = holm(p_values, spec.significance)
     rate = spec.significance / max(1, len(judged))
     quiet = settled(earlier, spec, start)
     told = _told(earlier, version, start - spec.window)
-    found = []
+    found: list[Finding] = []
+    units: set[str] = set()
     for one, is_beyond_chance in zip(judged, stands, strict=True):
         effect, p_value = one.effect or 0.0, one.p_value or 0.0
         if not is_beyond_chance or effect < spec.effect:
@@ -120,7 +122,11 @@ def judge(
         threshold = max(spec.effect, reach)
         if effect >= threshold:
             before, since = told.get(one.subject, (0.0, ""))
-            known = bool(since) and effect < _WORSE * before
+            is_told = bool(since) and (one.kind == "unit" or effect < _WORSE * before)
+            # Of all that is said of a column its unit says most: the rest follows from it.
+            known = is_told or (one.kind in ("column", "previous") and one.name in units)
+            if one.kind == "unit":
+                units.add(one.name)
             found.append(
                 Finding(
                     kind=one.kind,
@@ -133,11 +139,11 @@ def judge(
                     text=one.text,
                     subject=one.subject,
                     against=one.against,
-                    since=since if known else start.isoformat(),
+                    since=since if is_told else start.isoformat(),
                     called=one.outcome,
                 )
             )
-    return sorted(found, key=lambda finding: (finding.outcome, -finding.effect))
+    return sorted(found, key=lambda one: (one.outcome, one.kind != "unit", -one.effect))
 
 
 def remember(

@@ -152,12 +152,12 @@ def upheld(
 ) -> list[ColumnDrift]:
     """The columns as the night found them: `drifted` only where a finding says so.
 
-    A column of which only the newest window has changed is drifted too. `least`: the declared
-    effect.
+    A column of which only the newest window has changed is drifted too, and `unit` is what is said
+    of one that has another unit. `least`: the declared effect.
     """
     found: dict[str, Finding] = {}
     for finding in findings:
-        if finding.kind in ("column", "previous"):
+        if finding.kind in ("column", "previous", "unit"):
             found.setdefault(finding.name, finding)
     told = []
     for column in columns:
@@ -165,7 +165,7 @@ def upheld(
         if own is None:
             left = column.unmoved(least) if column.drifted else column.outcome
             told.append(replace(column, outcome=left))
-        elif column.drifted:
+        elif column.drifted and own.kind != "unit":
             told.append(column)
         else:
             called = cast(Outcome, own.called if own.called in DRIFTED else "drifted")

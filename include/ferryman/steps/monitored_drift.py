@@ -22,6 +22,7 @@ from ferryman.monitoring.drift_night import (
     spans,
     upheld,
 )
+from ferryman.monitoring.drift_units import compare_units
 from ferryman.monitoring.logged_days import LoggedDays
 from ferryman.profiles.column_profile import profile_json
 from ferryman.profiles.comparison import named_in
@@ -144,6 +145,7 @@ def _compared(
     columns, comparisons = compare_columns(
         reference, days, watched, window, spec, trained=read_days(stored)
     )
+    comparisons += compare_units(reference, days, watched, window, spec)
     own = spans(answers.names, window, spec)
     newest, previous = answers.rows(own.newest), answers.rows(own.previous)
     comparisons.append(compare_joint(newest, previous, watched, spec))
