@@ -9,6 +9,7 @@ the words of other people's exceptions.
 import logging
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.log import redact
 from pydantic import JsonValue
 
@@ -72,6 +73,8 @@ def describe(context: Any) -> dict[str, JsonValue]:
 def _words(error: object) -> tuple[str, str]:
     if isinstance(error, FerrymanError):
         return error.text, error.remedy
+    if isinstance(error, AirflowTaskTimeout):
+        return str(error), "Read in the task's log where its time went, then clear the task."
     if isinstance(error, BaseException):
         return f"{type(error).__name__}: a bug, or a limit of Airflow's", "Read the task's log."
     return "the task ended without an error of its own", "Read the task's log: was it killed?"

@@ -115,6 +115,16 @@ def test_texts_are_bounded_and_a_bugs_words_stay_at_home():
     assert "without an error of its own" in killed["text"]
 
 
+def test_a_limit_of_time_is_told_by_name():
+    from airflow.sdk.exceptions import AirflowTaskTimeout
+
+    from ferryman_airflow.alerts import describe
+
+    told = describe(_context(AirflowTaskTimeout("train was ended at its limit of 4:00:00")))
+    assert told["text"] == "train was ended at its limit of 4:00:00"
+    assert told["remedy"].startswith("Read in the task's log where its time went")
+
+
 def test_login_and_token_are_sent_and_never_logged(channel, caplog):
     from ferryman_airflow.alerts import describe, send
 
