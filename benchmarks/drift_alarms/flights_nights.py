@@ -36,6 +36,9 @@ CHANGES = {
     "temp +1 sd": ("temp", 0.0, 1.0, 1.0),
     "distance in km": ("distance", 0.0, 1.609, 0.0),
     "temp in Celsius": ("temp", 32.0, 5 / 9, 0.0),
+    "pressure in inHg": ("pressure", 0.0, 1 / 33.86389, 0.0),
+    "wind in km/h": ("wind_speed", 0.0, 1.609344, 0.0),
+    "wind in m/s": ("wind_speed", 0.0, 0.44704, 0.0),
 }
 
 

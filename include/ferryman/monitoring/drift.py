@@ -202,8 +202,10 @@ def _compare_column(
     effect_name = max(effects, key=lambda effect: effects[effect])
     effect = effects[effect_name]
     p_value = two_sample_p(counts.reference, counts.by_day, spread)
-    # How values differ from day to day must not hide nulls, or new values, that no day had.
-    for rare in [rare for rare in _RARE if effects[rare] >= least]:
+    # How values differ from day to day must not hide nulls, or new values, that no day had. Where
+    # nulls have gone, the days without them do not tell on how few days they were.
+    more = {"nulls": counts.nulls[1] > counts.nulls[0], "unseen": True}
+    for rare in [rare for rare in _RARE if more[rare] and effects[rare] >= least]:
         sure = _rare_p(before, counts, days if quiet is None else quiet, _RARE[rare])
         if sure < p_value:
             effect_name, effect, p_value = rare, effects[rare], sure

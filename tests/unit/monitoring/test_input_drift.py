@@ -9,7 +9,10 @@ import pytest
 from scipy import stats
 
 from ferryman.data.windows.profile import profile_table
-from ferryman.monitoring.drift import ColumnDrift, compare
+from ferryman.monitoring.drift import ColumnDrift, compare, compare_days
+from ferryman.profiles.column_profile import profile_json, read_profile
+from ferryman.profiles.day_profiles import merged, profile_days
+from ferryman.profiles.trained_days import read_days, with_days
 from ferryman.profiles.two_samples import design_effect, stability_index, two_sample_p
 from ferryman.spec.data import FeatureSpec
 from ferryman.spec.monitoring import DriftSpec
@@ -96,6 +99,32 @@ def test_more_nulls_are_drift() -> None:
     values[:400] = np.nan
     found = judge(profile, values)
     assert (found.outcome, found.nulls) == ("drifted", 0.4)
+
+
+def gaps(random: np.random.Generator, days: int, empty: int) -> pa.Table:
+    """Days of 200 readings; on the first so many of them most have none."""
+    values = random.normal(0, 1, days * 200)
+    values[: empty * 200][random.random(empty * 200) < 0.9] = np.nan
+    times = np.repeat([START + timedelta(days=day) for day in range(days)], 200)
+    return pa.table({"x": values, "event_time": pa.array(times, pa.timestamp("us", tz="UTC"))})
+
+
+def test_gaps_of_a_few_days_that_do_not_come_again_are_no_drift() -> None:
+    random, column = np.random.default_rng(8), {"x": NUMBER}
+    trained = list(profile_days(gaps(random, 28, 3), column).values())
+    stored = with_days(profile_json(merged(trained)), trained)
+    logged = list(profile_days(gaps(random, 7, 0), column).values())
+    found = compare_days(
+        read_profile(stored), logged, column, SPEC, quiet=logged, trained=read_days(stored)
+    )
+    assert (found[0].outcome, found[0].nulls) == ("stable", 0.0)
+    assert found[0].effect is not None
+    assert found[0].effect > SPEC.effect
+    # The same gaps among days that had none are told.
+    quiet = list(profile_days(gaps(random, 28, 0), column).values())
+    before = read_profile(profile_json(merged(quiet)))
+    few = list(profile_days(gaps(random, 7, 1), column).values())
+    assert compare_days(before, few, column, SPEC, quiet=quiet)[0].outcome == "drifted"
 
 
 def category_profile(**counts: int) -> dict[str, Any]:
