@@ -7,12 +7,13 @@ Stepdown Methods for Multiple Hypothesis Testing").
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ferryman.evaluation.fairness_days import day_errors
 from ferryman.evaluation.intervals import Interval, draw
 from ferryman.evaluation.measures import Measures
 from ferryman.evaluation.metrics import THRESHOLD, Floats
@@ -32,6 +33,7 @@ _LEAST_DEFINED = 0.95
 class GroupFigure:
     """The figure of one group. `rows` are those it is a share of: of a false positive rate the
     rows that are negative. Without `enough` of them, or where it cannot be had, it is None.
+    freedom: the degrees of freedom of its error.
     """
 
     group: str
@@ -39,6 +41,7 @@ class GroupFigure:
     enough: bool
     figure: float | None = None
     error: float | None = None
+    freedom: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class FairnessResult:
     """The figures of the groups and the largest gap between two of them.
 
     gap: largest observed difference, of `highest` over `lowest`; None where fewer than two groups
-    have a figure. interval: of the largest true gap, at `confidence` over all pairs at once.
+    have a figure. interval: of the largest true gap, at `confidence` over all pairs at once. by:
+    whether rows or days are taken to be drawn by chance.
     """
 
     column: str
@@ -57,6 +61,7 @@ class FairnessResult:
     interval: Interval | None = None
     highest: str = ""
     lowest: str = ""
+    by: Literal["rows", "days"] = "rows"
 
     @property
     def text(self) -> str:
@@ -70,10 +75,11 @@ class FairnessResult:
             f"{name} ({figures[name].figure:.4g}, n {figures[name].rows})"
             for name in (self.highest, self.lowest)
         )
+        by_days = ", by days" if self.by == "days" else ""
         compared = sum(group.figure is not None for group in self.groups)
         return (
             f"{self.gap:.4g} in [{self.interval.low:.4g}, {self.interval.high:.4g}] between "
-            f"{named}, of {compared} groups{left_out}"
+            f"{named}, of {compared} groups{by_days}{left_out}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -93,12 +99,14 @@ def measure_fairness(  # noqa: PLR0913 - the evidence, and settings by keyword
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    days: npt.NDArray[np.int64] | None = None,
 ) -> FairnessResult:
     """Compare the groups of a column, parted as in `part_rows`, in a metric or one of RATES.
 
     Rates are those of a binary task, at the threshold of its answers: of all rows, of the negative
-    and of the positive ones. Resamples are drawn within each group. Raises KeyError for a column
-    that the frame lacks, ValueError for rates of another task or a metric that the task has not.
+    and of the positive ones. Resamples are drawn within each group; with `days`, the day of each
+    row, days are the unit where a group has four of them (see fairness_days). Raises KeyError for a
+    column that the frame lacks, ValueError for rates of another task or a metric that it has not.
     """
     parts = part_rows(frame[column])
     if metric in RATES:
@@ -107,27 +115,73 @@ def measure_fairness(  # noqa: PLR0913 - the evidence, and settings by keyword
         observed, groups = _metrics(measures, labels, predictions, parts, metric)
     else:
         raise ValueError(f"{metric} is no metric of this task")
-    figures, drawn = [], []
-    for place, (part, value, (rows, resampled)) in enumerate(
-        zip(parts, observed, groups, strict=True)
-    ):
+    figures, drawn, compared = [], [], []
+    for place, (part, value, group) in enumerate(zip(parts, observed, groups, strict=True)):
+        rows = len(group.places)
         enough = rows >= min_rows
         draws = None
         if enough and value is not None:
-            draws = _deviations(resampled, rows, resamples, _group_seed(seed, place))
+            draws = _deviations(group.resampled, rows, resamples, _group_seed(seed, place))
         if draws is None:
             figures.append(GroupFigure(part.name, rows, enough))
             continue
         # Where no row differs no resample does: what one more row could change is the least error.
         least = 0.0 if metric in _UNBOUNDED else 1 / rows
         error = max(float(np.nanstd(draws)), least)
-        figures.append(GroupFigure(part.name, rows, enough, value, error))
+        figures.append(GroupFigure(part.name, rows, enough, value, error, rows - 1))
         drawn.append(draws)
-    return _compared(column, metric, figures, drawn, confidence)
+        compared.append(group)
+    known = [figure for figure in figures if figure.figure is not None]
+    chance = _by_row(known, drawn)
+    by_day = None
+    if days is not None and compared:
+        by_row = np.array([figure.error for figure in known], dtype=np.float64)
+        by_day = day_errors([(one.resampled, days[one.places]) for one in compared], by_row)
+    if by_day is None:
+        return _compared(column, metric, figures, chance, confidence)
+    told = iter(zip(by_day.errors, by_day.freedom, strict=True))
+    figures = [
+        figure if figure.figure is None else _with_error(figure, *next(told)) for figure in figures
+    ]
+    chance = _Chance(by_day.between, by_day.freedom, by_day.draws(resamples, seed))
+    found = _compared(column, metric, figures, chance, confidence)
+    return replace(found, by="days")
 
 
-# How many rows a group's figure rests on, and the figure in resamples of them.
-_Group = tuple[int, Callable[[Floats], Floats]]
+def _with_error(figure: GroupFigure, error: float, freedom: float) -> GroupFigure:
+    return replace(figure, error=float(error), freedom=float(freedom))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The rows that a group's figure rests on, and the figure in resamples of them."""
+
+    places: Places
+    resampled: Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class _Chance:
+    """What chance does to the known groups.
+
+    between: the error of differences, by places of pairs; freedom: degrees, [groups]; draws: how
+    far figures lie from their means, [groups, resamples].
+    """
+
+    between: Callable[[Places, Places], Floats]
+    freedom: Floats
+    draws: Floats
+
+
+def _by_row(known: Sequence[GroupFigure], drawn: Sequence[Floats]) -> _Chance:
+    errors = np.array([figure.error for figure in known], dtype=np.float64)
+    # Errors that few rows tell are themselves uncertain: Student's reach for the smallest group's.
+    fewest = min((figure.rows for figure in known), default=2) - 1
+    return _Chance(
+        lambda one, other: np.asarray(np.hypot(errors[one], errors[other])),
+        np.full(len(known), float(fewest)),
+        np.nan_to_num(np.stack(drawn)) if drawn else np.zeros((0, 1)),
+    )
 
 
 def _rates(
@@ -152,13 +206,19 @@ def _rates(
 
     groups = []
     for part in parts:
-        of_group = hits[part.places[of_rows[part.places]]].astype(np.float64)
-        groups.append((len(of_group), _share_of(of_group)))
+        own = part.places[of_rows[part.places]]
+        of_group = hits[own].astype(np.float64)
+        groups.append(_Group(own, _share_of(of_group)))
     return [figure[metric] for figure in by_part({metric: measured}, parts)], groups
 
 
 def _share_of(hits: Floats) -> Callable[[Floats], Floats]:
-    return lambda counts: np.asarray(counts @ hits / len(hits), dtype=np.float64)
+    def share(counts: Floats) -> Floats:
+        rows = counts.sum(axis=1)
+        nothing = np.full(len(counts), np.nan)
+        return np.asarray(np.divide(counts @ hits, rows, out=nothing, where=rows > 0))
+
+    return share
 
 
 def _metrics(
@@ -176,7 +236,7 @@ def _metrics(
             counts, [metric]
         )[metric]
 
-    groups: list[_Group] = [(len(part.places), resampled(part.places)) for part in parts]
+    groups = [_Group(part.places, resampled(part.places)) for part in parts]
     return [figure[metric] for figure in by_part({metric: measured}, parts)], groups
 
 
@@ -194,7 +254,7 @@ def _compared(
     column: str,
     metric: str,
     figures: Sequence[GroupFigure],
-    drawn: Sequence[Floats],
+    chance: _Chance,
     confidence: float,
 ) -> FairnessResult:
     from scipy.stats import norm, t
@@ -203,18 +263,17 @@ def _compared(
     if len(known) < 2:
         return FairnessResult(column, metric, tuple(figures), confidence)
     values = np.array([figure.figure for figure in known], dtype=np.float64)
-    errors = np.array([figure.error for figure in known], dtype=np.float64)
     one, other = np.triu_indices(len(known), 1)
     gaps = np.abs(values[one] - values[other])
-    together = np.hypot(errors[one], errors[other])
-    deviations = np.nan_to_num(np.stack(drawn))
-    largest = np.zeros(deviations.shape[1])
+    together = chance.between(one, other)
+    largest = np.zeros(chance.draws.shape[1])
     for first, second, error in zip(one, other, together, strict=True):
         if error > 0:
-            np.maximum(largest, np.abs(deviations[first] - deviations[second]) / error, out=largest)
+            apart = np.abs(chance.draws[first] - chance.draws[second])
+            np.maximum(largest, apart / error, out=largest)
     normal = float(np.quantile(largest, confidence, method="weibull"))
-    # Errors that few rows tell are themselves uncertain: Student's reach for the smallest group's.
-    reach = float(t.isf(norm.sf(normal), min(figure.rows for figure in known) - 1)) * together
+    freedom = np.minimum(chance.freedom[one], chance.freedom[other])
+    reach = t.isf(norm.sf(normal), freedom) * together
     return FairnessResult(
         column=column,
         metric=metric,

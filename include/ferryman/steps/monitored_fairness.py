@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 GAP = "(gap)"  # what stands for a group where the gap between groups is told
 
 
-def group_findings(
+def group_findings(  # noqa: PLR0913 - a gate, and the answers by column
     context: StepContext,
     gate: FairnessGateSpec,
     frame: "pd.DataFrame",
     labels: npt.NDArray[Any],
     scores: npt.NDArray[np.float64],
+    *,
+    days: npt.NDArray[np.int64],
 ) -> list[GroupFinding]:
     """The groups of a column, and the gap between them: worse where it is shown to be too large.
 
-    frame, labels and scores: the labelled answers, row by row.
+    frame, labels, scores and days (of the event): the labelled answers, row by row.
     """
     column, metric = gate.column, gate.metric
     if column not in frame.columns:
@@ -48,6 +50,7 @@ def group_findings(
         confidence=1 - declared.significance / len(gates.fairness),
         resamples=gates.resamples,
         seed=train.seed,
+        days=days,
     )
     return [
         *(_group(found, group, least) for group in found.groups),
@@ -60,7 +63,7 @@ def _group(found: FairnessResult, group: GroupFigure, least: int) -> GroupFindin
 
     named, reach = f"{found.column} {group.group}", None
     if group.figure is not None and group.error is not None:
-        reach = float(t.ppf(0.975, max(1, group.rows - 1))) * group.error
+        reach = float(t.ppf(0.975, max(1.0, group.freedom or 1.0))) * group.error
         text = f"{named}: {found.metric} {group.figure:.4f} on {group.rows} labels"
     else:
         few = group.rows < least

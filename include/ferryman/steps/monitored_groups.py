@@ -114,6 +114,7 @@ def monitored_groups(context: StepContext, head: Head | None) -> MonitoredGroups
                 rows.frame.iloc[rows.places].reset_index(drop=True),
                 rows.labels,
                 rows.scores,
+                days=rows.days[rows.places],
             )
         ],
     )
