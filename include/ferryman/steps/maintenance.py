@@ -64,6 +64,7 @@ def run(context: StepContext) -> StepResult:
     going = _old_runs(context, now - spec.runs)
     outputs = OldOutputs(context, now, going)
     made = [*outputs.backfills(apply=apply), *outputs.scores(apply=apply)]
+    made += outputs.lineage(apply=apply)
     runs = _remove_runs(going, now - spec.runs, apply=apply)
     leftovers = _sweep(context, now - GRACE, apply=apply)
     told = [*plan.goes, *logged, *made, *runs, *(_leftover(name) for name in leftovers)]

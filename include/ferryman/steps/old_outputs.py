@@ -1,6 +1,7 @@
-"""What runs left for people and is not needed for ever: scores of batches, backfills of monitoring.
+"""What runs left for people and is not needed for ever: scores, backfills, lineage events.
 
-Neither goes while the run that made it, or one that found it done, is kept: its result names it.
+Of scores and backfills none goes while the run that made it, or one that found it done, is kept:
+its result names it.
 """
 
 import json
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ferryman.data.versions.retention import GRACE, Item
+from ferryman.runtime.lineage_events import begin_anew, events_file, older_parts
 from ferryman.runtime.object_store import ObjectStore
 from ferryman.runtime.old_runs import old_backfills, remove_run
 from ferryman.runtime.run_store import RESULT
@@ -49,6 +51,17 @@ class OldOutputs:
                 remove_run(folder)
                 with suppress(OSError):  # another model's is there
                     folder.parent.rmdir()
+        return items
+
+    def lineage(self, *, apply: bool) -> list[Item]:
+        """The oldest parts of the installation's lineage events; the file itself is begun anew."""
+        file = events_file(self._settings.home)
+        begin_anew(file)
+        items = []
+        for part in older_parts(file):
+            items.append(Item("lineage events", part.name, "newer parts are kept", _bytes_of(part)))
+            if apply:
+                part.unlink(missing_ok=True)
         return items
 
     def scores(self, *, apply: bool) -> list[Item]:
@@ -117,6 +130,12 @@ def _file_of(objects: ObjectStore, manifest: str) -> str | None:
     except (ValueError, KeyError, TypeError):
         logger.warning("%s is no manifest of scores: no file of scores is removed", manifest)
         return None
+
+
+def _bytes_of(file: Path) -> int:
+    with suppress(FileNotFoundError):  # another model's maintenance was quicker
+        return file.stat().st_size
+    return 0
 
 
 def _size(folder: Path) -> int:

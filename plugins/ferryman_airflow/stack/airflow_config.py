@@ -12,6 +12,7 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from ferryman.runtime.files import read_json, write_atomic, write_json
+from ferryman.runtime.lineage_events import events_file
 from ferryman.settings import Settings
 from ferryman_airflow.stack.settings import HOST, StackSettings
 
@@ -121,7 +122,7 @@ def _sections(
 
 def lineage_section(settings: Settings) -> dict[str, str]:
     """Lineage events, appended to a file; their cost is in docs/decisions/0008."""
-    file = settings.home / "lineage" / "events.jsonl"
+    file = events_file(settings.home)
     file.parent.mkdir(parents=True, exist_ok=True)
     transport = {"type": "file", "log_file_path": str(file), "append": True}
     return {

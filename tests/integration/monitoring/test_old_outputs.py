@@ -12,6 +12,7 @@ from served_world import at
 
 from ferryman.registry.mlflow_registry import MlflowRegistry
 from ferryman.runtime import old_runs
+from ferryman.runtime.lineage_events import events_file
 from ferryman.runtime.local_object_store import LocalObjectStore
 from ferryman.runtime.messages import StepRequest, StepResult
 from ferryman.runtime.run_store import run_folder
@@ -153,3 +154,19 @@ def test_an_unreadable_manifest_keeps_every_file(installation: Installation) -> 
     installation.maintain(apply=True)
     assert not gone.is_file()
     assert not first.is_file()
+
+
+def test_the_oldest_parts_of_lineage_go_when_asked(installation: Installation) -> None:
+    file = events_file(installation.settings.home)
+    file.parent.mkdir()
+    file.write_text("{}\n")
+    parts = [file.with_stem(f"events-20260101T0000{number:02}.000000Z") for number in range(12)]
+    for part in parts:
+        part.write_text("{}\n")
+    told = installation.maintain().outputs["goes"]
+    names = {one["name"] for one in told if one["kind"] == "lineage events"}
+    assert names == {part.name for part in parts[:2]}
+    assert len(list(file.parent.glob("events*"))) == 13
+    installation.maintain(apply=True)
+    left = sorted(file.parent.glob("events*"))
+    assert left == sorted([file, *parts[2:]])

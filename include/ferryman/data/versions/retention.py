@@ -31,6 +31,7 @@ Kind = Literal[
     "day of labels",
     "scores",
     "backfill",
+    "lineage events",
 ]
 
 
