@@ -6,7 +6,17 @@ They share one stack with the releases, which run before them, and with `flights
 import time
 
 import pytest
-from rain_releases import CUTOFF, DAYS, FIRST_DAY, ZOO, RainReleases, Users, declare, until
+from rain_releases import (
+    CUTOFF,
+    DAYS,
+    FIRST_DAY,
+    ZOO,
+    RainReleases,
+    Users,
+    declare,
+    process_of,
+    until,
+)
 
 from ferryman.ledger.ledger import Ledger
 from ferryman.ledger.records import State
@@ -91,6 +101,8 @@ def test_five_old_days_are_trained_beside_the_nightly_run(releases, stack, recor
     with Users(releases.settings, releases.rows, pause=0.1) as users:
         assert stack.begin_backfill(dag, OLD_DAYS, max_active_runs=3) == ""
         api.unpause(dag)  # and so begins the run of last night
+        [night] = until(lambda: api.runs(dag, run_type="scheduled"), timeout=120)
+        until(lambda: process_of(stack, dag, night["dag_run_id"], "train"), timeout=240).kill()
         until(lambda: len(api.runs(dag, run_type="scheduled", state="success")) == 1, timeout=300)
         until(lambda: not _open_runs(api, dag), timeout=300)
         until(lambda: not _open_runs(api, "rain.release"), timeout=120)
@@ -101,7 +113,11 @@ def test_five_old_days_are_trained_beside_the_nightly_run(releases, stack, recor
     seen = {api.result(dag, run["dag_run_id"], "train")["outputs"]["cutoff"] for run in old}
     assert seen == {format_time(day + DAY) for day in OLD_DAYS}
     [night] = api.runs(dag, run_type="scheduled")
-    version = api.result(dag, night["dag_run_id"], "register")["outputs"]["version"]
+    registered = api.result(dag, night["dag_run_id"], "register")["outputs"]
+    version = registered["version"]
+    [train] = [one for one in api.tasks(dag, night["dag_run_id"]) if one["task_id"] == "train"]
+    assert train["try_number"] == 2  # it was killed, and tried again
+    assert [one.run_key for one in releases.registered()].count(registered["run_key"]) == 1
     epoch, champion = releases.head()
     assert (champion, releases.served()) == (version, (epoch, version))
     assert ledger.head("rain").order_key.cutoff == CUTOFF
