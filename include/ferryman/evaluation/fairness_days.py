@@ -8,9 +8,13 @@ together. The error is never taken to be less than that of rows.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 # The figure of a group in weightings of its rows: counts [weightings, rows] to [weightings].
@@ -81,3 +85,11 @@ def day_errors(
     more = np.median(np.maximum(1.0, by_day[told] / np.maximum(by_row[told], 1e-12)))
     whole = np.where(told, np.maximum(by_row, by_day), by_row * more)
     return DayErrors(moves, np.maximum(0.0, whole**2 - by_day**2), by_row, freedom)
+
+
+def event_days(frame: "pd.DataFrame") -> NDArray[np.int64] | None:
+    """The number of the day, UTC, of each row's `event_time`; None of rows that have none."""
+    if "event_time" not in frame.columns or frame["event_time"].isna().any():
+        return None
+    moments = frame["event_time"].to_numpy(dtype="datetime64[ns]")
+    return np.asarray(moments.astype("datetime64[D]").astype(np.int64))

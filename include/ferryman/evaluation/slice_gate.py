@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from ferryman.evaluation.fairness import FairnessResult, measure_fairness
+from ferryman.evaluation.fairness_days import event_days
 from ferryman.evaluation.gates import Opinion
 from ferryman.evaluation.intervals import Interval, bootstrap, paired_difference
 from ferryman.evaluation.measures import Measures
@@ -128,6 +129,7 @@ def fairness_opinions(  # noqa: PLR0913 - the evidence of a gate
                 confidence=confidence,
                 resamples=gates.resamples,
                 seed=seed,
+                days=event_days(frame),
             ),
         )
         for gate in gates.fairness

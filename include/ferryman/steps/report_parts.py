@@ -18,6 +18,7 @@ from ferryman.evaluation.behaviour import run_behaviour
 from ferryman.evaluation.document import Section
 from ferryman.evaluation.explanation import explain
 from ferryman.evaluation.fairness import measure_fairness
+from ferryman.evaluation.fairness_days import event_days
 from ferryman.evaluation.learning_curve import learning_curve
 from ferryman.evaluation.report_diagnosis import (
     fairness_section,
@@ -131,6 +132,7 @@ def _fairness(material: Material) -> Part:
             confidence=spec.gates.champion.confidence,
             resamples=spec.gates.resamples,
             seed=spec.train.seed,
+            days=event_days(material.frame),
         )
         for gate in spec.gates.fairness
     ]

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from ferryman.evaluation.fairness import FairnessResult, measure_fairness
-from ferryman.evaluation.fairness_days import day_errors
+from ferryman.evaluation.fairness_days import day_errors, event_days
 from ferryman.evaluation.measures import make_measures
+from ferryman.evaluation.slice_gate import fairness_opinions
+from ferryman.spec.evaluation import EvaluationSpec, GatesSpec
 
 
 def gap(
@@ -87,3 +89,42 @@ def test_a_group_of_few_days_has_the_error_of_rows_times_what_days_add() -> None
     assert more > 3
     assert found.errors[1] == pytest.approx(0.07 * more)
     assert day_errors(given[1:], np.array([0.07])) is None
+
+
+def test_days_are_those_of_events_in_utc() -> None:
+    times = pd.to_datetime(["2024-01-01T23:59Z", "2024-01-02T00:00Z", "1969-12-31T12:00Z"])
+    days = event_days(pd.DataFrame({"event_time": times}))
+    assert days is not None
+    assert days.tolist() == [19723, 19724, -1]
+    assert event_days(pd.DataFrame({"group": ["a"]})) is None
+    assert event_days(pd.DataFrame({"event_time": [*times[:2], pd.NaT]})) is None
+
+
+def test_the_gate_judges_by_the_days_of_its_rows() -> None:
+    random = np.random.default_rng(4)
+    day = np.repeat(np.arange(7), 200)
+    group = np.where(random.random(1400) < np.where(day < 2, 0.9, 0.2), "a", "b")
+    late = random.random(1400) < np.where(day < 2, 0.9, 0.3)  # two stormy days, mostly of a
+    frame = pd.DataFrame({"group": group})
+    gates = GatesSpec.model_validate(
+        {
+            "thresholds": {"roc_auc": {"min": 0.5}},
+            "fairness": [{"column": "group", "metric": "selection_rate", "max_gap": 0.1}],
+        }
+    )
+
+    def said(rows: pd.DataFrame) -> str:
+        [(outcome, text)] = fairness_opinions(
+            gates,
+            EvaluationSpec(),
+            make_measures("binary"),
+            rows,
+            labels=late,
+            candidate=np.where(late, 0.9, 0.1),
+        )
+        assert ("by days" in text) == ("event_time" in rows.columns)
+        return outcome
+
+    assert said(frame) == "failed"
+    times = pd.to_datetime(day, unit="D", utc=True)
+    assert said(frame.assign(event_time=times)) == "passed"
