@@ -134,10 +134,6 @@ class Remedies:
 
     def _note_once(self, model: str, remedy: str, found: Outcome) -> None:
         """Write the ledger's note of a start; one that a kill kept from it is made good."""
-        ledger = Ledger(self._settings.ledger_url)
-        notes = ledger.notes(model, ALERT)
-        if any(note.evidence.get("run_id") == found.run_id for note in notes):
-            return
         evidence: dict[str, JsonValue] = {
             "op": "",  # it is about no release
             "title": found.alert,
@@ -147,7 +143,9 @@ class Remedies:
             "fingerprint": found.fingerprint,
         }
         reason = f"alert {found.alert} started {found.dag}"
-        ledger.note(ALERT, model, actor=ACTOR, reason=reason, evidence=evidence)
+        Ledger(self._settings.ledger_url).note(
+            ALERT, model, actor=ACTOR, reason=reason, evidence=evidence, once_by="run_id"
+        )
 
 
 def _refusal(remedy: str, pipeline: str | None, model: str, declared: DeclaredModel | None) -> str:

@@ -1,6 +1,7 @@
 """Leases, shares, holds and drills, in every database that a ledger may be in."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ledger_world import (
 
 from ferryman.errors import LostRace, PolicyRefused, SpecError
 from ferryman.ledger.ledger import PROMOTE, Ledger
-from ferryman.ledger.records import TRAFFIC, State
+from ferryman.ledger.records import TRAFFIC, Note, State
 
 
 def test_a_drill_is_exposed_and_never_committed(ledger: Ledger) -> None:
@@ -188,6 +189,21 @@ def test_notes_of_programs_are_one_line_and_have_no_effects(ledger: Ledger) -> N
     for kind in ("traffic", "freeze", "hold", "quarantine", "promote"):
         with pytest.raises(SpecError):
             ledger.note(kind, MODEL, actor="guard", reason="moved by hand", evidence={})
+    assert ledger.verify() == []
+
+
+def test_what_many_note_at_once_is_noted_once(ledger: Ledger) -> None:
+    def note(number: int) -> Note:
+        told: dict[str, Any] = {"run_id": f"run {number % 2}", "by": number}
+        return ledger.note(
+            "alert", MODEL, actor="alertmanager", reason="it fails", evidence=told, once_by="run_id"
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        written = list(pool.map(note, range(16)))
+    kept = ledger.notes(MODEL, "alert")
+    assert sorted(str(one.evidence["run_id"]) for one in kept) == ["run 0", "run 1"]
+    assert {one.seq for one in written} == {one.seq for one in kept}
     assert ledger.verify() == []
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -145,6 +147,21 @@ def test_a_restart_of_the_server_forgets_no_alert(hook, channel, monkeypatch):
     os.utime(mark, (1, 1))  # Alertmanager's reminder, hours later
     assert post() == ["already"]
     assert len(told) == 2
+
+
+def test_two_alertmanagers_that_post_at_one_moment_start_one_run_of_one_note(hook):
+    client, headers = hook
+    body, together = _message(_alert("ab01")), threading.Barrier(6)
+
+    def post(_):
+        together.wait()
+        return client.post(PATH, json=body, headers=headers).json()["alerts"][0]["outcome"]
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(post, range(6)))
+    assert sorted(outcomes) == ["already"] * 5 + ["started"]
+    assert len([run for run in _runs("flights.monitoring") if "__ab01__" in run.run_id]) == 1
+    assert len(_notes()) == 1
 
 
 def test_only_what_the_model_allows_is_started(hook):

@@ -201,7 +201,7 @@ class Ledger(LedgerReader):
         with writing(self._engine) as connection:
             return shares.set_traffic(connection, op_id, asked)
 
-    def note(
+    def note(  # noqa: PLR0913 - a row's columns
         self,
         kind: str,
         model: str,
@@ -209,11 +209,16 @@ class Ledger(LedgerReader):
         actor: str,
         reason: str,
         evidence: Mapping[str, JsonValue],
+        once_by: str = "",
     ) -> Note:
-        """Write what a program saw or did: a STAGE, GUARD or ALERT. Each call is a row."""
+        """Write what a program saw or did: a STAGE, GUARD or ALERT. Each call is a row.
+
+        With `once_by`, a key of the evidence, the first row of a value there is the only one,
+        whoever else writes it at the same moment.
+        """
         act = Act.of_program(actor, reason)
         with writing(self._engine) as connection:
-            return notes.write_note(connection, kind, model, act, evidence)
+            return notes.write_note(connection, kind, model, act, evidence, once_by=once_by)
 
     def quarantine(self, model: str, digest: str, *, why: str, actor: str) -> None:
         """Forbid a digest for ever; a repeat changes nothing."""

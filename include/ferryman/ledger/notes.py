@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, update
 from ferryman.errors import SpecError
 from ferryman.ledger import tables
 from ferryman.ledger.appending import append_note
-from ferryman.ledger.queries import quarantine_reason, read_head
+from ferryman.ledger.queries import notes_of, quarantine_reason, read_head
 from ferryman.ledger.records import (
     ALERT,
     FREEZE,
@@ -26,14 +26,27 @@ from ferryman.ledger.words import Act
 _FREE = (STAGE, GUARD, ALERT)  # the others have effects, and methods of their own
 
 
-def write_note(
-    connection: Connection, kind: str, model: str, act: Act, evidence: Mapping[str, JsonValue]
+def write_note(  # noqa: PLR0913 - a row's columns
+    connection: Connection,
+    kind: str,
+    model: str,
+    act: Act,
+    evidence: Mapping[str, JsonValue],
+    *,
+    once_by: str = "",
 ) -> Note:
-    """Write what a program saw or did; SpecError (exit 2) for a kind that has effects."""
+    """Write what a program saw or did; SpecError (exit 2) for a kind that has effects.
+
+    With `once_by`, a note of this kind with the same value there in its evidence is the only one.
+    """
     if kind not in _FREE:
         raise SpecError(
             f"a note of kind {kind!r} is not written so", remedy=f"One of {', '.join(_FREE)}."
         )
+    if once_by:
+        for known in notes_of(connection, model, kind):
+            if known.evidence.get(once_by) == evidence[once_by]:
+                return known
     return append_note(connection, kind, model, act, evidence)
 
 
