@@ -101,6 +101,23 @@ def test_only_bundles_of_the_model_below_the_root(
             served.check("tiny", place, bundle.digest)
 
 
+def test_a_home_that_was_moved_needs_a_link_at_its_old_place(tmp_path: Path, make_bundle) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    bundle = make_bundle(old / "bundles")
+    old.rename(new)
+    served = ServedHere(new / "serving", new / "bundles")
+    served.restore()
+    with pytest.raises(SpecError, match="not below") as refused:
+        served.load("tiny", pointer(bundle.digest), str(bundle.folder))
+    link = f"it was made in {old}: leave a link there (ln -s {new} {old})"
+    assert refused.value.text.endswith(f"of this server; {link}")
+    with pytest.raises(SpecError, match="not below") as refused:
+        served.load("tiny", pointer(bundle.digest), f"{old}/bundles/tiny/{64 * '0'}")
+    assert refused.value.text.endswith("of this server")
+    old.symlink_to(new)
+    assert served.load("tiny", pointer(bundle.digest), str(bundle.folder))
+
+
 def test_check_changes_nothing(served: ServedModels, bundles: Path, make_bundle) -> None:
     bundle = make_bundle(bundles)
     served.check("tiny", str(bundle.folder), bundle.digest)

@@ -72,9 +72,22 @@ class ModelCopies:
             return resolve_inside(self._bundles_root, bundle)
         except (ValueError, OSError) as error:
             raise SpecError(
-                "the bundle is not below the bundle folder of this server",
+                f"the bundle is not below the bundle folder of this server{self._moved(bundle)}",
                 remedy="Name a bundle that `package` wrote.",
             ) from error
+
+    def _moved(self, bundle: str) -> str:
+        """What to do where <home>/bundles/<model>/<digest> was moved; a client is told texts alone.
+
+        "" for anything else that lies elsewhere.
+        """
+        root, path = self._bundles_root, Path(bundle)
+        if root is None or len(path.parents) < 4 or path.exists():
+            return ""
+        before = path.parents[2]
+        if path.parents[1].name != root.name or not (root / path.parent.name / path.name).is_dir():
+            return ""
+        return f"; it was made in {before}: leave a link there (ln -s {root.parent} {before})"
 
     def _folder(self, name: str, digest: str) -> Path:
         return self._root / "models" / name / digest
