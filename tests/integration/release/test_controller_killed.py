@@ -31,7 +31,7 @@ for step in ("gate", "stage", "expose-1"):
 """
 
 
-@pytest.mark.parametrize("lease", seeds(6, int(rollout_share.LEASE)))
+@pytest.mark.parametrize("lease", seeds(12, int(rollout_share.LEASE)))
 def test_a_canary_ends_with_its_controller(open_world: Callable[[str], World], lease: int) -> None:
     assert rollout_share.LEASE < 55
     world = open_world(CANARY.replace("hold: 1s", "hold: 10m"))
@@ -49,7 +49,7 @@ def test_a_canary_ends_with_its_controller(open_world: Callable[[str], World], l
             assert controller.stdin is not None
             controller.stdin.write(json.dumps(given))
             controller.stdin.close()
-            _wait(lambda: users.variants["canary"] > 3, 60)
+            _wait(lambda: users.variants["canary"] > 3, 120)
             controller.kill()
         killed = time.monotonic()
         _wait(lambda: world.share_at_server() == 0, 60)
