@@ -68,6 +68,7 @@ SLOW = (
     "tests/dags/test_dashboards.py",
     "tests/dags/test_triggerer.py",
     "tests/dags/test_warm_up.py",
+    "tests/e2e/test_alerts_remedied.py",
     "tests/e2e/test_canary_and_rollback.py",
     "tests/e2e/test_in_a_browser.py",
     "tests/e2e/test_later_trainings.py",

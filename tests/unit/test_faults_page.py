@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "faults.md"
-FAULTS = {*map(str, range(1, 50)), *(f"S{number}" for number in range(1, 18))}
+FAULTS = {*map(str, range(1, 51)), *(f"S{number}" for number in range(1, 18))}
 
 
 def _rows() -> dict[str, str]:
