@@ -44,7 +44,7 @@ class S3ObjectStore:
         if size > _LARGEST:
             raise SpecError(
                 f"{self.uri(key)}: {size} bytes are more than one put takes ({_LARGEST})",
-                remedy="Ingest fewer rows a window.",
+                remedy="Write it in smaller parts: fewer rows a window, or a shorter dataset.",
             )
         checksum = _checksum(content)
         place = self._place(check_key(key))
