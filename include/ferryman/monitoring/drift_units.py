@@ -39,7 +39,7 @@ _NAMED = 0.001  # values that are as rare by chance give the unit its name
 _CHANCE = 0.1  # least share of values that are near a known one by chance
 _LEAST_DAYS = 7
 _LATEST = 3  # days over which evidence of days adds up
-_FREEDOM = 16  # of the t distribution of days: storms are more frequent than a normal law has them
+_FREEDOM = 10  # of the t distribution of days: storms are more frequent than a normal law has them
 _ALIKE = 3.0  # units whose log ratio is so near to the best are named beside it
 _TYPICAL = 2.5  # how far a day may lie from others, taken back, in standard deviations
 _LEAST_LEVEL, _LEAST_WIDTH = 0.01, 0.02  # by which days differ at least, of their spread
@@ -169,7 +169,10 @@ def unit_of_days(days: Sequence[NumberProfile]) -> UnitChange | None:
     first = max(_LEAST_DAYS, len(past) - _LATEST)
     since = [_ratios(past[:place], past[place:], units) for place in range(first, len(past))]
     ratios = np.logaddexp.reduce([one for one, _ in since], axis=0) - np.log(len(since))
-    typical = np.any([one for _, one in since], axis=0)
+    # What only moves a column, and by less than it spreads, is a shift like others.
+    spread = float(np.exp(past[:first, 1].mean()))
+    moves = [unit.factor != 1 or abs(unit.offset) > spread for unit in units]
+    typical = np.any([one for _, one in since], axis=0) & np.asarray(moves)
     best = int(np.argmax(np.where(typical, ratios, -np.inf)))
     # The mean of the ratios of all units is seldom large where none has changed (Ville, 1939).
     p_value = float(np.exp(min(0.0, np.log(len(units)) - ratios[best])))

@@ -29,7 +29,7 @@ def weather(random: np.random.Generator, level: float = 55.0) -> Floats:
 
 def smooth(random: np.random.Generator, level: float = 55.0) -> Floats:
     """The same of a gauge that never reads a value twice."""
-    return np.asarray(random.normal(level, 3) + random.normal(0, random.uniform(2, 4), 300))
+    return np.asarray(random.normal(level, 2) + random.normal(0, random.uniform(2, 4), 300))
 
 
 def compared(days: list[Floats], before: int = 16) -> Comparison:
@@ -102,8 +102,19 @@ def test_a_record_day_is_no_other_unit(draw: Draw, level: float) -> None:
         lambda random, last: np.round(random.normal(random.normal(-5 if last else 5, 4), 2, 300)),
         lambda random, last: np.maximum(0, random.normal(-1, 2 if last else 1, 300)),
         lambda random, last: random.normal(0, 1, 300) * last,
+        lambda random, last: random.normal(900 + 270 * last, 800, 300),
     ],
-    ids=["constant", "flags", "huge", "counts", "signs", "whole degrees", "mostly 0", "constant"],
+    ids=[
+        "constant",
+        "flags",
+        "huge",
+        "counts",
+        "signs",
+        "whole degrees",
+        "mostly 0",
+        "constant",
+        "miles",
+    ],
 )
 def test_an_odd_column_has_no_unit(draw: Callable[[Any, bool], Floats]) -> None:
     random = np.random.default_rng(4)
