@@ -212,7 +212,8 @@ class _Look:
         return Recent(tuple(one for one in found if one is not None), shared)
 
     def _test(self, then: _Gaps, late: _Gaps, days: int, usual: float) -> Worsening | None:
-        if len(then.values) < _LEAST_DAYS or 2 * len(late.values) < days:
+        few_late = not len(late.values) or 2 * len(late.values) < days  # none: no label has come
+        if len(then.values) < _LEAST_DAYS or few_late:
             return None
         if late.rows.sum() < self.rule.least * days / self.window:
             return None

@@ -111,3 +111,13 @@ def test_a_tolerance_is_in_the_metrics_unit() -> None:
     assert DayRule.of("rmse", "r2", 0.1, 50, labels).tolerance(9.0) == pytest.approx(0.4)
     ranked = DayRule.of("log_loss", "roc_auc", 0.05, 50, labels)
     assert (ranked.tolerance(0.7), ranked.comparable) == (0.05, False)
+
+
+@pytest.mark.parametrize("end", [7, 8, 9])
+def test_a_window_without_labels_or_with_few_days_says_nothing(end: int) -> None:
+    code, day, losses = life(1, 9)
+    early, late = day < 7, (day >= 7) & (day < end)
+    sides = [DayLosses(losses[side], day[side]) for side in (early, late)]
+    masks = [(code[early] == place, code[late] == place) for place in range(SLICES)]
+    assert worse(recent_worsening(*sides, masks, RULE)) == []
+    assert recent_worsening(None, sides[1], masks, RULE) == [Recent()] * SLICES
