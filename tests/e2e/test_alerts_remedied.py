@@ -17,7 +17,7 @@ from ferryman.ledger import records
 from ferryman.steps.roll_back import Asked, roll_back
 
 pytestmark = [
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
     pytest.mark.skipif(not prometheus.is_installed(), reason=prometheus.MISSING),
     pytest.mark.skipif(not alertmanager.is_installed(), reason=alertmanager.MISSING),

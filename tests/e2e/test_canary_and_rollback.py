@@ -16,7 +16,7 @@ from rollback_world import alert_channel
 from ferryman.ledger.records import DRILL, PROMOTE, State
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
 ]
 

@@ -17,7 +17,7 @@ from ferryman.steps.journey import Journey
 from ferryman_airflow.stack.airflow_config import read_password
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
     pytest.mark.skipif(program() is None, reason=MISSING),
 ]

@@ -25,7 +25,7 @@ from ferryman.runtime.run_store import run_folder
 from ferryman.spec.windows import DAY, format_time
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
 ]
 

@@ -17,7 +17,7 @@ import pytest
 from ferryman.ledger.ledger import Ledger
 from ferryman.steps.pipelines import PIPELINES
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 DAYS = [datetime(2013, 2, day, tzinfo=UTC) for day in (1, 2, 3)]
 

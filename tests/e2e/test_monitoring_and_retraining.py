@@ -16,7 +16,7 @@ from ferryman.registry.mlflow_connection import connect
 from ferryman.spec.windows import day_window, format_time
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1500),
     pytest.mark.filterwarnings("ignore::Warning:(?!ferryman).*"),
 ]
 
