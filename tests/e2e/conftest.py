@@ -27,7 +27,7 @@ from ferryman_airflow.stack.settings import StackSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-READY_WITHIN = 1200.0  # seconds on a busy machine, on a day when several models of `flights` fail; else 90
+READY_WITHIN = 1200.0  # seconds, where the machine is busy and several models fail; else 90
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
