@@ -21,6 +21,7 @@ Kind = Literal["code", "configuration", "version", "data", "column", "slice"]
 NO_CULPRIT = "nothing changed that explains it"
 _COLUMNS: Mapping[str, float] = {"type": 0.9, "unit": 0.9, "nulls": 0.85, "categories": 0.7}
 _MOST_OF_A_MOVE, _MOST_OF_A_SLICE = 0.65, 0.75
+_WORSE_SLICE = 0.4  # how much of the loss it holds is not known
 _WITH_A_MOVE = 0.95  # of a changed query, where what it gives changed too
 _SHOWN = 3
 _MOST_SHOWN = 160  # characters of a line's part
@@ -139,17 +140,25 @@ def alarms_of(report: Mapping[str, Any], spec: MonitorSpec, window: Window) -> l
     ]
 
 
-def rank(
+def rank(  # noqa: PLR0913  - everything that may be named
     changes: Sequence[Change],
     moves: Sequence[ColumnMove],
     slices: Sequence[BadSlice],
     model: str,
     day: str = "DAY",
+    *,
+    worse: Sequence[Mapping[str, Any]] = (),
 ) -> list[Culprit]:
-    """The culprits, the likeliest first; `day` is the window's, for the remedy's command."""
+    """The culprits, the likeliest first; `day` is the window's, for the remedy's command.
+
+    worse: the report's own findings of slices that got worse.
+    """
     found = [_of_change(change, moves) for change in changes]
     found += [_of_move(move, model, day) for move in moves]
     found += [_of_slice(one, model) for one in slices]
+    named = {culprit.name for culprit in found}
+    told = [_of_finding(one, model) for one in worse]
+    found += [culprit for culprit in told if culprit.name not in named]
     return sorted(found, key=lambda one: -one.weight)
 
 
@@ -185,12 +194,22 @@ def _of_slice(one: BadSlice, model: str) -> Culprit:
         f"{one.share:.0%} of the excess [{one.low:.0%}, {one.high:.0%}] in "
         f"{one.rows_share:.0%} of the rows (n={one.labelled})"
     )
-    remedy = (
-        f"look at the labels and inputs of {one.name}; if they are right, retrain: "
+    weight = _MOST_OF_A_SLICE * min(max(one.share, 0.0), 1.0)
+    remedy = _remedy_of_slice(one.name, model)
+    return Culprit("slice", f"slice {one.name}", weight, text, remedy, one.as_json())
+
+
+def _of_finding(one: Mapping[str, Any], model: str) -> Culprit:
+    name = f"{one['column']}={one['value']}"
+    remedy, text = _remedy_of_slice(name, model), f"slice {one['text']}"
+    return Culprit("slice", f"slice {name}", _WORSE_SLICE, text, remedy, dict(one))
+
+
+def _remedy_of_slice(name: str, model: str) -> str:
+    return (
+        f"look at the labels and inputs of {name}; if they are right, retrain: "
         f"ferryman run training --model {model}"
     )
-    weight = _MOST_OF_A_SLICE * min(max(one.share, 0.0), 1.0)
-    return Culprit("slice", f"slice {one.name}", weight, text, remedy, one.as_json())
 
 
 def _short(text: str, most: int = _MOST_SHOWN) -> str:

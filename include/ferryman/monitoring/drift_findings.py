@@ -20,6 +20,7 @@ from ferryman.spec.monitoring import DriftSpec
 
 Kind = Literal["column", "joint", "prediction", "concept", "previous", "unit"]
 _APART = frozenset({"nulls", "unseen"})  # how far values move on quiet nights says nothing of them
+_UNITS = 0.05  # of the rate of false alarms
 _WORSE = 2.0  # times the effect that was told: another alarm
 
 
@@ -107,9 +108,7 @@ def judge(
     """What a night that begins at `start` has found; `earlier`: nights before it, oldest first."""
     judged = [one for one in comparisons if one.effect is not None and one.p_value is not None]
     judged.sort(key=lambda one: one.kind != "unit")
-    p_values = np.asarray([one.p_value for one in judged], dtype=np.float64)
-    stands = holm(p_values, spec.significance)
-    rate = spec.significance / max(1, len(judged))
+    stands, rate = _beyond_chance(judged, spec.significance)
     quiet = settled(earlier, spec, start)
     told = _told(earlier, version, start - spec.window)
     found: list[Finding] = []
@@ -144,6 +143,19 @@ def judge(
                 )
             )
     return sorted(found, key=lambda one: (one.outcome, one.kind != "unit", -one.effect))
+
+
+def _beyond_chance(judged: Sequence[Comparison], significance: float) -> tuple[list[bool], float]:
+    """Which stand, and the rate that is left to each of the distributions that are compared.
+
+    Units, which come first, have a small share of their own: another unit is told by evidence far
+    beyond any rate, so they need not make all others stricter by their number.
+    """
+    units = sum(one.kind == "unit" for one in judged)
+    p_values = np.asarray([one.p_value for one in judged], dtype=np.float64)
+    share = _UNITS * significance if units else 0.0
+    stands = [*holm(p_values[:units], share), *holm(p_values[units:], significance - share)]
+    return stands, (significance - share) / max(1, len(judged) - units)
 
 
 def remember(

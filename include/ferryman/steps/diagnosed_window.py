@@ -61,7 +61,7 @@ def diagnose_window(context: StepContext, report: Mapping[str, Any] | None = Non
     head, origin = head_then(context), context.origin
     bases: list[_Reported | None] = [*_good_windows(context)] or [None]
     of_loss = bool(alarms_of(_of_labels(found), spec, window))
-    told = [(base, _culprits(context, head, base, of_loss=of_loss)) for base in bases]
+    told = [(base, _culprits(context, head, base, found, of_loss=of_loss)) for base in bases]
     # The nearer of two that tell as much: less has changed since.
     good, culprits = max(told, key=lambda one: one[1][0].weight if one[1] else 0.0)
     since = str(good.window) if good else None
@@ -76,7 +76,12 @@ def _of_labels(report: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _culprits(
-    context: StepContext, head: Head | None, good: _Reported | None, *, of_loss: bool
+    context: StepContext,
+    head: Head | None,
+    good: _Reported | None,
+    report: Mapping[str, Any],
+    *,
+    of_loss: bool,
 ) -> list[Culprit]:
     """What changed since a good window, the likeliest culprit first."""
     span = good.window if good else None
@@ -86,7 +91,8 @@ def _culprits(
     if span is not None:
         changes = [weighed(context, change, span.end - _BACK) for change in changes]
     slices = _slices(context, span) if of_loss else []
-    return rank(changes, moves, slices, context.model.name, day)
+    worse = [one for one in report.get("slices") or [] if one.get("outcome") == "worse"]
+    return rank(changes, moves, slices, context.model.name, day, worse=worse)
 
 
 def newest_window(root: Path, model: str) -> Window:

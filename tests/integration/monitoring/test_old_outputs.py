@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,11 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, make_bundle: Any, empty_mlflow: Path) -> Installation:
+def installation(
+    tmp_path: Path, make_bundle: Any, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    (tmp_path / "tmp").mkdir()  # what others left in the machine's own place is no matter
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     return Installation(tmp_path, make_bundle, empty_mlflow)
 
 

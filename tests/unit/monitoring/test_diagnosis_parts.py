@@ -10,7 +10,7 @@ from ferryman.monitoring.declarations import changed_keys
 from ferryman.monitoring.diagnosis import Change, Diagnosis, alarms_of, rank
 from ferryman.monitoring.diagnosis_columns import ColumnMove, column_moves
 from ferryman.monitoring.diagnosis_release import weighed_release
-from ferryman.monitoring.diagnosis_slices import Losses, PartedColumn, bad_slices
+from ferryman.monitoring.diagnosis_slices import BadSlice, Losses, PartedColumn, bad_slices
 from ferryman.profiles.category_profile import CategoryProfile
 from ferryman.profiles.day_profiles import merged
 from ferryman.profiles.number_profile import NumberCounter, NumberProfile
@@ -219,3 +219,15 @@ def test_what_is_no_commit_is_never_given_to_git(tmp_path: Any) -> None:
     assert commits_between(tmp_path, "--output=x-dirty", "a" * 40) == []
     assert commits_between(tmp_path, "unknown", "a" * 40) == []
     assert commits_between(tmp_path, "b" * 40, "a" * 40) == []
+
+
+def test_a_slice_that_the_report_names_is_a_culprit_where_no_excess_is_shared_out() -> None:
+    bad = BadSlice(("c",), ("a",), 90, 0.2, 0.9, 0.4, 0.1, 0.9, 0.7, 1.1, 1e-9)
+    worse = [
+        {"column": "c", "value": value, "text": f"c {value}: worse", "outcome": "worse"}
+        for value in ("a", "b")
+    ]
+    said = rank([], [], [bad], "m", worse=worse)
+    assert [one.name for one in said] == ["slice c=a", "slice c=b"]
+    assert (said[0].facts["share"], said[1].text) == (0.9, "slice c b: worse")
+    assert "ferryman run training --model m" in said[1].remedy

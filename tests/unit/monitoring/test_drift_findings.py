@@ -1,5 +1,6 @@
 """A night's comparisons: which are alarms, which were told before, and what quiet nights allow."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def test_the_rate_is_that_of_a_night_over_all_comparisons() -> None:
     assert live(alone) == [["alarm"]]
     others = [compared(0.3, p_value=0.5, subject=f"y{place}") for place in range(9)]
     assert live([*alone, *others]) == [[]]
+
+
+def test_looking_for_units_costs_the_others_a_twentieth_of_the_rate() -> None:
+    looked = [
+        Comparison("unit", "previous", f"unit of y{place}", f"y{place}", 2.0, "unit", 0.5, "no")
+        for place in range(40)
+    ]
+    assert live([compared(0.3, p_value=0.0009), *looked]) == [["alarm"]]
+    assert live([compared(0.3, p_value=0.00097), *looked]) == [[]]
+    looked[0] = replace(looked[0], p_value=1e-6)
+    assert live(looked) == [["alarm"]]
+    looked[0] = replace(looked[0], p_value=2e-6)
+    assert live(looked) == [[]]
 
 
 def test_a_change_that_lasts_is_told_once() -> None:
