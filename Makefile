@@ -26,7 +26,7 @@ test: $(READY) lint types layers ## lint, types, layers, then every test that is
 	$(PYTEST) tests/unit tests/contract tests/dags tests/model_zoo tests/integration -m "not slow" $(TWO) --durations=10
 	$(PYTEST) tests/e2e -m "not slow"
 
-test-slow: $(READY) ## races, kills, a replayed year, dashboards, rollouts in the running stack and in a browser
+test-slow: $(READY) ## races, kills, rollbacks, a replayed year, dashboards, rollouts in the running stack and in a browser
 	$(PYTEST) tests/dags tests/integration -m slow $(TWO) --durations=10
 	$(PYTEST) tests/e2e -m slow
 

@@ -63,9 +63,14 @@ LONG = (
     "tests/model_zoo",
 )
 
-# What takes half a minute and more: `make test-slow` runs these, `make test` all others.
+# What takes half a minute and more, but for the steps of a training and of a release: `make
+# test-slow` runs these, `make test` all others.
 SLOW = (
+    "tests/dags/test_approval.py",
     "tests/dags/test_dashboards.py",
+    "tests/dags/test_drill_dag.py",
+    "tests/dags/test_hostile_words.py",
+    "tests/dags/test_release_faults.py",
     "tests/dags/test_triggerer.py",
     "tests/dags/test_warm_up.py",
     "tests/e2e/test_alerts_remedied.py",
@@ -73,6 +78,7 @@ SLOW = (
     "tests/e2e/test_in_a_browser.py",
     "tests/e2e/test_later_trainings.py",
     "tests/e2e/test_monitoring_and_retraining.py",
+    "tests/integration/model/test_explanation.py",
     "tests/integration/model/test_keras_trainer.py",
     "tests/integration/model/test_keras_workers.py",
     "tests/integration/model/test_killed_anywhere.py",
@@ -84,16 +90,29 @@ SLOW = (
     "tests/integration/release/test_bad_candidates.py",
     "tests/integration/release/test_controller_killed.py",
     "tests/integration/release/test_drill.py",
+    "tests/integration/release/test_drill_conditions.py",
+    "tests/integration/release/test_guard.py",
+    "tests/integration/release/test_late_verdict.py",
+    "tests/integration/release/test_ledger_cannot_write.py",
     "tests/integration/release/test_ledger_machine.py",
+    "tests/integration/release/test_ledger_race.py",
     "tests/integration/release/test_mlflow_dies.py",
     "tests/integration/release/test_release_crashes.py",
     "tests/integration/release/test_release_kills.py",
     "tests/integration/release/test_release_machine.py",
     "tests/integration/release/test_release_race.py",
+    "tests/integration/release/test_rollback.py",
+    "tests/integration/release/test_rollout_steps.py",
+    "tests/integration/release/test_rollout_strategies.py",
     "tests/integration/replay",
     "tests/integration/serving/test_autoscaling.py",
     "tests/integration/serving/test_kept_labels.py",
     "tests/integration/serving/test_killed_server_alert.py",
+    "tests/integration/serving/test_kills.py",
+    "tests/integration/serving/test_orphaned_shares.py",
+    "tests/integration/serving/test_queue.py",
+    "tests/integration/serving/test_shadow.py",
+    "tests/integration/serving/test_traffic.py",
     "tests/integration/tasks",
     "tests/integration/test_new_model.py",
 )
