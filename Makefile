@@ -56,7 +56,7 @@ format: $(READY) ## let ruff rewrite the layout
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-replay: $(READY) ## live 2013 in minutes: three retraining policies, a table and a picture
+replay: $(READY) ## live 2013 in half an hour: three retraining policies, a table and a picture
 	$(BIN)/ferryman replay --model flights --from 2013-01-29 --to 2013-12-31
 
 bench: $(READY) ## measure: serving, its log, a shadow, evidence, Airflow against a script, a search, checking
