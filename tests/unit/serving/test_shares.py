@@ -91,16 +91,17 @@ class Replica:
 
     def at_once(self, rows: Any, clients: int = 1, headers: Any = ()) -> bytes:
         """The answer of the short cut, given at once or at the end of the turn."""
-        return asyncio.run(self.answered(rows, clients, headers))
 
-    async def answered(self, rows: Any, clients: int = 1, headers: Any = ()) -> bytes:
-        told: list[bytes | None] = []
-        body = json.dumps({"instances": rows}).encode()
-        answer = self.app.answer_at_once(V1.encode(), headers, body, clients, told.append)
-        await asyncio.sleep(0)
-        found = answer if isinstance(answer, bytes) else told[0]
-        assert found is not None
-        return found
+        async def ask() -> bytes:
+            told: list[bytes | None] = []
+            body = json.dumps({"instances": rows}).encode()
+            answer = self.app.answer_at_once(V1.encode(), headers, body, clients, told.append)
+            await asyncio.sleep(0)
+            found = answer if isinstance(answer, bytes) else told[0]
+            assert found is not None
+            return found
+
+        return asyncio.run(ask())
 
 
 @pytest.fixture
@@ -227,15 +228,10 @@ def test_a_shadow_is_sent_copies_and_answers_nobody(replica: Replica) -> None:
     replica.shares.prepare(LINE, traffic)
     assert replica.shares.expose(LINE, traffic, time.monotonic() + 60)
     told = [[(b"x-entity-key", b"about %d" % key)] if key % 2 else [] for key in range(60)]
-
-    async def ask() -> list[bytes]:
-        seen = [await replica.answered([{"x": 1.0, "k": k}], headers=told[k]) for k in range(60)]
-        await asyncio.sleep(0.1)  # the loop's timers that end before have run by then
-        return seen
-
-    assert {variant_of(answer) for answer in asyncio.run(ask())} == {"champion"}
-    share, copies = replica.share, replica.share.copies
-    assert 15 < copies.sent + copies.dropped < 45 and copies.sent - copies.dropped in (0, 1)
+    seen = [replica.at_once([{"x": 1.0, "k": k}], headers=told[k]) for k in range(60)]
+    assert {variant_of(answer) for answer in seen} == {"champion"}
+    share = replica.share
+    assert 15 < share.copied + share.dropped < 45 and share.copied - share.dropped in (0, 1)
     entries = {entry.request_id: entry for entry in replica.log.entries}
     for request_id, model, body, entity in replica.mirror.copied:
         assert (model, entries[request_id].propensity) == (LINE, 1.0)
@@ -244,21 +240,9 @@ def test_a_shadow_is_sent_copies_and_answers_nobody(replica: Replica) -> None:
         assert entity == (b"about %d" % key if key % 2 else b"")
     assert share.champion.requests == 60
     page = replica.metrics.page().decode()
-    assert f'ferryman_shadow_dropped_total{{model="line"}} {float(copies.dropped)}' in page
+    assert f'ferryman_shadow_dropped_total{{model="line"}} {float(share.dropped)}' in page
     replica.shares.end(LINE)
     assert replica.mirror.asked == -1
-
-
-def test_copies_that_wait_when_a_share_ends_are_sent_before(replica: Replica) -> None:
-    traffic = share_of(make_line(replica.bundles, 3.0), "shadow", weight=1.0)
-    assert replica.shares.expose(LINE, traffic, time.monotonic() + 60)
-    copies = replica.share.copies
-    replica.at_once([{"x": 1.0}])  # and its loop has ended before the copy's turn
-    assert (copies.sent, replica.mirror.asked) == (0, 0)
-    replica.shares.end(LINE)
-    assert (copies.sent, len(replica.mirror.copied), replica.mirror.asked) == (1, 1, -1)
-    copies.add(b"late", Route("predict", "v1", "predict", LINE), b"{}", None, b"")
-    assert (copies.send(), copies.sent, copies.dropped) == (1, 1, 1)  # to no closed mirror
 
 
 def test_a_lease_that_ran_out_ends_by_itself(replica: Replica) -> None:

@@ -13,9 +13,6 @@ from ferryman.serving.models.rows import NoScore, RowError
 from ferryman.serving.protocols.answers import Refusal
 from ferryman.serving.protocols.routes import Route
 
-_GATHER_SECONDS = 0.01
-_MOST_GATHERED = 64  # their bodies are in memory until they are sent
-
 
 class Accounts:
     """Counts answers and logs them. Of the event loop."""
@@ -62,22 +59,18 @@ class Accounts:
         side.answered(seconds, scores)
         variants.answered(name, call.variant, seconds)
         if share.is_shadow and share.takes(call.key):
-            self._keep_copy(call, share)
+            # After this turn of the loop: the client has its answer by then.
+            asyncio.get_running_loop().call_soon(self._copy, call, share)
 
-    def _keep_copy(self, call: Call, share: Share) -> None:
-        asked = call.request
-        waiting = share.copies.add(
-            call.request_id, asked.route, asked.body, asked.json_length, call.entity
-        )
-        name = call.model.identity.name
-        if waiting == 1:
-            asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._copy, share, name)
-        elif waiting >= _MOST_GATHERED:
-            self._copy(share, name)
-
-    def _copy(self, share: Share, name: str) -> None:
-        for _ in range(share.copies.send()):
-            self._metrics.variants.dropped(name)
+    def _copy(self, call: Call, share: Share) -> None:
+        request, mirror = call.request, share.mirror
+        if mirror is not None and mirror.copy(
+            call.request_id, request.route, request.body, request.json_length, call.entity
+        ):
+            share.copied += 1
+        else:
+            share.dropped += 1
+            self._metrics.variants.dropped(call.model.identity.name)
 
     def broken(self, call: Call, error: Exception) -> None:
         """What a version answers with a 5xx is its error; the champion's, where it is compared.

@@ -14,7 +14,7 @@ from typing import Any
 from ferryman.errors import Superseded
 from ferryman.runtime.log_masks import without_values
 from ferryman.runtime.traffic import LONGEST_LEASE, Traffic
-from ferryman.serving.answering.mirror import Copies, Mirror
+from ferryman.serving.answering.mirror import Mirror
 from ferryman.serving.answering.tally import Tally
 from ferryman.serving.models.onnx_model import OnnxModel
 from ferryman.serving.models.served_models import ServedModels
@@ -42,7 +42,7 @@ class Share:
         seed: str = "",
     ) -> None:
         self.traffic, self.until = traffic, until
-        self.model, self.copies = model, Copies(mirror)
+        self.model, self.mirror = model, mirror
         self.is_shadow = traffic.variant == "shadow"
         # Rows that the champion read and checked need not be read again.
         self.reads_alike = model is not None and model.schema.reads_as(champion.schema)
@@ -50,6 +50,7 @@ class Share:
         self._below = round(traffic.weight * _ALL)
         seed = f"{seed} {traffic.op} {traffic.stage}"
         self.champion, self.candidate = Tally(f"{seed} champion"), Tally(f"{seed} candidate")
+        self.copied = self.dropped = 0
 
     def takes(self, key: bytes) -> bool:
         """Whether requests about this one are the candidate's."""
@@ -59,7 +60,7 @@ class Share:
     def carry_on(self, former: "Share") -> None:
         """Go on with the counts of a share of the same stage."""
         self.champion, self.candidate = former.champion, former.candidate
-        self.copies.go_on(former.copies)
+        self.copied, self.dropped = former.copied, former.dropped
 
     def tell_failure(self, error: Exception) -> None:
         """Log what the candidate failed at; rarer and rarer, lest the log fills."""
@@ -82,8 +83,8 @@ class Share:
             "stage": self.traffic.stage,
             "champion": self.champion.as_json(),
             "candidate": self.candidate.as_json(),
-            "copied": self.copies.sent,
-            "dropped": self.copies.dropped,
+            "copied": self.copied,
+            "dropped": self.dropped,
         }
 
 
@@ -149,9 +150,9 @@ class Shares:
         mirror = self._mirror(name) if model is None and self._mirror is not None else None
         share = Share(traffic, until, champion, model, mirror=mirror, seed=self._seed)
         if former is not None:
-            former.copies.close()
             if former.traffic.figures_of == traffic.figures_of:
                 share.carry_on(former)
+            _close(former)
         self._shares[name] = share
         self._prepared.pop(name, None)
         logger.info("%s: %s has %g of the requests", name, traffic.variant, traffic.weight)
@@ -166,7 +167,7 @@ class Shares:
         self._prepared.pop(name, None)
         share = self._shares.pop(name, None)
         if share is not None:
-            share.copies.close()
+            _close(share)
             logger.info("%s: the share of the %s has ended", name, share.traffic.variant)
 
     def shorten(self, until: float) -> None:
@@ -193,3 +194,8 @@ class Shares:
                 if (found.version, found.epoch, found.digest) == wanted:
                     return model
         return None
+
+
+def _close(share: Share) -> None:
+    if share.mirror is not None:
+        share.mirror.close()
